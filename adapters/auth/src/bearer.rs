@@ -1,0 +1,206 @@
+//! Bearer tokens: JSON Web Tokens (RFC 7519) signed with HS256, and with nothing else.
+//!
+//! The algorithm is fixed here and never taken from the token, so neither `none` nor another algorithm gets in. Expiry is
+//! judged against the time that the caller names, to the second and without leeway: the same process issues and checks.
+
+use std::fmt;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use pocket_domain::Timestamp;
+use pocket_ports::{AuthError, Claims, TokenIssuer};
+use serde::{Deserialize, Serialize};
+
+use crate::KeyTooShort;
+
+/// Signs and checks bearer tokens with one key.
+pub struct JwtIssuer {
+    signing: EncodingKey,
+    checking: DecodingKey,
+    validation: Validation,
+    ttl_seconds: u64,
+}
+
+/// The claims as they stand in the token. Times are seconds since 1970 (`NumericDate`).
+#[derive(Serialize, Deserialize)]
+struct WireClaims {
+    sub: String,
+    tenant: String,
+    /// The owner's `credential_version`.
+    version: u32,
+    iat: i64,
+    exp: i64,
+}
+
+impl JwtIssuer {
+    /// An issuer of tokens that are valid for `ttl`, in whole seconds.
+    ///
+    /// # Errors
+    /// When the key is shorter than 32 bytes.
+    pub fn new(key: &[u8], ttl: Duration) -> Result<Self, KeyTooShort> {
+        KeyTooShort::check(key)?;
+        let mut validation = Validation::new(Algorithm::HS256);
+        // The library would ask the system clock; `verify` compares with the time it is given.
+        validation.validate_exp = false;
+        Ok(Self {
+            signing: EncodingKey::from_secret(key),
+            checking: DecodingKey::from_secret(key),
+            validation,
+            ttl_seconds: ttl.as_secs(),
+        })
+    }
+}
+
+impl TokenIssuer for JwtIssuer {
+    fn issue(&self, claims: &Claims, now: Timestamp) -> Result<String, AuthError> {
+        let iat = seconds(now);
+        let claims = WireClaims {
+            sub: claims.user_id.to_string(),
+            tenant: claims.tenant_id.to_string(),
+            version: claims.credential_version,
+            iat,
+            exp: iat.saturating_add_unsigned(self.ttl_seconds),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
+            .map_err(|error| AuthError::Backend(error.to_string()))
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        let claims = jsonwebtoken::decode::<WireClaims>(token, &self.checking, &self.validation)
+            .map_err(|_| AuthError::InvalidToken)?
+            .claims;
+        // RFC 7519, section 4.1.4: not accepted on or after the expiration time
+        if seconds(now) >= claims.exp {
+            return Err(AuthError::InvalidToken);
+        }
+        Ok(Claims {
+            user_id: claims.sub.parse().map_err(|_| AuthError::InvalidToken)?,
+            tenant_id: claims.tenant.parse().map_err(|_| AuthError::InvalidToken)?,
+            credential_version: claims.version,
+        })
+    }
+
+    fn ttl_seconds(&self) -> u64 {
+        self.ttl_seconds
+    }
+}
+
+fn seconds(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(1_000)
+}
+
+impl fmt::Debug for JwtIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtIssuer").field("ttl_seconds", &self.ttl_seconds).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_domain::{TenantId, UserId};
+
+    use super::*;
+
+    const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+    const TTL: u64 = 3_600;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + millis).unwrap()
+    }
+
+    fn issuer() -> JwtIssuer {
+        JwtIssuer::new(KEY, Duration::from_secs(TTL)).unwrap()
+    }
+
+    fn claims() -> Claims {
+        Claims { user_id: UserId::new(at(0), [1; 10]), tenant_id: TenantId::new(at(0), [2; 10]), credential_version: 7 }
+    }
+
+    fn wire(exp: i64) -> WireClaims {
+        let claims = claims();
+        WireClaims { sub: claims.user_id.to_string(), tenant: claims.tenant_id.to_string(), version: 7, iat: 0, exp }
+    }
+
+    fn refused(token: &str) -> bool {
+        issuer().verify(token, at(0)) == Err(AuthError::InvalidToken)
+    }
+
+    #[test]
+    fn a_token_gives_back_its_claims() {
+        let token = issuer().issue(&claims(), at(0)).unwrap();
+        assert_eq!(issuer().verify(&token, at(0)), Ok(claims()));
+    }
+
+    #[test]
+    fn a_token_ends_with_its_last_second() {
+        let token = issuer().issue(&claims(), at(0)).unwrap();
+        let end = i64::try_from(TTL).unwrap() * 1_000;
+        assert_eq!(issuer().verify(&token, at(end - 1)), Ok(claims()));
+        assert_eq!(issuer().verify(&token, at(end)), Err(AuthError::InvalidToken));
+    }
+
+    #[test]
+    fn another_key_is_refused() {
+        let other = JwtIssuer::new(&[7; 32], Duration::from_secs(TTL)).unwrap();
+        assert!(refused(&other.issue(&claims(), at(0)).unwrap()));
+    }
+
+    #[test]
+    fn another_algorithm_with_the_same_key_is_refused() {
+        for algorithm in [Algorithm::HS384, Algorithm::HS512] {
+            let token =
+                jsonwebtoken::encode(&Header::new(algorithm), &wire(i64::MAX), &EncodingKey::from_secret(KEY)).unwrap();
+            assert!(refused(&token), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn an_unsigned_token_is_refused() {
+        let token = issuer().issue(&claims(), at(0)).unwrap();
+        let claims = token.split('.').nth(1).unwrap();
+        // {"alg":"none","typ":"JWT"} and {"alg":"none"}
+        for header in ["eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0", "eyJhbGciOiJub25lIn0"] {
+            assert!(refused(&format!("{header}.{claims}.")));
+            assert!(refused(&format!("{header}.{claims}")));
+        }
+    }
+
+    #[test]
+    fn a_changed_token_is_refused() {
+        let token = issuer().issue(&claims(), at(0)).unwrap();
+        let other = JwtIssuer::new(KEY, Duration::from_secs(TTL + 1)).unwrap().issue(&claims(), at(0)).unwrap();
+        let [header, _, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+        let foreign = other.split('.').nth(1).unwrap();
+        assert!(refused(&format!("{header}.{foreign}.{signature}")));
+        for cut in 0..token.len() {
+            assert!(refused(&token[..cut]), "{cut}");
+        }
+        for wrong in ["", ".", "..", "...", "a.b.c", "\u{e9}.\u{e9}.\u{e9}"] {
+            assert!(refused(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_a_claim_is_refused() {
+        #[derive(Serialize)]
+        struct Other {
+            sub: &'static str,
+            exp: i64,
+        }
+        let other = Other { sub: "admin", exp: i64::MAX };
+        let token =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &other, &EncodingKey::from_secret(KEY)).unwrap();
+        assert!(refused(&token));
+    }
+
+    #[test]
+    fn a_key_of_32_bytes_is_the_shortest() {
+        assert!(JwtIssuer::new(&[1; 32], Duration::ZERO).is_ok());
+        assert_eq!(JwtIssuer::new(&[1; 31], Duration::ZERO).unwrap_err(), KeyTooShort { bytes: 31 });
+    }
+
+    #[test]
+    fn the_key_is_not_printed() {
+        assert_eq!(format!("{:?}", issuer()), "JwtIssuer { ttl_seconds: 3600, .. }");
+    }
+}

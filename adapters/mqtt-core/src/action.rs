@@ -1,0 +1,84 @@
+//! What a packet asks the adapter to do.
+
+use std::sync::Arc;
+
+use pocket_domain::TopicName;
+
+use crate::{
+    Acknowledgement, MessageProperties, Packet, PacketId, QoS, ReasonCode, SubscribeAck, Subscription, UnsubscribeAck,
+};
+
+/// What to do about a packet that was taken.
+#[derive(Debug, PartialEq)]
+pub enum Action<'a> {
+    /// Nothing.
+    None,
+    /// Send a packet.
+    Send(Packet<'static>),
+    /// Validate, route and store a message, and acknowledge it when it is stored.
+    Publish(Inbound<'a>),
+    /// Neither route nor store a message, but acknowledge it in its turn.
+    Refuse(Option<Acknowledgement>),
+    /// Add subscriptions to the index, then send the answer.
+    Subscribe(Vec<NewSubscription>, SubscribeAck),
+    /// Remove subscriptions from the index, then send the answer.
+    Unsubscribe(Vec<Subscription>, UnsubscribeAck),
+    /// The window may have room for more messages; a packet to send first, if there is one.
+    Resume(Option<Packet<'static>>),
+    /// Close the connection.
+    Close(Closing),
+}
+
+/// A message from a client, authorised and not yet validated.
+#[derive(Debug, PartialEq)]
+pub struct Inbound<'a> {
+    /// Where.
+    pub topic: TopicName,
+    /// What.
+    pub payload: &'a [u8],
+    /// How.
+    pub qos: QoS,
+    /// Whether to keep it.
+    pub retain: bool,
+    /// For QoS 1 and 2.
+    pub packet_id: Option<PacketId>,
+    /// Seconds until nobody wants it.
+    pub message_expiry: Option<u32>,
+    /// 5.0 only.
+    pub properties: Option<Arc<MessageProperties>>,
+}
+
+impl Inbound<'_> {
+    /// The acknowledgement it asks for when it is fine; QoS 0 asks for none. `stored_as` is its place among the messages
+    /// that are stored together, if it is stored.
+    pub fn acknowledgement(&self, stored_as: Option<usize>) -> Option<Acknowledgement> {
+        let packet_id = self.packet_id?;
+        Some(Acknowledgement { packet_id, qos: self.qos, reason: ReasonCode::Success, reason_string: None, stored_as })
+    }
+
+    /// The acknowledgement it asks for when it is neither stored nor routed.
+    pub fn refusal(&self, reason: ReasonCode, reason_string: Option<Box<str>>) -> Option<Acknowledgement> {
+        Some(Acknowledgement { reason, reason_string, ..self.acknowledgement(None)? })
+    }
+}
+
+/// A subscription that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSubscription {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// Whether the session had none with this filter.
+    pub is_new: bool,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The client said DISCONNECT; with its will when it asked for it.
+    ByClient {
+        /// Whether the will is to be published.
+        with_will: bool,
+    },
+    /// The broker closes. 5.0 is told the reason by DISCONNECT, 3.1.1 is not told.
+    ByServer(ReasonCode),
+}

@@ -1,0 +1,80 @@
+//! Who is at the other end of a connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pocket_domain::{DeviceId, Invalid, TenantId};
+
+/// A client id: 1 to 1,024 bytes of UTF-8 without U+0000, unique within its device. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    /// The most bytes. The specifications demand 23 and allow 65,535.
+    pub const MAX_BYTES: usize = 1_024;
+
+    /// Parses what a client sent.
+    ///
+    /// # Errors
+    /// When it is empty, too long or has U+0000.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if (1..=Self::MAX_BYTES).contains(&text.len()) && !text.contains('\0') {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::new("clientId", "must be 1 to 1024 bytes without U+0000"))
+        }
+    }
+
+    /// An id for a client that leaves the choice to the server.
+    pub fn assigned(random: [u8; 8]) -> Self {
+        Self(format!("auto-{:016x}", u64::from_be_bytes(random)).into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// A session's owner. Two tenants, or two devices, may use the same client id and never meet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The tenant that the credential gave.
+    pub tenant_id: TenantId,
+    /// The device that the credential gave.
+    pub device_id: DeviceId,
+    /// What the client calls itself.
+    pub client_id: ClientId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_id_has_two_bounds() {
+        assert!(ClientId::parse("a").is_ok());
+        assert!(ClientId::parse(&"a".repeat(ClientId::MAX_BYTES)).is_ok());
+        for wrong in ["", "a\0", &"a".repeat(ClientId::MAX_BYTES + 1)] {
+            assert!(ClientId::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_assigned_id_is_a_valid_id() {
+        let id = ClientId::assigned([0xab; 8]);
+        assert_eq!(ClientId::parse(id.as_str()), Ok(id));
+    }
+}

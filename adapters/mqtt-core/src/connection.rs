@@ -1,0 +1,319 @@
+//! The state machine of one connection after CONNECT: a packet in, an action out.
+//!
+//! It does no I/O and reads no clock. What it cannot know, whether a payload is valid and a message stored, the adapter
+//! tells its [`Session`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_domain::TopicName;
+
+use crate::incoming::Arrival;
+use crate::inflight::Inflight;
+use crate::outgoing_aliases::OutgoingAliases;
+use crate::subscription::Target;
+use crate::topic_aliases::TopicAliases;
+use crate::{
+    Ack, Action, Authorizer, Client, Closing, Connect, Disconnect, Inbound, KeepAlive, Limits, NewSubscription, Packet,
+    PacketId, ProtocolVersion, Publish, QoS, ReasonCode, Session, Subscribe, SubscribeAck, SubscribeRequest,
+    Subscription, TopicCache, Unsubscribe, UnsubscribeAck, Will,
+};
+
+/// What client and server settled on at CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Agreed {
+    /// Seconds; 0: none.
+    pub(crate) keep_alive: u16,
+    /// Seconds that the session outlives the connection.
+    pub(crate) session_expiry: u32,
+}
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    version: ProtocolVersion,
+    client: Client,
+    session: Session,
+    aliases: TopicAliases,
+    outgoing_aliases: OutgoingAliases,
+    will: Option<Will>,
+    keep_alive: KeepAlive,
+    session_expiry: u32,
+    maximum_packet_size: Option<u32>,
+    limits: Arc<Limits>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        connect: &Connect,
+        client: Client,
+        session: Session,
+        will: Option<Will>,
+        agreed: Agreed,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let Agreed { keep_alive, session_expiry } = agreed;
+        Self {
+            version: connect.version,
+            client,
+            session,
+            aliases: TopicAliases::default(),
+            outgoing_aliases: OutgoingAliases::new(connect.topic_alias_maximum.min(limits.outgoing_topic_aliases)),
+            will,
+            keep_alive: KeepAlive::from_seconds(keep_alive),
+            session_expiry,
+            maximum_packet_size: connect.maximum_packet_size,
+            limits,
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The version it speaks.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Its session.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Takes the session away; what is left is an empty one.
+    pub fn take_session(&mut self) -> Session {
+        let empty = Session::new(Arc::clone(&self.limits), self.version, 0);
+        std::mem::replace(&mut self.session, empty)
+    }
+
+    /// How long the session outlives the connection.
+    pub fn session_expiry(&self) -> Duration {
+        Duration::from_secs(self.session_expiry.into())
+    }
+
+    /// The agreed keep-alive.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.keep_alive
+    }
+
+    /// The largest packet that the client accepts.
+    pub fn maximum_packet_size(&self) -> Option<u32> {
+        self.maximum_packet_size
+    }
+
+    /// The topic aliases in messages to the client.
+    pub fn outgoing_aliases(&mut self) -> &mut OutgoingAliases {
+        &mut self.outgoing_aliases
+    }
+
+    /// Whether a client of 3.1.1, which knows no receive maximum, has more unacknowledged messages than a client of 5.0
+    /// might: nothing is to be read from it until some are acknowledged.
+    pub fn is_at_receive_maximum(&self) -> bool {
+        self.version == ProtocolVersion::V311
+            && self.session.incoming.unacknowledged() >= usize::from(self.limits.receive_maximum)
+    }
+
+    /// The will, unless the client took it back or it was taken before.
+    pub fn take_will(&mut self) -> Option<Will> {
+        self.will.take()
+    }
+
+    /// Takes a packet. `known` spares the parsing of topics that were seen before.
+    pub fn on_packet<'a, V>(
+        &mut self,
+        packet: Packet<'a>,
+        known: &TopicCache<V>,
+        authorizer: &dyn Authorizer,
+    ) -> Action<'a> {
+        match packet {
+            Packet::Publish(publish) => match self.on_publish(publish, known, authorizer) {
+                Ok(action) => action,
+                Err(reason) => Action::Close(Closing::ByServer(reason)),
+            },
+            Packet::PublishAck(ack) => {
+                // An acknowledgement nobody waits for is harmless; both versions leave open what to do.
+                self.session.outgoing.end(ack.packet_id, Inflight::acknowledge);
+                Action::Resume(None)
+            }
+            Packet::PublishReceived(ack) => self.on_received(&ack),
+            Packet::PublishRelease(ack) => Action::Send(self.on_release(ack.packet_id)),
+            Packet::PublishComplete(ack) => {
+                self.session.outgoing.end(ack.packet_id, Inflight::complete);
+                Action::Resume(None)
+            }
+            Packet::Subscribe(subscribe) => self.on_subscribe(subscribe, authorizer),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
+            Packet::PingRequest => Action::Send(Packet::PingResponse),
+            Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect),
+            // [MQTT-3.1.0-2] a second CONNECT; AUTH without a method; and what only a server sends
+            Packet::Connect(_)
+            | Packet::Auth(_)
+            | Packet::ConnectAck(_)
+            | Packet::SubscribeAck(_)
+            | Packet::UnsubscribeAck(_)
+            | Packet::PingResponse => Action::Close(Closing::ByServer(ReasonCode::ProtocolError)),
+        }
+    }
+
+    fn on_publish<'a, V>(
+        &mut self,
+        publish: Publish<'a>,
+        known: &TopicCache<V>,
+        authorizer: &dyn Authorizer,
+    ) -> Result<Action<'a>, ReasonCode> {
+        // [MQTT-3.3.4-6] only the server sends subscription identifiers
+        if !publish.subscription_ids.is_empty() {
+            return Err(ReasonCode::ProtocolError);
+        }
+        let topic = self.topic(&publish, known)?;
+        if let Some(packet_id) = publish.packet_id {
+            let maximum = (self.version == ProtocolVersion::V5).then_some(self.limits.receive_maximum);
+            match self.session.incoming.begin(publish.qos, packet_id, maximum) {
+                Arrival::New => {}
+                Arrival::Pending => return Ok(Action::None),
+                Arrival::Received => return Ok(Action::Send(Packet::PublishReceived(Ack::success(packet_id)))),
+                Arrival::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
+            }
+        }
+        let inbound = Inbound {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            packet_id: publish.packet_id,
+            message_expiry: publish.message_expiry,
+            properties: publish.properties,
+        };
+        if authorizer.may_publish(&self.client, &inbound.topic) {
+            Ok(Action::Publish(inbound))
+        } else {
+            // [MQTT-3.3.5-2] of 3.1.1: acknowledged as if all were well, its codec sends no reason
+            Ok(Action::Refuse(inbound.refusal(ReasonCode::NotAuthorized, None)))
+        }
+    }
+
+    fn topic<V>(&mut self, publish: &Publish<'_>, known: &TopicCache<V>) -> Result<TopicName, ReasonCode> {
+        if publish.topic.is_empty() {
+            // Section 3.3.2.1: an empty topic without an alias is a protocol error.
+            let alias = publish.topic_alias.ok_or(ReasonCode::ProtocolError)?;
+            // An alias above the maximum was never set, so one answer serves both.
+            return self.aliases.get(alias).cloned().ok_or(ReasonCode::TopicAliasInvalid);
+        }
+        let topic = match known.name(publish.topic) {
+            Some(topic) => topic.clone(),
+            None => TopicName::parse(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?,
+        };
+        if let Some(alias) = publish.topic_alias
+            && !self.aliases.set(alias, topic.clone(), self.limits.topic_alias_maximum)
+        {
+            return Err(ReasonCode::TopicAliasInvalid);
+        }
+        Ok(topic)
+    }
+
+    fn on_received(&mut self, ack: &Ack) -> Action<'static> {
+        if ack.reason.is_error() {
+            self.session.outgoing.end(ack.packet_id, Inflight::refuse);
+            return Action::Resume(None);
+        }
+        let known = self.session.outgoing.inflight().receive(ack.packet_id);
+        Action::Send(Packet::PublishRelease(answer(ack.packet_id, known)))
+    }
+
+    fn on_release(&mut self, packet_id: PacketId) -> Packet<'static> {
+        let known = self.session.incoming.release(packet_id);
+        Packet::PublishComplete(answer(packet_id, known))
+    }
+
+    fn on_subscribe(&mut self, subscribe: Subscribe, authorizer: &dyn Authorizer) -> Action<'static> {
+        // [MQTT-3.8.3-4] of 5.0
+        if subscribe.requests.iter().any(|request| request.options.no_local && request.filter.starts_with("$share/")) {
+            return Action::Close(Closing::ByServer(ReasonCode::ProtocolError));
+        }
+        let mut granted = Vec::new();
+        let mut reasons = Vec::with_capacity(subscribe.requests.len());
+        for request in subscribe.requests {
+            let wish = self.subscription(&request, authorizer);
+            match wish.map(|subscription| Subscription { identifier: subscribe.identifier, ..subscription }) {
+                Ok(subscription) => {
+                    reasons.push(granted_reason(subscription.options.qos));
+                    let key = (subscription.filter.clone(), subscription.group.clone());
+                    let replaced = self.session.subscriptions.insert(key, subscription.clone());
+                    granted.push(NewSubscription { subscription, is_new: replaced.is_none() });
+                }
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Action::Subscribe(granted, SubscribeAck { packet_id: subscribe.packet_id, reasons })
+    }
+
+    fn subscription(
+        &self,
+        request: &SubscribeRequest,
+        authorizer: &dyn Authorizer,
+    ) -> Result<Subscription, ReasonCode> {
+        let Target { filter, group } = Target::parse(&request.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if filter.levels().count() > self.limits.filter_levels {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        if !authorizer.may_subscribe(&self.client, &filter) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let held = &self.session.subscriptions;
+        let key = (filter, group);
+        if held.len() >= self.limits.subscriptions && !held.contains_key(&key) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let (filter, group) = key;
+        Ok(Subscription { filter, group, options: request.options, identifier: None })
+    }
+
+    fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Action<'static> {
+        let mut removed = Vec::new();
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for text in &unsubscribe.filters {
+            let Ok(Target { filter, group }) = Target::parse(text) else {
+                reasons.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            };
+            reasons.push(match self.session.subscriptions.remove(&(filter, group)) {
+                Some(subscription) => {
+                    removed.push(subscription);
+                    ReasonCode::Success
+                }
+                None => ReasonCode::NoSubscriptionExisted,
+            });
+        }
+        Action::Unsubscribe(removed, UnsubscribeAck { packet_id: unsubscribe.packet_id, reasons })
+    }
+
+    fn on_disconnect(&mut self, disconnect: &Disconnect) -> Action<'static> {
+        // [MQTT-3.14.2-2] a session that was to end with the connection cannot be prolonged at the end
+        if let Some(seconds) = disconnect.session_expiry {
+            if seconds > 0 && self.session_expiry == 0 {
+                return Action::Close(Closing::ByServer(ReasonCode::ProtocolError));
+            }
+            self.session_expiry = seconds.min(self.limits.session_expiry_seconds);
+        }
+        // [MQTT-3.14.4-3] only a normal disconnection takes the will back
+        let with_will = disconnect.reason != ReasonCode::Success;
+        if !with_will {
+            self.will = None;
+        }
+        Action::Close(Closing::ByClient { with_will })
+    }
+}
+
+fn answer(packet_id: PacketId, known: bool) -> Ack {
+    Ack::with(packet_id, if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound })
+}
+
+fn granted_reason(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

@@ -1,0 +1,84 @@
+//! A message on its way from one publisher to many subscribers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pocket_domain::{Timestamp, TopicName};
+
+use crate::QoS;
+
+/// What a publisher may say about a payload in 5.0, passed on as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct MessageProperties {
+    /// The payload is said to be UTF-8.
+    pub payload_is_utf8: bool,
+    /// MIME type or whatever the clients agreed on.
+    pub content_type: Option<Box<str>>,
+    /// Where an answer is expected.
+    pub response_topic: Option<Box<str>>,
+    /// Which request an answer belongs to.
+    pub correlation_data: Option<Bytes>,
+    /// Names and values, in order; names may repeat.
+    pub user_properties: Vec<(Box<str>, Box<str>)>,
+}
+
+/// An accepted message. Shared between all who will get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: TopicName,
+    /// What was published.
+    pub payload: Bytes,
+    /// How it was published.
+    pub qos: QoS,
+    /// Whether it was published as retained.
+    pub retain: bool,
+    /// 5.0 only.
+    pub properties: Option<Arc<MessageProperties>>,
+    /// After this moment nobody wants it any more.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Message {
+    /// Whether its time is over.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The seconds it still has, rounded up, for a PUBLISH that leaves now; `None` when it never expires.
+    pub fn remaining_expiry(&self, now: Timestamp) -> Option<u32> {
+        // [MQTT-3.3.2-6] the interval sent is the one received minus the time it waited here
+        let left = self.expires_at?.since(now);
+        Some(u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX))
+    }
+
+    /// Roughly the bytes it takes in a queue.
+    pub fn weight(&self) -> usize {
+        self.payload.len() + self.topic.as_str().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_expiry_is_counted_down() {
+        let now = Timestamp::from_millis(1_000_000).unwrap();
+        let message = Message {
+            topic: TopicName::parse("t").unwrap(),
+            payload: Bytes::from_static(b"{}"),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: Some(now.plus(Duration::from_secs(10))),
+        };
+        assert_eq!(message.remaining_expiry(now), Some(10));
+        assert_eq!(message.remaining_expiry(now.plus(Duration::from_millis(1_500))), Some(9));
+        assert!(!message.is_expired(now.plus(Duration::from_millis(9_999))));
+        assert!(message.is_expired(now.plus(Duration::from_secs(10))));
+        assert_eq!(Message { expires_at: None, ..message }.remaining_expiry(now), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The last message of each topic that was published to be kept, of one tenant.
+//!
+//! Topics are a tree of levels, so a filter is looked up by walking the branches it names: `+/state` costs one step for
+//! each first level, not one for each message.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use pocket_domain::{Timestamp, TopicFilter, TopicName};
+
+use crate::{Limits, Message};
+
+/// What became of a message that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It is kept, in place of the one before.
+    Kept,
+    /// There is no room for one more.
+    Full,
+}
+
+/// Retained messages of one tenant.
+#[derive(Debug, Default)]
+pub struct RetainedStore(RwLock<Content>);
+
+#[derive(Debug, Default)]
+struct Content {
+    root: Level,
+    count: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Level {
+    below: HashMap<Box<str>, Level>,
+    message: Option<Arc<Message>>,
+}
+
+impl RetainedStore {
+    /// Keeps a message in place of the one its topic has.
+    pub fn keep(&self, message: &Arc<Message>, limits: &Limits, now: Timestamp) -> Retention {
+        let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !content.has_room_for(message, limits) {
+            content.remove_expired(now);
+            if !content.has_room_for(message, limits) {
+                return Retention::Full;
+            }
+        }
+        content.put(message);
+        Retention::Kept
+    }
+
+    /// Forgets the message of a topic.
+    pub fn clear(&self, topic: &TopicName) {
+        let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = content.root.remove(Some(topic.as_str())) {
+            content.forget(&message);
+        }
+    }
+
+    /// The messages on topics that a filter matches, without those that expired.
+    pub fn matches(&self, filter: &TopicFilter, now: Timestamp) -> Vec<Arc<Message>> {
+        let mut found = Vec::new();
+        let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        content.root.collect(Some(filter.as_str()), true, &mut found);
+        found.retain(|message| !message.is_expired(now));
+        found
+    }
+
+    /// How many messages are kept.
+    pub fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).count
+    }
+}
+
+impl Content {
+    fn has_room_for(&self, message: &Message, limits: &Limits) -> bool {
+        let replaced = self.root.get(message.topic.as_str());
+        let count = self.count + usize::from(replaced.is_none());
+        let bytes = self.bytes - replaced.map_or(0, |replaced| replaced.weight()) + message.weight();
+        count <= limits.retained_messages && bytes <= limits.retained_bytes
+    }
+
+    fn put(&mut self, message: &Arc<Message>) {
+        let mut level = &mut self.root;
+        for name in message.topic.levels() {
+            // Two look-ups, so that the name is copied only when it is new.
+            if !level.below.contains_key(name) {
+                level.below.insert(name.into(), Level::default());
+            }
+            level = level.below.get_mut(name).expect("the level was inserted when it was missing");
+        }
+        let before = level.message.replace(Arc::clone(message));
+        self.count += 1;
+        self.bytes += message.weight();
+        if let Some(before) = before {
+            self.forget(&before);
+        }
+    }
+
+    fn forget(&mut self, message: &Message) {
+        self.count -= 1;
+        self.bytes -= message.weight();
+    }
+
+    fn remove_expired(&mut self, now: Timestamp) {
+        let mut expired = Vec::new();
+        self.root.remove_expired(now, &mut expired);
+        for message in expired {
+            self.forget(&message);
+        }
+    }
+}
+
+impl Level {
+    fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+        let mut level = self;
+        for name in topic.split('/') {
+            level = level.below.get(name)?;
+        }
+        level.message.as_ref()
+    }
+
+    /// Removes a topic's message and the levels that are left empty.
+    fn remove(&mut self, rest: Option<&str>) -> Option<Arc<Message>> {
+        let Some(rest) = rest else { return self.message.take() };
+        let (name, rest) = split(rest);
+        let level = self.below.get_mut(name)?;
+        let removed = level.remove(rest);
+        if level.is_empty() {
+            self.below.remove(name);
+        }
+        removed
+    }
+
+    fn remove_expired(&mut self, now: Timestamp, expired: &mut Vec<Arc<Message>>) {
+        expired.extend(self.message.take_if(|message| message.is_expired(now)));
+        self.below.retain(|_, level| {
+            level.remove_expired(now, expired);
+            !level.is_empty()
+        });
+    }
+
+    fn collect(&self, rest: Option<&str>, is_first: bool, found: &mut Vec<Arc<Message>>) {
+        let Some(rest) = rest else { return found.extend(self.message.clone()) };
+        let (name, rest) = split(rest);
+        // [MQTT-4.7.2-1] wildcards at the first level do not match topics that begin with $
+        let is_meant = |name: &str| !(is_first && name.starts_with('$'));
+        match name {
+            "#" => {
+                found.extend(self.message.clone());
+                for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
+                    level.collect(Some("#"), false, found);
+                }
+            }
+            "+" => {
+                for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
+                    level.collect(rest, false, found);
+                }
+            }
+            name => {
+                if let Some(level) = self.below.get(name) {
+                    level.collect(rest, false, found);
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.message.is_none() && self.below.is_empty()
+    }
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::QoS;
+
+    fn message(topic: &str, payload: &str) -> Arc<Message> {
+        Arc::new(Message {
+            topic: TopicName::parse(topic).unwrap(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            qos: QoS::AtMostOnce,
+            retain: true,
+            properties: None,
+            expires_at: None,
+        })
+    }
+
+    fn keep(store: &RetainedStore, message: &Arc<Message>, limits: &Limits) -> Retention {
+        store.keep(message, limits, Timestamp::MIN)
+    }
+
+    fn topics(store: &RetainedStore, filter: &str) -> Vec<String> {
+        let found = store.matches(&TopicFilter::parse(filter).unwrap(), Timestamp::MIN);
+        let mut topics: Vec<String> = found.iter().map(|message| message.topic.to_string()).collect();
+        topics.sort();
+        topics
+    }
+
+    #[test]
+    fn a_topic_has_one_message() {
+        let store = RetainedStore::default();
+        for payload in ["1", "2"] {
+            assert_eq!(keep(&store, &message("a/b", payload), &Limits::default()), Retention::Kept);
+        }
+        let found = store.matches(&TopicFilter::parse("a/+").unwrap(), Timestamp::MIN);
+        assert_eq!(found, [message("a/b", "2")]);
+        store.clear(&TopicName::parse("a/b").unwrap());
+        store.clear(&TopicName::parse("a/b").unwrap());
+        assert_eq!(store.count(), 0);
+        assert!(store.0.read().unwrap().root.is_empty());
+    }
+
+    #[test]
+    fn messages_and_bytes_are_bounded() {
+        let store = RetainedStore::default();
+        let limits = Limits { retained_messages: 2, retained_bytes: 7, ..Default::default() };
+        assert_eq!(keep(&store, &message("a", "12"), &limits), Retention::Kept);
+        assert_eq!(keep(&store, &message("b", "1234"), &limits), Retention::Full);
+        assert_eq!(keep(&store, &message("b", "123"), &limits), Retention::Kept);
+        assert_eq!(keep(&store, &message("c", ""), &limits), Retention::Full);
+        assert_eq!(keep(&store, &message("b", "321"), &limits), Retention::Kept);
+        assert_eq!(topics(&store, "#"), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_expired_message_is_not_found_and_makes_room() {
+        let store = RetainedStore::default();
+        let limits = Limits { retained_messages: 1, ..Default::default() };
+        let later = Timestamp::MIN.plus(Duration::from_secs(1));
+        let passing = Message { expires_at: Some(later), ..Message::clone(&message("a", "1")) };
+        assert_eq!(keep(&store, &Arc::new(passing), &limits), Retention::Kept);
+        assert_eq!(store.keep(&message("b", "1"), &limits, Timestamp::MIN), Retention::Full);
+        assert_eq!(store.matches(&TopicFilter::parse("#").unwrap(), later), []);
+        assert_eq!(store.keep(&message("b", "1"), &limits, later), Retention::Kept);
+        assert_eq!(store.count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_asking_every_topic(
+            kept in prop::collection::vec(("([ab]|\\$x)?(/([ab]|\\$x)?){0,3}", any::<bool>()), 0..30),
+            filters in prop::collection::vec("(\\+|[ab]|\\$x)?(/(\\+|[ab])?){0,3}(/#)?|#", 1..10),
+        ) {
+            let store = RetainedStore::default();
+            let mut naive = BTreeMap::new();
+            for (topic, clear) in kept.iter().filter(|(topic, _)| !topic.is_empty()) {
+                if *clear {
+                    store.clear(&TopicName::parse(topic).unwrap());
+                    naive.remove(topic);
+                } else {
+                    keep(&store, &message(topic, "x"), &Limits::default());
+                    naive.insert(topic.clone(), ());
+                }
+            }
+            prop_assert_eq!(store.count(), naive.len());
+            for filter in filters.iter().filter_map(|filter| TopicFilter::parse(filter).ok()) {
+                let expected: Vec<String> = naive.keys().filter(|topic| filter.matches(topic)).cloned().collect();
+                prop_assert_eq!(topics(&store, filter.as_str()), expected, "{}", filter);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a client and the broker must remember of each other, whether or not they are connected at the moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pocket_domain::{Timestamp, TopicFilter};
+
+use crate::acknowledgements::Acknowledgements;
+use crate::incoming::Incoming;
+use crate::inflight::Inflight;
+use crate::outgoing::Outgoing;
+use crate::{
+    Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, Offer, Outcome, OutgoingPacket, Packet,
+    PacketId, ProtocolVersion, QoS, Subscription,
+};
+
+/// Subscriptions and the state of QoS 1 and 2 in both directions. [MQTT-4.1.0-1]
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) subscriptions: HashMap<(TopicFilter, Option<GroupName>), Subscription>,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+    acknowledgements: Acknowledgements,
+    limits: Arc<Limits>,
+    version: ProtocolVersion,
+    /// Messages that the client accepts unacknowledged.
+    window: u16,
+}
+
+impl Session {
+    /// A session without any state for a client of this version and receive maximum.
+    pub(crate) fn new(limits: Arc<Limits>, version: ProtocolVersion, receive_maximum: u16) -> Self {
+        let window = receive_maximum.min(limits.inflight);
+        Self {
+            subscriptions: HashMap::new(),
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
+            acknowledgements: Acknowledgements::default(),
+            limits,
+            version,
+            window,
+        }
+    }
+
+    /// The client is back on a new connection, perhaps with another version and receive maximum.
+    pub(crate) fn resume(&mut self, version: ProtocolVersion, receive_maximum: u16) {
+        self.version = version;
+        self.window = receive_maximum.min(self.limits.inflight);
+        self.outgoing.resume();
+        // What was not acknowledged at QoS 1, the client sends again; an acknowledgement of the old connection would
+        // end the new exchange of the same id.
+        self.incoming.forget_at_least_once();
+        self.acknowledgements.forget_at_least_once();
+    }
+
+    /// Its subscriptions.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.values()
+    }
+
+    /// Takes a message of QoS 1 or 2 for the client.
+    pub fn offer(&mut self, delivery: Delivery) -> Offer {
+        self.outgoing.offer(delivery, &self.limits)
+    }
+
+    /// Takes back what was meant for any member of a group and did not reach this one, for other members.
+    pub fn take_shared(&mut self) -> Vec<Delivery> {
+        self.outgoing.take_shared()
+    }
+
+    /// The next packet to send, if the client's window has room.
+    pub fn next(&mut self, now: Timestamp) -> Option<OutgoingPacket> {
+        // [MQTT-3.3.4-9] never more unacknowledged than the client's receive maximum
+        self.outgoing.next(self.window, now)
+    }
+
+    /// Ends a message that cannot be sent after all.
+    pub fn discard(&mut self, id: PacketId) {
+        self.outgoing.end(id, Inflight::discard);
+    }
+
+    /// Whether the client owes no acknowledgement. When it does, the packet that brings it is the time to call
+    /// [`next`](Self::next) again.
+    pub fn is_idle(&self) -> bool {
+        self.outgoing.is_idle()
+    }
+
+    /// Messages that wait for room in the window.
+    pub fn queued(&self) -> usize {
+        self.outgoing.queued()
+    }
+
+    /// Whether so few wait that a queue which overflowed has recovered.
+    pub fn is_queue_half_empty(&self) -> bool {
+        self.outgoing.is_half_empty(&self.limits)
+    }
+
+    /// Takes the acknowledgements of a batch of messages that is being stored.
+    pub fn await_storage(&mut self, acknowledgements: Vec<Acknowledgement>) -> BatchId {
+        self.acknowledgements.push(acknowledgements)
+    }
+
+    /// The fate of a batch is known: sends all acknowledgements whose turn it is.
+    ///
+    /// # Errors
+    /// When the connection must be closed, because 3.1.1 cannot say that a message was not stored. What was not stored is
+    /// forgotten, so that the client may send it again.
+    pub fn settle(
+        &mut self,
+        batch: BatchId,
+        outcome: Outcome,
+        mut send: impl FnMut(Packet<'static>),
+    ) -> Result<(), Closing> {
+        self.acknowledgements.settle(batch, outcome);
+        let mut closing = None;
+        while let Some((acknowledgements, outcome)) = self.acknowledgements.next() {
+            for mut acknowledgement in acknowledgements {
+                if let Some(reason) = outcome.failure_of(acknowledgement.stored_as) {
+                    acknowledgement.reason = reason;
+                    if self.version == ProtocolVersion::V311 {
+                        closing.get_or_insert(Closing::ByServer(reason));
+                        self.forget(&acknowledgement);
+                    }
+                }
+                if closing.is_none() {
+                    send(self.acknowledge(acknowledgement));
+                }
+            }
+        }
+        closing.map_or(Ok(()), Err)
+    }
+
+    fn acknowledge(&mut self, acknowledgement: Acknowledgement) -> Packet<'static> {
+        // [MQTT-4.3.3-9] 5.0 ends the exchange with a failure; 3.1.1 does not see it and goes on
+        if acknowledgement.qos != QoS::ExactlyOnce
+            || (acknowledgement.reason.is_error() && self.version == ProtocolVersion::V5)
+        {
+            self.forget(&acknowledgement);
+        } else {
+            self.incoming.received(acknowledgement.packet_id);
+        }
+        let Acknowledgement { packet_id, qos, reason, reason_string, .. } = acknowledgement;
+        let ack = Ack { packet_id, reason, reason_string };
+        if qos == QoS::ExactlyOnce { Packet::PublishReceived(ack) } else { Packet::PublishAck(ack) }
+    }
+
+    fn forget(&mut self, acknowledgement: &Acknowledgement) {
+        if acknowledgement.qos == QoS::ExactlyOnce {
+            self.incoming.refused(acknowledgement.packet_id);
+        } else {
+            self.incoming.acknowledged();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReasonCode;
+    use crate::incoming::Arrival;
+
+    fn id(number: u16) -> PacketId {
+        PacketId::new(number).unwrap()
+    }
+
+    fn session(version: ProtocolVersion) -> Session {
+        Session::new(Arc::default(), version, u16::MAX)
+    }
+
+    /// Messages of these levels arrive and wait for storage together; their ids are 1, 2, …
+    fn arrive(session: &mut Session, levels: &[QoS]) -> BatchId {
+        let acknowledgement = |(place, qos): (usize, &QoS)| {
+            let packet_id = id(u16::try_from(place + 1).unwrap());
+            assert_eq!(session.incoming.begin(*qos, packet_id, None), Arrival::New);
+            let stored_as = Some(place);
+            Acknowledgement { packet_id, qos: *qos, reason: ReasonCode::Success, reason_string: None, stored_as }
+        };
+        let acknowledgements = levels.iter().enumerate().map(acknowledgement).collect();
+        session.await_storage(acknowledgements)
+    }
+
+    fn settle(session: &mut Session, batch: BatchId, outcome: Outcome) -> (Vec<Packet<'static>>, Result<(), Closing>) {
+        let mut sent = Vec::new();
+        let result = session.settle(batch, outcome, |packet| sent.push(packet));
+        (sent, result)
+    }
+
+    #[test]
+    fn a_message_that_was_lost_is_told_in_5_0() {
+        let mut session = session(ProtocolVersion::V5);
+        let batch = arrive(&mut session, &[QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let (sent, result) = settle(&mut session, batch, Outcome::Lost(vec![1]));
+        let failed = Ack::with(id(2), ReasonCode::ImplementationSpecificError);
+        assert_eq!(sent, [Packet::PublishAck(Ack::success(id(1))), Packet::PublishReceived(failed)]);
+        assert_eq!(result, Ok(()));
+        assert_eq!(session.incoming.unacknowledged(), 0);
+    }
+
+    #[test]
+    fn a_message_that_was_lost_ends_a_connection_of_3_1_1() {
+        let mut session = session(ProtocolVersion::V311);
+        let batch = arrive(&mut session, &[QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let (sent, result) = settle(&mut session, batch, Outcome::Lost(vec![1]));
+        assert_eq!(sent, [Packet::PublishAck(Ack::success(id(1)))]);
+        assert!(result.is_err());
+        assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(2), None), Arrival::New);
+    }
+
+    #[test]
+    fn qos_2_goes_on_where_it_was_on_a_new_connection() {
+        let mut session = session(ProtocolVersion::V5);
+        let batch = arrive(&mut session, &[QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        session.resume(ProtocolVersion::V311, 10);
+        // The client sends both again; only the second is known to be the same message.
+        assert_eq!(session.incoming.begin(QoS::AtLeastOnce, id(1), None), Arrival::New);
+        assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(2), None), Arrival::Pending);
+        let (sent, _) = settle(&mut session, batch, Outcome::Stored);
+        assert_eq!(sent, [Packet::PublishReceived(Ack::success(id(2)))]);
+        assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(2), None), Arrival::Received);
+    }
+}

@@ -1,0 +1,97 @@
+//! Subscriptions: a filter and how its messages are wanted.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use pocket_domain::{Invalid, TopicFilter};
+
+use crate::QoS;
+
+/// Which retained messages a new subscription gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum RetainHandling {
+    /// All that match.
+    #[default]
+    AtSubscribe,
+    /// All that match, unless the subscription was there before.
+    AtSubscribeNew,
+    /// None.
+    Never,
+}
+
+/// How the messages of a subscription are wanted. 3.1.1 has only the QoS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct SubscriptionOptions {
+    /// At most this QoS.
+    pub qos: QoS,
+    /// Not those that the client itself published.
+    pub no_local: bool,
+    /// With the retain flag as it was published.
+    pub retain_as_published: bool,
+    /// Which retained messages.
+    pub retain_handling: RetainHandling,
+}
+
+/// The name of a group that shares a subscription: at least one character, none of them `/`, `+` and `#`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(Arc<str>);
+
+impl GroupName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What SUBSCRIBE and UNSUBSCRIBE name: a filter, or `$share/group/filter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) filter: TopicFilter,
+    pub(crate) group: Option<GroupName>,
+}
+
+impl Target {
+    /// Parses both forms.
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+        let Some(shared) = text.strip_prefix("$share/") else {
+            return Ok(Self { filter: TopicFilter::parse(text)?, group: None });
+        };
+        match shared.split_once('/') {
+            Some((group, filter)) if !group.is_empty() && !group.contains(['+', '#', '\0']) => {
+                Ok(Self { filter: TopicFilter::parse(filter)?, group: Some(GroupName(group.into())) })
+            }
+            _ => Err(Invalid::new("topic", "a shared subscription has the form $share/group/filter")),
+        }
+    }
+}
+
+/// A granted subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Which topics.
+    pub filter: TopicFilter,
+    /// The group that shares it: each message goes to one member.
+    pub group: Option<GroupName>,
+    /// How.
+    pub options: SubscriptionOptions,
+    /// A number that comes with every message sent for it, 5.0 only.
+    pub identifier: Option<NonZeroU32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_subscription_names_a_group_and_a_filter() {
+        let target = Target::parse("$share/readers/a/+/#").unwrap();
+        assert_eq!(target.group.as_ref().map(GroupName::as_str), Some("readers"));
+        assert_eq!(target.filter.as_str(), "a/+/#");
+        assert_eq!(Target::parse("a/b").unwrap().group, None);
+        assert_eq!(Target::parse("$share").unwrap().group, None);
+        for wrong in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/g+/a", "$share/#/a", "$share/g/a#"] {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! An accepted connection, as its worker's table holds it.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ntex::io::IoRef;
+use ntex::util::BytePages;
+use pocket_application::DeviceAccess;
+use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, TenantIndex};
+use tokio::sync::Notify;
+
+use crate::pace::Pace;
+use crate::presence::DeviceRate;
+use crate::subscriber::SubscriberId;
+use crate::takeover::HandedOver;
+use crate::tenant_quota::Seat;
+use crate::wire::Wire;
+
+/// A client that is connected to this worker. Borrows of its cells never last across an `await`.
+pub(crate) struct Client {
+    pub(crate) id: SubscriberId,
+    pub(crate) owner: Owner,
+    pub(crate) io: IoRef,
+    pub(crate) wire: Wire,
+    pub(crate) connection: RefCell<Connection>,
+    pub(crate) access: RefCell<DeviceAccess>,
+    pub(crate) index: Arc<TenantIndex<SubscriberId>>,
+    pub(crate) maximum_packet_size: Option<u32>,
+    pub(crate) last_packet: Cell<Instant>,
+    pub(crate) pace: Pace,
+    pub(crate) rate: DeviceRate,
+    /// The broker does not read from it at the moment.
+    pub(crate) is_held: Cell<bool>,
+    /// When the application was last told that the device was heard of.
+    pub(crate) last_seen: Cell<Instant>,
+    /// Something its task may wait for has happened: an acknowledgement left, or the connection is closing.
+    pub(crate) changed: Notify,
+    /// Set when another connection of the same client took the session.
+    pub(crate) handed_over: Cell<Option<HandedOver>>,
+    closing: Cell<Option<Closing>>,
+    _seat: Seat,
+}
+
+/// What it takes to open a connection.
+pub(crate) struct NewClient {
+    pub(crate) io: IoRef,
+    pub(crate) wire: Wire,
+    pub(crate) connection: Connection,
+    pub(crate) access: DeviceAccess,
+    pub(crate) index: Arc<TenantIndex<SubscriberId>>,
+    pub(crate) rate: DeviceRate,
+    pub(crate) seat: Seat,
+}
+
+/// What became of a packet that was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is on its way, or the connection is closing and it no longer matters.
+    Yes,
+    /// It is larger than the client accepts.
+    TooLarge,
+}
+
+impl Client {
+    pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
+        let NewClient { io, wire, connection, access, index, rate, seat } = new;
+        let now = Instant::now();
+        Self {
+            id,
+            owner: connection.client().clone(),
+            io,
+            wire,
+            maximum_packet_size: connection.maximum_packet_size(),
+            connection: RefCell::new(connection),
+            access: RefCell::new(access),
+            index,
+            last_packet: Cell::new(now),
+            pace: Pace::new(now),
+            rate,
+            is_held: Cell::new(false),
+            last_seen: Cell::new(now),
+            changed: Notify::new(),
+            handed_over: Cell::new(None),
+            closing: Cell::new(None),
+            _seat: seat,
+        }
+    }
+
+    /// Sends a packet.
+    pub(crate) fn send(&self, packet: Packet<'_>) -> Sent {
+        let Some(maximum) = self.maximum_packet_size else {
+            self.write(|pages| self.wire.write(packet, pages));
+            return Sent::Yes;
+        };
+        match self.wire.bytes(packet) {
+            // [MQTT-3.1.2-24] never a packet that is larger than the client accepts
+            Some(bytes) if bytes.len() > maximum as usize => Sent::TooLarge,
+            Some(bytes) => {
+                self.write(|pages| pages.append(bytes));
+                Sent::Yes
+            }
+            None => Sent::Yes,
+        }
+    }
+
+    /// Gives bytes to the socket; `None` when the connection is closing.
+    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut BytePages) -> R) -> Option<R> {
+        let counted = |pages: &mut BytePages| {
+            let before = pages.len();
+            let result = write(pages);
+            self.pace.wrote(pages.len() - before);
+            result
+        };
+        self.io.with_write_buf(counted).ok()
+    }
+
+    /// Sends an acknowledgement, without its words where they make it too large.
+    pub(crate) fn send_ack(&self, packet: Packet<'static>) {
+        let brief = self.maximum_packet_size.and_then(|_| match &packet {
+            Packet::PublishAck(ack) => Some(Packet::PublishAck(Ack::with(ack.packet_id, ack.reason))),
+            Packet::PublishReceived(ack) => Some(Packet::PublishReceived(Ack::with(ack.packet_id, ack.reason))),
+            _ => None,
+        });
+        if self.send(packet) == Sent::TooLarge
+            && let Some(brief) = brief
+        {
+            self.send(brief);
+        }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
+    }
+
+    /// Closes the connection, for the first reason given.
+    pub(crate) fn close(&self, closing: Closing) {
+        if self.closing.replace(Some(self.closing.get().unwrap_or(closing))).is_some() {
+            return;
+        }
+        if let Closing::ByServer(reason) = closing {
+            self.send(disconnect(reason));
+        }
+        self.io.close();
+        self.changed.notify_one();
+    }
+
+    /// Why the connection is closing, if it is.
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.closing.get()
+    }
+}
+
+/// DISCONNECT from the server, which only 5.0 has.
+pub(crate) fn disconnect(reason: ReasonCode) -> Packet<'static> {
+    Packet::Disconnect(Disconnect { reason, session_expiry: None, reason_string: None })
+}

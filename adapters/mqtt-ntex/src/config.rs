@@ -1,0 +1,46 @@
+//! What can be chosen about the broker.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pocket_mqtt_core::Limits;
+
+/// Settings of the broker.
+#[derive(Clone, Debug)]
+pub struct MqttConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Worker threads.
+    pub workers: usize,
+    /// How long a client may take to send its CONNECT.
+    pub connect_timeout: Duration,
+    /// Acknowledge QoS 1 and 2 on arrival rather than after the commit.
+    pub ack_on_receipt: bool,
+    /// Bounds of what clients can make the broker keep.
+    pub limits: Limits,
+}
+
+impl MqttConfig {
+    /// Bytes of a packet beside the payload: topic, user properties, and the rest.
+    pub const PACKET_OVERHEAD: u32 = 8 * 1024;
+
+    /// The defaults: one worker for each core, ten seconds for CONNECT, acknowledgement after the commit.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            connect_timeout: Duration::from_secs(10),
+            ack_on_receipt: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The same with the packet size that payloads of this size need.
+    #[must_use]
+    pub fn with_max_payload(mut self, bytes: usize) -> Self {
+        let payload = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // The largest remaining length that MQTT can write.
+        self.limits.packet_bytes = payload.saturating_add(Self::PACKET_OVERHEAD).min(268_435_455);
+        self
+    }
+}

@@ -1,0 +1,195 @@
+//! The task of one connection: read, decode all that came, act, hand over, read again.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ntex::io::Io;
+use ntex::time::{Millis, sleep};
+use ntex::util::{Either, select};
+use pocket_mqtt_core::{
+    Action, Closing, Inbound, NewSubscription, Packet, ReasonCode, SubscribeAck, Subscription, TopicCache,
+    UnsubscribeAck,
+};
+
+use crate::batch::Batch;
+use crate::client::Client;
+use crate::fanout::Fanout;
+use crate::router::Routes;
+use crate::wire::Frame;
+use crate::worker::Worker;
+use crate::{handshake, reason};
+
+/// Serves a socket until it is closed.
+pub(crate) async fn serve(worker: Rc<Worker>, io: Io) {
+    let Some(_guard) = worker.broker.count_connection() else { return };
+    if let Some(client) = handshake::open(&worker, &io).await {
+        let mut connection =
+            Connection { worker: &worker, client: &client, topics: TopicCache::default(), pause: Duration::ZERO };
+        connection.run(&io).await;
+        worker.go_offline(&client);
+        worker.broker.presence.closed(&client.access.borrow(), &worker.broker.gateway);
+    }
+    // Sends what is still in the buffer, as long as the disconnect timeout of the socket allows.
+    let _ = io.shutdown().await;
+}
+
+struct Connection<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a Rc<Client>,
+    topics: TopicCache<Rc<Routes>>,
+    /// How long the device is to be held back because it publishes too fast.
+    pause: Duration,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, io: &Io) {
+        while self.client.closing().is_none() {
+            let first = match io.recv(&self.client.wire).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(Either::Right(_)) => return,
+                Err(Either::Left(reason)) => return self.fail(reason),
+            };
+            let mut batch = Batch::new(self.worker.broker.gateway.now());
+            self.take_all(io, first, &mut batch);
+            self.worker.counters().messages_in(&batch.tally);
+            let mail_is_full = self.worker.send_mail();
+            // As long as nothing is read for reasons of the broker, a client's silence is not its own.
+            self.client.is_held.set(true);
+            batch.submit(self.worker, self.client).await;
+            if mail_is_full {
+                self.worker.mail_room().await;
+            }
+            self.wait_for_acknowledgements().await;
+            self.wait_for_rate().await;
+            self.client.is_held.set(false);
+            self.client.last_packet.set(Instant::now());
+        }
+    }
+
+    /// Takes the first packet of a read and all that came with it, or as much as the device may publish now.
+    fn take_all(&mut self, io: &Io, first: Frame, batch: &mut Batch) {
+        let mut next = Ok(Some(first));
+        while let Ok(Some(frame)) = &next {
+            self.take(frame, batch);
+            if self.client.closing().is_some() || !self.pause.is_zero() {
+                return;
+            }
+            next = io.decode(&self.client.wire);
+        }
+        if let Err(reason) = next {
+            self.fail(reason);
+        }
+    }
+
+    fn take(&mut self, frame: &Frame, batch: &mut Batch) {
+        let Some(packet) = frame.packet() else { return self.fail(ReasonCode::UnspecifiedError) };
+        let action = {
+            let access = self.client.access.borrow();
+            let authorizer = self.worker.broker.authorizer(&access);
+            self.client.connection.borrow_mut().on_packet(packet, &self.topics, &authorizer)
+        };
+        if matches!(action, Action::Publish(_) | Action::Refuse(_)) {
+            self.pause = self.client.rate.take();
+        }
+        match action {
+            Action::None => {}
+            Action::Send(packet) => {
+                self.client.send(packet);
+            }
+            Action::Publish(inbound) => self.publish(&inbound, batch),
+            Action::Refuse(acknowledgement) => {
+                self.worker.counters().denied.add(1);
+                batch.refuse(acknowledgement);
+            }
+            Action::Subscribe(granted, ack) => self.subscribe(&granted, ack),
+            Action::Unsubscribe(removed, ack) => self.unsubscribe(&removed, ack),
+            Action::Resume(packet) => {
+                if let Some(packet) = packet {
+                    self.client.send(packet);
+                }
+                self.worker.send_queued(self.client, batch.now);
+            }
+            Action::Close(Closing::ByServer(reason)) => self.fail(reason),
+            Action::Close(closing) => self.client.close(closing),
+        }
+    }
+
+    fn publish(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
+        let (worker, client) = (self.worker, self.client);
+        batch.tally.add(inbound.qos, inbound.payload.len());
+        if inbound.retain && inbound.payload.is_empty() {
+            // [MQTT-3.3.1-6] it removes the retained message; it is routed, and it is not telemetry
+            batch.accept(inbound, None);
+            return self.route(inbound, batch);
+        }
+        let accepted =
+            worker.broker.gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.now);
+        match accepted {
+            Ok(telemetry) => {
+                batch.accept(inbound, telemetry);
+                self.route(inbound, batch);
+            }
+            Err(error) => {
+                worker.counters().rejected.add(1);
+                batch.refuse(inbound.refusal(reason::of_payload(&error), Some(error.to_string().into())));
+            }
+        }
+    }
+
+    fn route(&mut self, inbound: &Inbound<'_>, batch: &Batch) {
+        let (worker, client) = (self.worker, self.client);
+        let fanout = Fanout::of_inbound(inbound, batch.now);
+        if inbound.retain {
+            worker.retain(&client.index, fanout.message());
+        }
+        let routes = Routes::cached(&mut self.topics, &client.index, &inbound.topic, worker.number);
+        worker.route(&fanout, &routes, client.id);
+    }
+
+    fn subscribe(&self, granted: &[NewSubscription], ack: SubscribeAck) {
+        for new in granted {
+            self.client.index.subscribe(self.client.id, &new.subscription);
+        }
+        let denied = ack.reasons.iter().filter(|reason| **reason == ReasonCode::NotAuthorized).count();
+        self.worker.counters().denied.add(denied as u64);
+        self.client.send(Packet::SubscribeAck(ack));
+        self.worker.send_retained(self.client, granted);
+    }
+
+    fn unsubscribe(&self, removed: &[Subscription], ack: UnsubscribeAck) {
+        for subscription in removed {
+            self.client.index.unsubscribe(self.client.id, subscription);
+        }
+        self.client.send(Packet::UnsubscribeAck(ack));
+    }
+
+    /// Waits while a client of 3.1.1, which cannot be told a receive maximum, is too far ahead.
+    async fn wait_for_acknowledgements(&self) {
+        while self.client.closing().is_none() && self.client.connection.borrow().is_at_receive_maximum() {
+            self.client.changed.notified().await;
+        }
+    }
+
+    /// Waits while the device published too fast. What it sends meanwhile stays in its socket.
+    async fn wait_for_rate(&mut self) {
+        let pause = std::mem::take(&mut self.pause);
+        if pause.is_zero() {
+            return;
+        }
+        self.worker.counters().held_for_rate.add(1);
+        let closing = async {
+            while self.client.closing().is_none() {
+                self.client.changed.notified().await;
+            }
+        };
+        let millis = u32::try_from(pause.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
+        select(sleep(Millis(millis)), closing).await;
+    }
+
+    /// Closes because of what the client sent.
+    fn fail(&self, reason: ReasonCode) {
+        self.worker.counters().protocol_errors.add(1);
+        tracing::debug!(device = %self.client.owner.device_id, client = ?self.client.owner.client_id, ?reason, "connection closed");
+        self.client.close(Closing::ByServer(reason));
+    }
+}

@@ -1,0 +1,186 @@
+//! Messages on their last way: from this worker to its clients.
+
+use std::sync::Arc;
+
+use ntex::util::{BytePages, Bytes};
+use pocket_domain::Timestamp;
+use pocket_mqtt_core::{Ack, GroupName, Match, Offer, OutgoingPacket, Packet, Publish, QoS};
+
+use crate::client::{Client, Sent};
+use crate::fanout::{self, Fanout};
+use crate::mailbox::Letter;
+use crate::stats::Tally;
+use crate::subscriber::SubscriberId;
+use crate::table::{Destination, Pending, Place};
+use crate::worker::Worker;
+
+type Found = Match<SubscriberId>;
+
+impl Worker {
+    /// Delivers a message to sessions of this worker; `group` is the one for which they were chosen, if they were.
+    pub(crate) fn deliver(
+        &self,
+        fanout: &Fanout<'_>,
+        matches: &[Found],
+        publisher: Option<SubscriberId>,
+        group: Option<&GroupName>,
+    ) {
+        let mut tally = Tally::default();
+        let is_only_one = matches.len() == 1;
+        for found in matches {
+            // [MQTT-3.8.3-3] not to the publisher itself when it does not want that
+            if found.no_local && Some(found.subscriber) == publisher {
+                continue;
+            }
+            let destination = self.table.borrow().destination(found.subscriber);
+            match destination {
+                Destination::Online(client)
+                    if !self.may_receive(&client.owner, &client.access.borrow(), fanout.topic()) => {}
+                Destination::Online(client) if fanout.qos_for(found) > QoS::AtMostOnce => {
+                    self.queue(&client, fanout, found, group);
+                }
+                Destination::Online(client) => {
+                    let bytes = if is_only_one { None } else { fanout.shared_bytes(&client, found) };
+                    if self.send_plain(&client, fanout, found, bytes) {
+                        tally.add(QoS::AtMostOnce, fanout.payload_len());
+                    }
+                }
+                Destination::Waiting if fanout.qos_for(found) > QoS::AtMostOnce => self.keep(fanout, found, group),
+                Destination::Moved(to) => self.forward(fanout, found, to, group),
+                Destination::Waiting | Destination::Nobody => {}
+            }
+        }
+        self.counters().messages_out(&tally);
+    }
+
+    /// Queues a message of QoS 1 or 2 and sends what there is room for.
+    fn queue(&self, client: &Client, fanout: &Fanout<'_>, found: &Found, group: Option<&GroupName>) {
+        if client.connection.borrow_mut().session().offer(fanout.delivery(found, group)) == Offer::Queued {
+            self.send_queued(client, fanout.now());
+        } else {
+            client.pace.overflowed();
+            self.counters().dropped_queue_full.add(1);
+        }
+    }
+
+    /// Keeps a message for a client that is away or just connecting.
+    fn keep(&self, fanout: &Fanout<'_>, found: &Found, group: Option<&GroupName>) {
+        let limit = self.broker.limits.queued_messages;
+        let mut table = self.table.borrow_mut();
+        let offer = match table.get_mut(found.subscriber) {
+            Some(Place::Offline(sleeper)) => {
+                if !self.may_receive(&sleeper.owner, &sleeper.access, fanout.topic()) {
+                    return;
+                }
+                sleeper.session.offer(fanout.delivery(found, group))
+            }
+            Some(Place::Opening(pending)) if pending.len() < limit => {
+                pending.push(Pending::Delivery(fanout.delivery(found, group)));
+                Offer::Queued
+            }
+            _ => Offer::Dropped,
+        };
+        if offer == Offer::Dropped {
+            self.counters().dropped_queue_full.add(1);
+        }
+    }
+
+    /// Sends a message after a session that went on elsewhere.
+    fn forward(&self, fanout: &Fanout<'_>, found: &Found, to: SubscriberId, group: Option<&GroupName>) {
+        let matches = Arc::new([Match { subscriber: to, ..found.clone() }]);
+        let letter = Letter::Deliver { message: Arc::clone(fanout.message()), matches, group: group.cloned() };
+        self.broker.mailboxes[usize::from(to.worker)].post(letter);
+    }
+
+    /// Sends a message of QoS 0, unless the client's socket does not keep up; `bytes` is the packet where others share it.
+    fn send_plain(&self, client: &Client, fanout: &Fanout<'_>, found: &Found, bytes: Option<Bytes>) -> bool {
+        let limit = self.broker.limits.unsent_bytes;
+        // What is shared goes out as it is: an alias would need a packet of its own for each subscriber.
+        let is_aliased = bytes.is_none() && client.connection.borrow_mut().outgoing_aliases().is_offered();
+        if client.maximum_packet_size.is_some() || is_aliased {
+            let sent = (client.unsent() < limit).then(|| send_alone(client, fanout.plain_for(found)));
+            match sent {
+                Some(Sent::Yes) => return true,
+                Some(Sent::TooLarge) => self.counters().dropped_too_large.add(1),
+                None => self.counters().dropped_unsent.add(1),
+            }
+            return false;
+        }
+        let write = |pages: &mut BytePages| {
+            let has_room = pages.len() < limit;
+            match bytes {
+                _ if !has_room => {}
+                Some(bytes) => pages.append(bytes),
+                None => drop(client.wire.write(Packet::Publish(fanout.plain_for(found)), pages)),
+            }
+            has_room
+        };
+        match client.write(write) {
+            Some(true) => true,
+            Some(false) => {
+                self.counters().dropped_unsent.add(1);
+                false
+            }
+            // The connection is closing.
+            None => false,
+        }
+    }
+
+    /// Sends what is queued for a client, as far as its window and its socket have room.
+    pub(crate) fn send_queued(&self, client: &Client, now: Timestamp) {
+        let mut tally = Tally::default();
+        let is_ruled = client.access.borrow().rules.is_some();
+        while client.closing().is_none() {
+            // While an acknowledgement is to come, the packet that brings it is the next chance.
+            let is_waited_for = !client.connection.borrow_mut().session().is_idle();
+            if is_waited_for && client.unsent() >= self.broker.limits.unsent_bytes {
+                break;
+            }
+            let Some(next) = client.connection.borrow_mut().session().next(now) else { break };
+            let (packet_id, delivery, dup) = match next {
+                OutgoingPacket::Publish { packet_id, delivery, dup } => (packet_id, delivery, dup),
+                OutgoingPacket::Release(packet_id) => {
+                    client.send(Packet::PublishRelease(Ack::success(packet_id)));
+                    continue;
+                }
+            };
+            // What was queued before a rule came is not sent. What was sent before is a delivery that has begun.
+            if is_ruled && !dup && !self.may_receive(&client.owner, &client.access.borrow(), &delivery.message.topic) {
+                client.connection.borrow_mut().session().discard(packet_id);
+                continue;
+            }
+            let publish = Publish {
+                dup,
+                qos: delivery.qos,
+                retain: delivery.retain,
+                packet_id: Some(packet_id),
+                subscription_ids: &delivery.identifiers,
+                ..fanout::publish(&delivery.message, now)
+            };
+            match send_alone(client, publish) {
+                Sent::Yes => tally.add(delivery.qos, delivery.message.payload.len()),
+                Sent::TooLarge => {
+                    // [MQTT-3.1.2-25] as if it had been delivered
+                    client.connection.borrow_mut().session().discard(packet_id);
+                    self.counters().dropped_too_large.add(1);
+                }
+            }
+        }
+        self.counters().messages_out(&tally);
+    }
+}
+
+/// Sends a message to one client, with an alias for its topic where the client accepts one.
+fn send_alone(client: &Client, publish: Publish<'_>) -> Sent {
+    let aliased = client.connection.borrow_mut().outgoing_aliases().apply(publish.clone());
+    let (topic, alias) = (aliased.topic, aliased.topic_alias);
+    let sent = client.send(Packet::Publish(aliased));
+    if sent == Sent::TooLarge && alias.is_some() && !topic.is_empty() {
+        // Without the new alias it may just fit.
+        return client.send(Packet::Publish(publish));
+    }
+    if sent == Sent::Yes {
+        client.connection.borrow_mut().outgoing_aliases().was_sent(topic, alias);
+    }
+    sent
+}

@@ -1,0 +1,95 @@
+//! Retained messages on their way to new subscribers.
+//!
+//! A filter may match many more messages than a socket or a session's queue takes at once. They are sent as room becomes
+//! free, so a new subscriber gets all of them, and its connection keeps no more than pointers to what is still to come.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ntex::time::{Millis, sleep};
+use pocket_mqtt_core::{Match, Message, NewSubscription, QoS, RetainHandling};
+
+use crate::client::Client;
+use crate::fanout::Fanout;
+use crate::subscriber::SubscriberId;
+use crate::worker::Worker;
+
+/// How long to wait for room.
+const PAUSE: Millis = Millis(5);
+
+impl Worker {
+    /// Sends the retained messages that new subscriptions ask for.
+    pub(crate) fn send_retained(self: &Rc<Self>, client: &Rc<Client>, granted: &[NewSubscription]) {
+        let now = self.broker.gateway.now();
+        for new in granted {
+            let is_wanted = match new.subscription.options.retain_handling {
+                RetainHandling::AtSubscribe => true,
+                RetainHandling::AtSubscribeNew => new.is_new,
+                RetainHandling::Never => false,
+            };
+            // [MQTT-3.3.1-9] a shared subscription gets none
+            if !is_wanted || new.subscription.group.is_some() {
+                continue;
+            }
+            let messages = client.index.retained().matches(&new.subscription.filter, now);
+            if !messages.is_empty() {
+                let found = found(client.id, new);
+                let sending = Sending { worker: Rc::clone(self), client: Rc::clone(client), found };
+                sending.start(messages);
+            }
+        }
+    }
+}
+
+/// The subscription as if it had been found for each of its retained messages.
+fn found(subscriber: SubscriberId, new: &NewSubscription) -> Match<SubscriberId> {
+    Match {
+        subscriber,
+        qos: new.subscription.options.qos,
+        no_local: false,
+        // [MQTT-3.3.1-8] a retained message that is sent because of a new subscription says so
+        retain_as_published: true,
+        identifiers: new.subscription.identifier.into_iter().collect(),
+    }
+}
+
+struct Sending {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    found: Match<SubscriberId>,
+}
+
+impl Sending {
+    /// Sends what there is room for now, and the rest later.
+    fn start(self, messages: Vec<Arc<Message>>) {
+        let mut messages = messages.into_iter();
+        while self.has_room() {
+            let Some(message) = messages.next() else { return };
+            self.send(&message);
+        }
+        ntex::rt::spawn(async move {
+            for message in messages {
+                while !self.has_room() {
+                    sleep(PAUSE).await;
+                    if self.client.closing().is_some() {
+                        return;
+                    }
+                }
+                self.send(&message);
+            }
+        })
+        .detach();
+    }
+
+    fn has_room(&self) -> bool {
+        let limits = &self.worker.broker.limits;
+        self.client.unsent() < limits.unsent_bytes / 2
+            && (self.found.qos == QoS::AtMostOnce
+                || self.client.connection.borrow_mut().session().queued() < limits.queued_messages / 2)
+    }
+
+    fn send(&self, message: &Arc<Message>) {
+        let fanout = Fanout::of_message(message, self.worker.broker.gateway.now());
+        self.worker.deliver(&fanout, std::slice::from_ref(&self.found), None, None);
+    }
+}

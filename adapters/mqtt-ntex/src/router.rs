@@ -1,0 +1,95 @@
+//! Where messages go: to clients of this worker at once, to those of other workers by mail.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pocket_domain::TopicName;
+use pocket_mqtt_core::{Match, SharedGroup, TenantIndex, TopicCache};
+
+use crate::subscriber::SubscriberId;
+
+/// Who gets the messages on one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// Clients of this worker.
+    pub(crate) local: Box<[Match<SubscriberId>]>,
+    /// Clients of other workers.
+    pub(crate) remote: Box<[Remote]>,
+    /// Groups, of which one member gets each message, whichever worker it is on.
+    pub(crate) groups: Box<[SharedGroup<SubscriberId>]>,
+}
+
+/// Clients of one other worker.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) worker: u16,
+    pub(crate) matches: Arc<[Match<SubscriberId>]>,
+}
+
+impl Routes {
+    /// Looks a topic up.
+    pub(crate) fn find(index: &TenantIndex<SubscriberId>, topic: &TopicName, worker: u16) -> (u64, Self) {
+        let (generation, matches) = index.matches(topic);
+        (generation, Self { groups: matches.groups.into(), ..Self::split(matches.direct, worker) })
+    }
+
+    /// What was looked up before, or is looked up now.
+    pub(crate) fn cached(
+        topics: &mut TopicCache<Rc<Self>>,
+        index: &TenantIndex<SubscriberId>,
+        topic: &TopicName,
+        worker: u16,
+    ) -> Rc<Self> {
+        if let Some((_, routes)) = topics.get(topic.as_str(), index.generation()) {
+            return Rc::clone(routes);
+        }
+        let (generation, routes) = Self::find(index, topic, worker);
+        let routes = Rc::new(routes);
+        topics.put(topic.clone(), generation, Rc::clone(&routes));
+        routes
+    }
+
+    fn split(matches: Vec<Match<SubscriberId>>, worker: u16) -> Self {
+        if matches.is_empty() {
+            return Self::default();
+        }
+        let mut local = Vec::new();
+        let mut remote: Vec<(u16, Vec<Match<SubscriberId>>)> = Vec::new();
+        for found in matches {
+            let home = found.subscriber.worker;
+            if home == worker {
+                local.push(found);
+                continue;
+            }
+            match remote.iter_mut().find(|(number, _)| *number == home) {
+                Some((_, others)) => others.push(found),
+                None => remote.push((home, vec![found])),
+            }
+        }
+        let remote = remote.into_iter().map(|(worker, matches)| Remote { worker, matches: matches.into() });
+        Self { local: local.into(), remote: remote.collect(), groups: Box::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_mqtt_core::QoS;
+
+    use super::*;
+
+    #[test]
+    fn every_match_goes_to_its_own_worker() {
+        let found = |serial, worker| Match {
+            subscriber: SubscriberId { serial, slot: 0, worker },
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifiers: Vec::new(),
+        };
+        let routes = Routes::split(vec![found(1, 0), found(2, 1), found(3, 2), found(4, 1)], 0);
+        let serials = |matches: &[Match<SubscriberId>]| matches.iter().map(|m| m.subscriber.serial).collect::<Vec<_>>();
+        assert_eq!(serials(&routes.local), [1]);
+        let remote: Vec<_> = routes.remote.iter().map(|remote| (remote.worker, serials(&remote.matches))).collect();
+        assert_eq!(remote, [(1, vec![2, 4]), (2, vec![3])]);
+    }
+}

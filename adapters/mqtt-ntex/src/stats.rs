@@ -1,0 +1,160 @@
+//! What the broker counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pocket_mqtt_core::QoS;
+
+/// What the broker did since the start, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrokerStats {
+    /// Connections now, those that have not said CONNECT yet among them.
+    pub connections: u64,
+    /// Sessions now that wait for their clients.
+    pub sleeping_sessions: u64,
+    /// Retained messages now.
+    pub retained_messages: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Connections that were accepted.
+    pub connects_accepted: u64,
+    /// Connections that were refused: credentials, limits, malformed CONNECTs, time-outs.
+    pub connects_refused: u64,
+    /// Messages from clients, by QoS.
+    pub messages_in: [u64; 3],
+    /// Messages to clients, by QoS.
+    pub messages_out: [u64; 3],
+    /// Bytes of their payloads from clients.
+    pub payload_bytes_in: u64,
+    /// Bytes of their payloads to clients.
+    pub payload_bytes_out: u64,
+    /// Messages refused because of their payload.
+    pub rejected: u64,
+    /// Messages and subscriptions refused because the client may not.
+    pub denied: u64,
+    /// Messages of QoS 0 lost because a client's socket did not take them.
+    pub dropped_unsent: u64,
+    /// Messages of QoS 1 and 2 lost because a session's queue was full.
+    pub dropped_queue_full: u64,
+    /// Messages of QoS 0 lost because a worker's mailbox was full.
+    pub dropped_mailbox_full: u64,
+    /// Messages of QoS 0 not stored because the connection was closed while the ingest had no room.
+    pub dropped_not_stored: u64,
+    /// Messages delivered but not kept because a tenant has too many retained ones.
+    pub dropped_retained_full: u64,
+    /// Messages not sent because they are larger than the client accepts.
+    pub dropped_too_large: u64,
+    /// Times that a device was not read for a while because it published too fast.
+    pub held_for_rate: u64,
+    /// Connections closed because of what the client sent.
+    pub protocol_errors: u64,
+    /// Connections closed because nothing came for too long.
+    pub keep_alive_timeouts: u64,
+    /// Connections closed because the client stayed behind with what is sent to it.
+    pub slow_consumers: u64,
+    /// Connections closed because the same client connected again.
+    pub takeovers: u64,
+    /// Connections closed because the device may not be connected any more.
+    pub revocations: u64,
+}
+
+/// A counter of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Messages of one read or one delivery, counted without the cost of an atomic for each.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    messages: [u64; 3],
+    bytes: u64,
+}
+
+impl Tally {
+    /// One more message.
+    pub(crate) fn add(&mut self, qos: QoS, payload: usize) {
+        self.messages[qos.index()] += 1;
+        self.bytes += payload as u64;
+    }
+
+    fn add_to(&self, messages: &[Counter; 3], bytes: &Counter) {
+        for (counter, count) in messages.iter().zip(self.messages).filter(|(_, count)| *count > 0) {
+            counter.add(count);
+        }
+        if self.bytes > 0 {
+            bytes.add(self.bytes);
+        }
+    }
+}
+
+/// The counters of one worker, on cache lines of their own so that workers do not slow each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    pub(crate) connects_accepted: Counter,
+    pub(crate) connects_refused: Counter,
+    messages_in: [Counter; 3],
+    messages_out: [Counter; 3],
+    payload_bytes_in: Counter,
+    payload_bytes_out: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) denied: Counter,
+    pub(crate) dropped_unsent: Counter,
+    pub(crate) dropped_queue_full: Counter,
+    pub(crate) dropped_mailbox_full: Counter,
+    pub(crate) dropped_not_stored: Counter,
+    pub(crate) dropped_retained_full: Counter,
+    pub(crate) dropped_too_large: Counter,
+    pub(crate) held_for_rate: Counter,
+    pub(crate) protocol_errors: Counter,
+    pub(crate) keep_alive_timeouts: Counter,
+    pub(crate) slow_consumers: Counter,
+    pub(crate) takeovers: Counter,
+    pub(crate) revocations: Counter,
+}
+
+impl Counters {
+    /// Messages came.
+    pub(crate) fn messages_in(&self, tally: &Tally) {
+        tally.add_to(&self.messages_in, &self.payload_bytes_in);
+    }
+
+    /// Messages left.
+    pub(crate) fn messages_out(&self, tally: &Tally) {
+        tally.add_to(&self.messages_out, &self.payload_bytes_out);
+    }
+
+    /// Adds what this worker counted.
+    pub(crate) fn add_to(&self, sum: &mut BrokerStats) {
+        for qos in QoS::ALL {
+            sum.messages_in[qos.index()] += self.messages_in[qos.index()].get();
+            sum.messages_out[qos.index()] += self.messages_out[qos.index()].get();
+        }
+        sum.connects_accepted += self.connects_accepted.get();
+        sum.connects_refused += self.connects_refused.get();
+        sum.payload_bytes_in += self.payload_bytes_in.get();
+        sum.payload_bytes_out += self.payload_bytes_out.get();
+        sum.rejected += self.rejected.get();
+        sum.denied += self.denied.get();
+        sum.dropped_unsent += self.dropped_unsent.get();
+        sum.dropped_queue_full += self.dropped_queue_full.get();
+        sum.dropped_mailbox_full += self.dropped_mailbox_full.get();
+        sum.dropped_not_stored += self.dropped_not_stored.get();
+        sum.dropped_retained_full += self.dropped_retained_full.get();
+        sum.dropped_too_large += self.dropped_too_large.get();
+        sum.held_for_rate += self.held_for_rate.get();
+        sum.protocol_errors += self.protocol_errors.get();
+        sum.keep_alive_timeouts += self.keep_alive_timeouts.get();
+        sum.slow_consumers += self.slow_consumers.get();
+        sum.takeovers += self.takeovers.get();
+        sum.revocations += self.revocations.get();
+    }
+}

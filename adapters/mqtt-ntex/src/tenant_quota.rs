@@ -1,0 +1,110 @@
+//! How many clients of each tenant are connected.
+//!
+//! Clients are counted and not connections: one that connects again while its old connection is still open takes over and
+//! needs no place of its own, however full the tenant is. Without a limit nothing is counted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pocket_domain::TenantId;
+use pocket_mqtt_core::Client as Owner;
+
+/// The places of all tenants.
+#[derive(Debug)]
+pub(crate) struct TenantQuota {
+    limit: usize,
+    /// By tenant and client: its connections, of which there are two while it takes over.
+    tenants: Mutex<HashMap<TenantId, HashMap<Owner, usize>>>,
+}
+
+impl TenantQuota {
+    /// So many clients of each tenant; 0: no limit.
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, tenants: Mutex::default() })
+    }
+
+    /// Takes a place for a client that connects; `None` when its tenant has none left.
+    pub(crate) fn admit(self: &Arc<Self>, owner: &Owner) -> Option<Seat> {
+        if self.limit == 0 {
+            return Some(Seat(None));
+        }
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let clients = tenants.entry(owner.tenant_id).or_default();
+        if clients.len() >= self.limit && !clients.contains_key(owner) {
+            return None;
+        }
+        *clients.entry(owner.clone()).or_default() += 1;
+        Some(Seat(Some((Arc::clone(self), owner.clone()))))
+    }
+
+    fn leave(&self, owner: &Owner) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(clients) = tenants.get_mut(&owner.tenant_id) else { return };
+        if let Some(connections) = clients.get_mut(owner) {
+            *connections -= 1;
+            if *connections == 0 {
+                clients.remove(owner);
+            }
+        }
+        if clients.is_empty() {
+            tenants.remove(&owner.tenant_id);
+        }
+    }
+}
+
+/// The place of a connected client; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat(Option<(Arc<TenantQuota>, Owner)>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some((quota, owner)) = self.0.take() {
+            quota.leave(&owner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_domain::{DeviceId, Timestamp};
+    use pocket_mqtt_core::ClientId;
+
+    use super::*;
+
+    fn owner(tenant: u8, client_id: &str) -> Owner {
+        Owner {
+            tenant_id: TenantId::new(Timestamp::MIN, [tenant; 10]),
+            device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
+            client_id: ClientId::parse(client_id).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_tenant_has_as_many_places_as_the_limit_says() {
+        let quota = TenantQuota::new(2);
+        let first = quota.admit(&owner(1, "a")).unwrap();
+        let _second = quota.admit(&owner(1, "b")).unwrap();
+        assert!(quota.admit(&owner(1, "c")).is_none());
+        assert!(quota.admit(&owner(2, "c")).is_some());
+        drop(first);
+        assert!(quota.admit(&owner(1, "c")).is_some());
+    }
+
+    #[test]
+    fn a_client_that_takes_over_needs_no_place_and_keeps_its_own() {
+        let quota = TenantQuota::new(1);
+        let old = quota.admit(&owner(1, "a")).unwrap();
+        let new = quota.admit(&owner(1, "a")).unwrap();
+        drop(old);
+        assert!(quota.admit(&owner(1, "b")).is_none());
+        drop(new);
+        assert!(quota.tenants.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted() {
+        let quota = TenantQuota::new(0);
+        let _seat = quota.admit(&owner(1, "a")).unwrap();
+        assert!(quota.tenants.lock().unwrap().is_empty());
+    }
+}

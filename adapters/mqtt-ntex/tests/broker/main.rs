@@ -1,0 +1,25 @@
+//! Conversations with the broker over real sockets, behind it the real application on storage in memory.
+//!
+//! Packets are written out as bytes, so that what is tested is the protocol and not a client library's idea of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod aliases;
+mod backpressure;
+mod connect;
+mod limits;
+mod malformed;
+mod packets;
+mod platform;
+mod publish;
+mod publish_rate;
+mod qos2;
+mod retained;
+mod rules;
+mod sessions;
+mod shared;
+mod slow_consumers;
+mod subscribe;
+mod wills;
+mod workers;

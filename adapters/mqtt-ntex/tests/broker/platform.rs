@@ -1,0 +1,274 @@
+//! A platform to test against, and a client that speaks in bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_application::{
+    Adapters, Application, Caller, FirstAdmin, IngestOptions, NewDevice, NewTenant, Options, TelemetryRules,
+    ThrottleLimits, prepare,
+};
+use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
+use pocket_domain::{
+    DeviceId, DeviceName, Labels, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId, TenantName,
+    TopicFilter, Username,
+};
+use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer};
+use pocket_ports::{Storage, SystemClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::packets;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A whole platform in this process.
+pub(crate) struct Platform {
+    pub(crate) application: Arc<Application>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) running: RunningBroker,
+    pub(crate) admin: Caller,
+}
+
+/// A registered device with its token.
+#[derive(Clone)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) tenant: TenantId,
+    pub(crate) token: String,
+}
+
+impl Platform {
+    /// With the defaults and two workers.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings of the broker.
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut MqttConfig)) -> Self {
+        Self::start_with_rules(adjust, &["#"], IngestOptions::default()).await
+    }
+
+    /// With other settings of the broker and of what is stored.
+    pub(crate) async fn start_with_rules(
+        adjust: impl FnOnce(&mut MqttConfig),
+        topics: &[&str],
+        ingest: IngestOptions,
+    ) -> Self {
+        Self::start_on(pocket_storage_memory::storage(), adjust, topics, ingest).await
+    }
+
+    /// On another storage, too.
+    pub(crate) async fn start_on(
+        storage: Storage,
+        adjust: impl FnOnce(&mut MqttConfig),
+        topics: &[&str],
+        ingest: IngestOptions,
+    ) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        let adapters = Adapters {
+            storage,
+            password_hasher: Arc::new(Argon2PasswordHasher::new(runtime, HashingLimits::default())),
+            token_issuer: Arc::new(JwtIssuer::new(&[7; 32], Duration::from_secs(60)).unwrap()),
+            token_hasher: Arc::new(HmacTokenHasher::new(&[8; 32]).unwrap()),
+            entropy: Arc::new(OsEntropy),
+            clock: Arc::new(SystemClock),
+        };
+        let first = FirstAdmin {
+            username: Username::parse("admin").unwrap(),
+            password: Some(Password::parse("a long enough password").unwrap()),
+        };
+        let admin = prepare(&adapters, first).await.unwrap().unwrap();
+        let options = Options {
+            ingest,
+            telemetry: TelemetryRules {
+                topics: topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
+                max_payload: 65_536,
+            },
+            people_throttle: ThrottleLimits::PEOPLE,
+            device_throttle: ThrottleLimits::DEVICES,
+        };
+        let application = Application::start(adapters, options);
+        let mut config = MqttConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+        config.workers = 2;
+        adjust(&mut config);
+        let broker = Broker::new(config, Arc::clone(&application.gateway), Arc::new(TenantAuthorizer));
+        application.attach_sessions(broker.clone());
+        let running = broker.bind().unwrap().start().await.unwrap();
+        Self { application, broker, running, admin: Caller::new(admin.user) }
+    }
+
+    /// A device of the tenant `default`.
+    pub(crate) async fn device(&self, name: &str) -> Device {
+        self.device_in(None, name).await
+    }
+
+    /// A device of a tenant.
+    pub(crate) async fn device_in(&self, tenant: Option<TenantId>, name: &str) -> Device {
+        let new = NewDevice {
+            name: DeviceName::parse(name).unwrap(),
+            labels: Labels::default(),
+            notes: Notes::default(),
+            token_expires_at: None,
+        };
+        let registered = self.application.devices.register(&self.admin, tenant, new).await.unwrap();
+        Device {
+            id: registered.device.id,
+            tenant: registered.device.tenant_id,
+            token: registered.token.expose().to_owned(),
+        }
+    }
+
+    /// Another tenant.
+    pub(crate) async fn tenant(&self, name: &str, payload_policy: PayloadPolicy) -> TenantId {
+        let new = NewTenant { name: TenantName::parse(name).unwrap(), payload_policy };
+        self.application.tenants.create(&self.admin, new).await.unwrap().id
+    }
+
+    /// A socket that has not said anything.
+    pub(crate) async fn socket(&self) -> Socket {
+        Socket::open(self.running.local_addr()).await
+    }
+
+    /// A connected client of 3.1.1.
+    pub(crate) async fn v3(&self, device: &Device, client_id: &str) -> Socket {
+        let mut socket = self.socket().await;
+        socket.send(&packets::connect3(device, client_id)).await;
+        socket.expect(b"\x20\x02\0\0").await;
+        socket
+    }
+
+    /// A connected client of 5.0.
+    pub(crate) async fn v5(&self, device: &Device, client_id: &str) -> Socket {
+        let mut socket = self.socket().await;
+        socket.send(&packets::connect5(device, client_id, b"")).await;
+        let ack = socket.packet().await;
+        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:02x?}");
+        socket
+    }
+
+    /// A client of 3.1.1 whose session is kept, and whether it was there before.
+    pub(crate) async fn v3_kept(&self, device: &Device, client_id: &str) -> (Socket, bool) {
+        let mut socket = self.socket().await;
+        let credentials = [device.id.to_string(), device.token.clone()];
+        let fields = [credentials[0].as_bytes(), credentials[1].as_bytes()];
+        socket.send(&packets::connect3_with(0xc0, 0, client_id, &fields)).await;
+        let ack = socket.packet().await;
+        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:02x?}");
+        (socket, ack[2] == 1)
+    }
+
+    /// A client of 5.0 without clean start, with a session expiry, and whether the session was there before.
+    pub(crate) async fn v5_kept(&self, device: &Device, client_id: &str, expiry: u32) -> (Socket, bool) {
+        let mut socket = self.socket().await;
+        let properties = [[0x11].as_slice(), &expiry.to_be_bytes()].concat();
+        let credentials = [device.id.to_string(), device.token.clone()].map(|text| packets::field(text.as_bytes()));
+        let connect = packets::connect5_with(0xc0, 0, &properties, client_id, &credentials[0], &credentials[1]);
+        socket.send(&connect).await;
+        let ack = socket.packet().await;
+        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:02x?}");
+        (socket, ack[2] == 1)
+    }
+
+    /// What is stored of a device, oldest first, when there are as many rows as expected.
+    pub(crate) async fn stored(&self, device: &Device, rows: usize) -> Vec<Telemetry> {
+        let query = TelemetryQuery { device_id: Some(device.id), ..Default::default() };
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let page = self.application.storage.telemetry.range(device.tenant, &query).await.unwrap();
+            if page.rows.len() >= rows || tokio::time::Instant::now() > until {
+                let mut found = page.rows;
+                found.reverse();
+                assert_eq!(found.len(), rows);
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until something holds that other threads bring about.
+    pub(crate) async fn eventually(&self, what: impl Fn(&Self) -> bool) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while !what(self) {
+            assert!(tokio::time::Instant::now() < until, "never happened: {:?}", self.broker.stats());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The other end of a connection.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    pending: Vec<u8>,
+}
+
+impl Socket {
+    async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, pending: Vec::new() }
+    }
+
+    /// Sends bytes.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Receives one whole packet.
+    pub(crate) async fn packet(&mut self) -> Vec<u8> {
+        match tokio::time::timeout(PATIENCE, self.next()).await {
+            Ok(Some(packet)) => packet,
+            Ok(None) => panic!("the connection was closed"),
+            Err(_) => panic!("no packet came"),
+        }
+    }
+
+    /// Receives exactly this packet.
+    pub(crate) async fn expect(&mut self, packet: &[u8]) {
+        let received = self.packet().await;
+        assert_eq!(received, packet, "received {received:02x?}, expected {packet:02x?}");
+    }
+
+    /// The server closes without another word.
+    pub(crate) async fn expect_closed(&mut self) {
+        match tokio::time::timeout(PATIENCE, self.next()).await {
+            Ok(None) => {}
+            Ok(Some(packet)) => panic!("instead of closing the server sent {packet:02x?}"),
+            Err(_) => panic!("the connection is still open"),
+        }
+    }
+
+    /// The server says DISCONNECT with this reason and closes.
+    pub(crate) async fn expect_disconnect(&mut self, reason: u8) {
+        let packet = self.packet().await;
+        assert_eq!((packet[0], packet[2]), (0xe0, reason), "{packet:02x?}");
+        self.expect_closed().await;
+    }
+
+    /// Nothing was sent before the answer to a ping.
+    pub(crate) async fn expect_nothing(&mut self) {
+        self.send(b"\xc0\0").await;
+        self.expect(b"\xd0\0").await;
+    }
+
+    /// The connection is torn down as a broken network would.
+    pub(crate) fn break_off(self) {
+        let stream = self.stream.into_std().unwrap();
+        drop(stream);
+    }
+
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(len) = packets::len(&self.pending).filter(|len| *len <= self.pending.len()) {
+                let rest = self.pending.split_off(len);
+                return Some(std::mem::replace(&mut self.pending, rest));
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return None,
+                Ok(read) => self.pending.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Calls about logging in.
+
+use crate::answer::{Answer, ok};
+use crate::body::Json;
+use crate::dto;
+use crate::dto::auth::{LoggedIn, Login};
+use crate::dto::page::NoParameters;
+use crate::extract::{App, Source, User};
+use crate::query::Query;
+
+/// Log in
+///
+/// A wrong name, password and tenant are answered alike, after the same time.
+#[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "login",
+    request_body = Login,
+    responses((status = 200, description = "A bearer token.", body = LoggedIn)))]
+pub(crate) async fn login(app: App, source: Source, _: Query<NoParameters>, body: Json<Login>) -> Answer {
+    ok(&LoggedIn::from(app.auth.login(body.0.attempt(source.0)).await?))
+}
+
+/// Get a new bearer token for one that is still valid
+#[utoipa::path(post, path = "/auth/refresh", tag = "auth", operation_id = "refresh",
+    responses((status = 200, description = "A new bearer token.", body = LoggedIn)))]
+pub(crate) async fn refresh(app: App, user: User, _: Query<NoParameters>) -> Answer {
+    ok(&LoggedIn::from(app.auth.refresh(&user)?))
+}
+
+/// Show who is logged in
+#[utoipa::path(get, path = "/auth/me", tag = "auth", operation_id = "me",
+    responses((status = 200, description = "The user of the bearer token.", body = dto::users::User)))]
+pub(crate) async fn me(user: User, _: Query<NoParameters>) -> Answer {
+    ok(&dto::users::User::from(user.user().clone()))
+}

@@ -1,0 +1,54 @@
+//! Log-ins in JSON.
+
+use std::net::IpAddr;
+
+use garde::Validate;
+use pocket_application::{LoginAttempt, Session};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::patch::present;
+use super::users::{Secret, User};
+
+/// A name and a password.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub(crate) struct Login {
+    #[schema(example = "admin")]
+    username: String,
+    #[schema(value_type = String, format = Password)]
+    password: Secret,
+    /// The name of the tenant; `default` when absent.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, example = "default")]
+    tenant: Option<String>,
+}
+
+impl Login {
+    /// The attempt, from where it came. Names are not checked: one that cannot exist is answered like one that does not.
+    pub(crate) fn attempt(self, source: IpAddr) -> LoginAttempt {
+        LoginAttempt { tenant: self.tenant, username: self.username, password: self.password.0, source }
+    }
+}
+
+/// A bearer token and whose it is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoggedIn {
+    /// To be sent as `Authorization: Bearer <token>`.
+    token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// For how many seconds the token is valid.
+    #[schema(example = 3600)]
+    expires_in: u64,
+    user: User,
+}
+
+impl From<Session> for LoggedIn {
+    fn from(session: Session) -> Self {
+        let Session { token, expires_in, user } = session;
+        Self { token, token_type: "Bearer", expires_in, user: user.into() }
+    }
+}

@@ -1,0 +1,272 @@
+//! Devices in JSON.
+
+use std::time::Duration;
+
+use garde::Validate;
+use pocket_application as application;
+use pocket_domain::{
+    DeviceFilter, DeviceName, DeviceUpdate, Invalid, Label, Labels, Notes, PageRequest, Rejection, TenantId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::page::page;
+use super::parses;
+use super::patch::{Patch, present};
+use super::text::{Moment, Parsed, Switch, TimeText, Whole};
+
+/// A device. Its token is in no answer but the one that made it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Device {
+    /// The id, and the user name in MQTT.
+    #[schema(format = "uuid")]
+    id: String,
+    #[schema(format = "uuid")]
+    tenant_id: String,
+    #[schema(example = "boiler-1")]
+    name: String,
+    labels: Vec<String>,
+    notes: String,
+    /// Whether it may connect.
+    enabled: bool,
+    /// When its token stops by itself.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    token_expires_at: Option<Moment>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Moment,
+    /// When a person last changed it.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Moment,
+    /// Whether it has an open connection.
+    online: bool,
+    /// When it was last heard of.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    last_seen_at: Option<Moment>,
+    /// Its last message that was refused.
+    #[schema(required)]
+    last_rejection: Option<LastRejection>,
+}
+
+/// A message that was neither stored nor routed.
+#[derive(Serialize, ToSchema)]
+struct LastRejection {
+    #[schema(value_type = String, format = DateTime)]
+    at: Moment,
+    topic: String,
+    reason: String,
+}
+
+impl From<Rejection> for LastRejection {
+    fn from(rejection: Rejection) -> Self {
+        Self { at: rejection.at.into(), topic: rejection.topic.to_string(), reason: rejection.reason }
+    }
+}
+
+impl From<pocket_domain::Device> for Device {
+    fn from(device: pocket_domain::Device) -> Self {
+        Self {
+            id: device.id.to_string(),
+            tenant_id: device.tenant_id.to_string(),
+            name: device.name.to_string(),
+            labels: device.labels.iter().map(|label| label.as_str().to_owned()).collect(),
+            notes: device.notes.as_str().to_owned(),
+            enabled: device.enabled,
+            token_expires_at: device.token_expires_at.map(Moment),
+            created_at: device.created_at.into(),
+            updated_at: device.updated_at.into(),
+            online: device.online,
+            last_seen_at: device.last_seen_at.map(Moment),
+            last_rejection: device.last_rejection.map(Into::into),
+        }
+    }
+}
+
+/// A device with its new token.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeviceWithToken {
+    #[serde(flatten)]
+    device: Device,
+    /// The token, shown this once.
+    #[schema(example = "7k3m-9q2x-vt4b")]
+    token: String,
+}
+
+impl From<application::RegisteredDevice> for DeviceWithToken {
+    fn from(registered: application::RegisteredDevice) -> Self {
+        Self { device: registered.device.into(), token: registered.token.expose().to_owned() }
+    }
+}
+
+/// One label, for the document.
+#[derive(ToSchema)]
+#[schema(as = Label, min_length = 1, max_length = 64, pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$", example = "hall")]
+#[expect(dead_code, reason = "only its description is used")]
+struct LabelText(String);
+
+/// A device to be registered.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CreateDevice {
+    /// 1 to 128 characters, not blank, no control characters; unique in the tenant.
+    #[garde(custom(parses(DeviceName::parse)))]
+    #[schema(
+        example = "boiler-1",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$"
+    )]
+    name: String,
+    /// Up to 32 labels of 1 to 64 characters.
+    #[serde(default)]
+    #[garde(length(max = Labels::MAX), inner(inner(custom(parses(Label::parse)))))]
+    #[schema(value_type = Option<Vec<LabelText>>, max_items = 32)]
+    labels: Option<Vec<String>>,
+    /// Up to 4,096 characters.
+    #[serde(default)]
+    #[garde(inner(custom(parses(Notes::parse))))]
+    #[schema(max_length = 4096, pattern = "^[^\\u0000]*$")]
+    notes: Option<String>,
+    /// When the token stops, in the future; RFC 3339 or integer milliseconds.
+    #[serde(default)]
+    #[garde(skip)]
+    #[schema(value_type = Option<TimeText>)]
+    token_expires_at: Option<Moment>,
+}
+
+impl CreateDevice {
+    pub(crate) fn parse(self) -> Result<application::NewDevice, Invalid> {
+        Ok(application::NewDevice {
+            name: DeviceName::parse(&self.name)?,
+            labels: Labels::parse(&self.labels.unwrap_or_default())?,
+            notes: Notes::parse(&self.notes.unwrap_or_default())?,
+            token_expires_at: self.token_expires_at.map(|time| time.0),
+        })
+    }
+}
+
+/// Changes to a device; what is absent stays.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct UpdateDevice {
+    /// 1 to 128 characters, not blank, no control characters.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(inner(custom(parses(DeviceName::parse))))]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 128,
+        pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$"
+    )]
+    name: Option<String>,
+    /// Up to 32 labels of 1 to 64 characters; `null` removes all.
+    #[serde(default)]
+    #[garde(inner(length(max = Labels::MAX), inner(custom(parses(Label::parse)))))]
+    #[schema(value_type = Option<Vec<LabelText>>, max_items = 32)]
+    labels: Patch<Vec<String>>,
+    /// Up to 4,096 characters; `null` empties them.
+    #[serde(default)]
+    #[garde(inner(custom(parses(Notes::parse))))]
+    #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[^\\u0000]*$")]
+    notes: Patch<String>,
+    /// When the present token stops; `null`: never. RFC 3339 or integer milliseconds.
+    #[serde(default)]
+    #[garde(skip)]
+    #[schema(value_type = Option<TimeText>)]
+    token_expires_at: Patch<Moment>,
+    /// Whether it may connect.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(skip)]
+    #[schema(nullable = false)]
+    enabled: Option<bool>,
+}
+
+impl UpdateDevice {
+    pub(crate) fn parse(self) -> Result<DeviceUpdate, Invalid> {
+        Ok(DeviceUpdate {
+            name: self.name.as_deref().map(DeviceName::parse).transpose()?,
+            labels: self.labels.or_empty(Vec::new()).as_deref().map(Labels::parse).transpose()?,
+            notes: self.notes.or_empty(String::new()).as_deref().map(Notes::parse).transpose()?,
+            enabled: self.enabled,
+            token_expires_at: self.token_expires_at.nullable().map(|time| time.map(|time| time.0)),
+        })
+    }
+}
+
+/// How a token is renewed.
+#[derive(Default, Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub(crate) struct RegenerateToken {
+    /// When the new token stops, in the future; RFC 3339 or integer milliseconds.
+    #[serde(default)]
+    #[schema(value_type = Option<TimeText>)]
+    token_expires_at: Option<Moment>,
+    /// For how many seconds the old token still works; 0 when absent.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 2592000)]
+    grace_seconds: Option<u64>,
+}
+
+impl RegenerateToken {
+    /// When the new token stops.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.token_expires_at.map(|time| time.0)
+    }
+
+    /// For how long the old token still works.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds.unwrap_or(0))
+    }
+}
+
+/// Which devices are asked for; all conditions must hold.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeviceParameters {
+    /// The tenant to work in; only a platform administrator may name another than the own.
+    #[param(value_type = Option<String>, format = "uuid")]
+    tenant_id: Option<Parsed<TenantId>>,
+    /// Those with this label.
+    #[param(min_length = 1, max_length = 64, pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    label: Option<String>,
+    /// Those of this name; `*` stands for any text.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        example = "boiler-*"
+    )]
+    name: Option<String>,
+    /// Those that are, or are not, connected.
+    #[param(value_type = Option<bool>)]
+    online: Option<Switch>,
+    /// Entries on the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<Whole>,
+    /// Entries passed over.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807_u64, default = 0)]
+    offset: Option<Whole>,
+}
+
+impl DeviceParameters {
+    /// The tenant that was asked for.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.tenant_id.map(|id| id.0)
+    }
+
+    /// The page that is asked for.
+    pub(crate) fn page(&self) -> Result<PageRequest, Invalid> {
+        page(self.limit, self.offset)
+    }
+
+    /// The conditions. A pattern that no name can match is an error, so that a slip is noticed.
+    pub(crate) fn filter(&self) -> Result<DeviceFilter, Invalid> {
+        Ok(DeviceFilter {
+            label: self.label.as_deref().map(Label::parse).transpose().map_err(|invalid| invalid.of("label"))?,
+            name: self.name.as_deref().map(DeviceName::parse).transpose()?.map(|name| name.to_string()),
+            online: self.online.map(|online| online.0),
+        })
+    }
+}

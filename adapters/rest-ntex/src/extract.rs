@@ -1,0 +1,108 @@
+//! What handlers take from a request: the platform, who calls, ids of the path and where the call comes from.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ntex::http::{Payload, header};
+use ntex::web::{DefaultError, FromRequest, HttpRequest};
+use pocket_application::{Application, Caller};
+use pocket_domain::Invalid;
+
+use crate::config::{BodyLimits, Metrics};
+use crate::problem::Problem;
+
+/// What every worker shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) application: Arc<Application>,
+    pub(crate) body_limits: BodyLimits,
+    pub(crate) metrics: Metrics,
+}
+
+impl Shared {
+    pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {
+        request.app_state::<Self>().ok_or_else(|| Problem::internal("the application is not attached to the server"))
+    }
+}
+
+/// The use cases.
+pub(crate) struct App(Arc<Application>);
+
+impl Deref for App {
+    type Target = Application;
+
+    fn deref(&self) -> &Application {
+        &self.0
+    }
+}
+
+impl FromRequest<DefaultError> for App {
+    type Error = Problem;
+
+    async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        Ok(Self(Arc::clone(&Shared::of(request)?.application)))
+    }
+}
+
+/// The person whose bearer token came with the request. Stands before the body among a handler's arguments, so that a
+/// stranger's body is not read.
+pub(crate) struct User(Caller);
+
+impl Deref for User {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl FromRequest<DefaultError> for User {
+    type Error = Problem;
+
+    async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        let token = bearer(request).ok_or_else(|| {
+            Problem::unauthenticated(
+                "log in at /api/v1/auth/login and send its token as `Authorization: Bearer <token>`",
+            )
+        })?;
+        Ok(Self(Shared::of(request)?.application.auth.authenticate(token).await?))
+    }
+}
+
+/// The bearer token of a request (RFC 6750, 2.1). The scheme is case-insensitive (RFC 9110, 11.1).
+pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
+    let (scheme, token) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+}
+
+/// The `{id}` of the path. One that is no id is the id of nothing, so it is answered like an unknown one.
+pub(crate) struct Id<T>(pub(crate) T);
+
+impl<T: FromStr<Err = Invalid>> FromRequest<DefaultError> for Id<T> {
+    type Error = Problem;
+
+    async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        let id = request.match_info().get("id").and_then(|id| id.parse().ok());
+        id.map(Self).ok_or_else(Problem::not_found)
+    }
+}
+
+/// The address that a request comes from.
+pub(crate) struct Source(pub(crate) IpAddr);
+
+impl Source {
+    /// The peer of the connection. Headers that a proxy may set are not believed: anybody can send them.
+    pub(crate) fn of(request: &HttpRequest) -> IpAddr {
+        request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
+    }
+}
+
+impl FromRequest<DefaultError> for Source {
+    type Error = Problem;
+
+    async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        Ok(Self(Self::of(request)))
+    }
+}

@@ -1,0 +1,45 @@
+//! The REST API on ntex-web, as docs/HTTP-API.md describes it.
+//!
+//! A handler extracts, parses, makes one call to the application and builds an answer. What goes wrong becomes
+//! `application/problem+json` in one place, `problem.rs`. All calls stand in one table, `routes.rs`, from which the server and
+//! the OpenAPI document take them.
+//!
+//! Invariants: every answer, also to a panic, carries `x-request-id`; no answer tells the cause of a failure inside the
+//! platform, the log does; nothing that a client sends is held in memory beyond the limits of [`BodyLimits`].
+//!
+//! Architecture invariant: no rule of the business is here, and no type of ntex is in the public interface.
+
+mod access_rules;
+mod answer;
+mod app;
+mod auth;
+mod body;
+mod code;
+mod config;
+mod devices;
+mod dto;
+mod extract;
+mod fields;
+mod gate;
+mod health;
+mod observe;
+mod openapi;
+mod problem;
+mod protocol;
+mod query;
+mod request_id;
+mod routes;
+mod server;
+mod stats;
+mod telemetry;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod users;
+
+pub use config::{BodyLimits, Metrics, MetricsToken, RestConfig};
+pub use server::{Rest, RestError, RunningRest};
+pub use stats::{RestMeter, RestStats};
+
+/// Whether the OpenAPI document is served.
+const SERVES_OPENAPI: bool = cfg!(feature = "openapi");

@@ -1,0 +1,149 @@
+//! The OpenAPI 3.1 document, made of the descriptions beside the handlers and of the table of calls.
+
+use std::sync::LazyLock;
+
+use ntex::http::header;
+use ntex::web::HttpResponse;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+
+use crate::answer::Answer;
+use crate::code::Code;
+use crate::problem::{self, ProblemBody};
+use crate::routes::{self, Call, PREFIXES};
+use crate::{access_rules, auth, devices, health, telemetry, tenants, users};
+
+/// The name of the security scheme in the document.
+const BEARER: &str = "bearer";
+
+#[derive(OpenApi)]
+#[openapi(paths(
+    auth::login,
+    auth::refresh,
+    auth::me,
+    tenants::create,
+    tenants::list,
+    tenants::get,
+    tenants::update,
+    tenants::delete,
+    users::create,
+    users::list,
+    users::get,
+    users::update,
+    users::delete,
+    users::set_password,
+    devices::create,
+    devices::list,
+    devices::get,
+    devices::update,
+    devices::delete,
+    devices::regenerate_token,
+    access_rules::explain,
+    access_rules::create,
+    access_rules::list,
+    access_rules::get,
+    access_rules::delete,
+    telemetry::create,
+    telemetry::list,
+))]
+struct Api;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Pocket IoT",
+        description = "Devices, people, tenants and telemetry. Every path below /api/v1 answers below /api as well.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(health::health, health::ready, health::metrics),
+    components(schemas(ProblemBody<'_>)),
+    tags(
+        (name = "auth", description = "Logging in."),
+        (name = "tenants", description = "The walls between customers; for platform administrators."),
+        (name = "users", description = "People; for administrators."),
+        (name = "devices", description = "What publishes telemetry."),
+        (name = "access-rules", description = "Which topics devices may use."),
+        (name = "telemetry", description = "What devices published."),
+        (name = "health", description = "For those who watch over the platform."),
+    )
+)]
+struct Beside;
+
+/// The OpenAPI document
+pub(crate) async fn document() -> Answer {
+    // Made on the first request: a process that nobody asks does not hold it.
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| build().to_json().unwrap_or_default());
+    Ok(HttpResponse::Ok().header(header::CONTENT_TYPE, "application/json").body(DOCUMENT.as_str()))
+}
+
+/// Builds the document.
+pub(crate) fn build() -> utoipa::openapi::OpenApi {
+    let mut document = Beside::openapi().nest(PREFIXES[0], Api::openapi());
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    for (prefix, calls, general) in [
+        (PREFIXES[0], routes::API, &[Code::Invalid, Code::Unavailable, Code::Internal][..]),
+        ("", routes::BESIDE, &[Code::Internal]),
+    ] {
+        for call in calls {
+            let path = document.paths.paths.get_mut(&format!("{prefix}{}", call.path));
+            if let Some(operation) = path.and_then(|path| operation_of(path, call)) {
+                complete(operation, call, general);
+            }
+        }
+    }
+    if let Some(components) = &mut document.components {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme(BEARER, scheme);
+        if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem") {
+            problem.properties.insert("code".into(), code_schema());
+        }
+    }
+    document
+}
+
+fn operation_of<'a>(path: &'a mut PathItem, call: &Call) -> Option<&'a mut Operation> {
+    match call.method.as_str() {
+        "GET" => path.get.as_mut(),
+        "POST" => path.post.as_mut(),
+        "PATCH" => path.patch.as_mut(),
+        "DELETE" => path.delete.as_mut(),
+        _ => None,
+    }
+}
+
+/// Adds the bearer token and every problem that can come.
+fn complete(operation: &mut Operation, call: &Call, general: &[Code]) {
+    let mut codes = [call.problems, general].concat();
+    if call.user {
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+        codes.extend([Code::Unauthenticated, Code::Forbidden]);
+    }
+    if call.path.contains("{id}") {
+        codes.push(Code::NotFound);
+    }
+    if operation.request_body.is_some() {
+        codes.extend([Code::BadRequest, Code::MalformedJson, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
+    }
+    codes.sort();
+    codes.dedup();
+    for group in codes.chunk_by(|a, b| a.status() == b.status()) {
+        let names = group.iter().map(|code| format!("`{}`", code.as_str())).collect::<Vec<_>>().join(", ");
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new()
+            .description(format!("{}: {names}", group[0].title()))
+            .content(problem::MEDIA_TYPE, content)
+            .build();
+        operation.responses.responses.insert(group[0].status().as_str().to_owned(), response.into());
+    }
+}
+
+fn code_schema() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("What is wrong, for programs."))
+        .enum_values(Some(Code::ALL.map(Code::as_str)))
+        .into()
+}

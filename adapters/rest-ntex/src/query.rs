@@ -1,0 +1,142 @@
+//! Query parameters: each known, given once, and parsed by the type that it becomes.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use ntex::http::Payload;
+use ntex::web::{DefaultError, FromRequest, HttpRequest};
+use serde::de::value::{Error, MapDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::code::Code;
+use crate::fields;
+use crate::problem::Problem;
+
+/// The query parameters of a call.
+pub(crate) struct Query<T>(T);
+
+impl<T> Deref for Query<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<DefaultError> for Query<T> {
+    type Error = Problem;
+
+    async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        parse(request.query_string()).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(decode_pair).collect::<Result<Vec<_>, _>>()?;
+    let deserializer = MapDeserializer::<_, Error>::new(pairs.into_iter());
+    serde_path_to_error::deserialize(deserializer).map_err(|error| fields::wrong("query", error.path(), error.inner()))
+}
+
+fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Given<'_>), Problem> {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let wrong = |Undecodable| Problem::field(Code::Invalid, key, "must be percent-encoded UTF-8");
+    Ok((decode(key).map_err(wrong)?, Given(decode(value).map_err(wrong)?)))
+}
+
+/// The value of a parameter that is there; serde's own deserializer of texts knows no optional ones.
+struct Given<'a>(Cow<'a, str>);
+
+impl<'de> IntoDeserializer<'de> for Given<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Given<'_> {
+    type Error = Error;
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_str(&self.0)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[derive(Debug)]
+struct Undecodable;
+
+/// Decodes `application/x-www-form-urlencoded` text. A `%` that two hexadecimal digits do not follow stands for itself
+/// (WHATWG URL Standard, "percent-decode").
+fn decode(text: &str) -> Result<Cow<'_, str>, Undecodable> {
+    if !text.contains(['%', '+']) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.filter(|_| *first == b'%').and_then(hexadecimal);
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+        decoded.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+    }
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Undecodable)
+}
+
+/// `u8::from_str_radix` alone would also take `+f`.
+fn hexadecimal(digits: &str) -> Option<u8> {
+    if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::dto::text::Whole;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Parameters {
+        name: Option<String>,
+        limit: Option<Whole>,
+    }
+
+    fn message(query: &str) -> String {
+        parse::<Parameters>(query).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn text_is_decoded() {
+        for (query, name) in [
+            ("name=a%20b+c", "a b c"),
+            ("name=%C3%A9", "é"),
+            ("name=100%", "100%"),
+            ("name=%+f", "% f"),
+            ("name=%zz%2", "%zz%2"),
+            ("&name=a=b&", "a=b"),
+            ("name", ""),
+        ] {
+            assert_eq!(parse::<Parameters>(query).unwrap().name.as_deref(), Some(name), "{query}");
+        }
+        let none = parse::<Parameters>("").unwrap();
+        assert!(none.name.is_none() && none.limit.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(message("nam=a"), "INVALID: nam: unknown field `nam`, expected `name` or `limit`");
+        assert_eq!(message("limit=many"), "INVALID: limit: must be a whole number");
+        assert_eq!(message("name=%ff"), "INVALID: name: must be percent-encoded UTF-8");
+        assert_eq!(message("limit=1&limit=2"), "INVALID: limit: duplicate field `limit`");
+    }
+}

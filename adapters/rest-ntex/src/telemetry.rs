@@ -1,0 +1,48 @@
+//! Calls about telemetry.
+
+use pocket_application::Error;
+
+use crate::answer::{Answer, created, ok};
+use crate::body::Json;
+use crate::dto::page::TenantParameters;
+use crate::dto::telemetry::{History, Stored, TelemetryEntries, TelemetryParameters};
+use crate::extract::{App, User};
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Store telemetry for devices
+///
+/// One object, or an array of 1 to 1,000. It is answered when all are committed; when one is wrong, none is stored.
+#[utoipa::path(post, path = "/telemetry", tag = "telemetry", operation_id = "createTelemetry",
+    params(TenantParameters),
+    request_body = TelemetryEntries,
+    responses((status = 201, description = "All messages are committed.", body = Stored)))]
+pub(crate) async fn create(
+    app: App,
+    user: User,
+    query: Query<TenantParameters>,
+    body: Json<TelemetryEntries>,
+) -> Answer {
+    let is_array = body.0.is_array();
+    let stored = app.telemetry.record(&user, query.tenant(), body.0.parse()?).await;
+    let ids = stored.map_err(|error| match error {
+        Error::Entry { index, error } => Problem::of_entry(*error, is_array.then_some(index)),
+        other => other.into(),
+    })?;
+    created(&Stored::from(ids))
+}
+
+/// Read the history of telemetry
+///
+/// Rows are ordered by time, the newest first by default. `pagination.next` leads to the next page; going on with it gives
+/// every row exactly once, also while rows are added.
+#[utoipa::path(get, path = "/telemetry", tag = "telemetry", operation_id = "listTelemetry",
+    params(TelemetryParameters),
+    responses((status = 200, description = "A page of the history.", body = History<'_>)))]
+pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>) -> Answer {
+    let wanted = query.query()?;
+    let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
+    let history = History::of(&page, wanted.limit())
+        .map_err(|error| Problem::internal(format!("a stored payload is not JSON: {error}")))?;
+    ok(&history)
+}

@@ -1,0 +1,14 @@
+//! The calls, asked through the whole service over the real application and storage in memory.
+
+mod access_rules;
+mod auth;
+mod devices;
+mod documentation;
+mod edges;
+mod isolation;
+mod openapi;
+mod platform;
+mod server;
+mod telemetry;
+mod tenants;
+mod users;

@@ -1,0 +1,152 @@
+//! Devices, their tokens, and what was heard of them.
+
+use async_trait::async_trait;
+use pocket_domain::{
+    Device, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Page, PageRequest, TenantId, Timestamp, TokenHash,
+};
+use pocket_ports::{
+    AccessChange, Conflict, DeviceActivity, DeviceCredential, DeviceRepository, StorageError, TokenReplacement,
+};
+
+use crate::state::{State, Token, page_of};
+use crate::{Memory, name_pattern};
+
+impl State {
+    fn require_free_name(&self, tenant: TenantId, name: &DeviceName, of: DeviceId) -> Result<(), StorageError> {
+        let mut devices = self.devices.values();
+        if devices.any(|other| other.tenant_id == tenant && other.name == *name && other.id != of) {
+            return Err(StorageError::Conflict(Conflict::DeviceName));
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, activity: &DeviceActivity) {
+        let device = self.devices.get_mut(&activity.device_id);
+        let Some(device) = device.filter(|device| device.tenant_id == activity.tenant_id) else { return };
+        device.online = activity.online.unwrap_or(device.online);
+        // `None` is less than every time.
+        device.last_seen_at = device.last_seen_at.max(activity.seen_at);
+        if let Some(rejection) = &activity.rejection {
+            device.last_rejection = Some(rejection.clone());
+        }
+    }
+}
+
+fn meets(device: &Device, filter: &DeviceFilter) -> bool {
+    filter.label.as_ref().is_none_or(|label| device.labels.iter().any(|other| other == label))
+        && filter.name.as_ref().is_none_or(|pattern| name_pattern::matches(pattern, device.name.as_str()))
+        && filter.online.is_none_or(|online| device.online == online)
+}
+
+#[async_trait]
+impl DeviceRepository for Memory {
+    async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
+        let mut state = self.state();
+        state.require_tenant(device.tenant_id)?;
+        state.require_free_name(device.tenant_id, &device.name, device.id)?;
+        let token_entry = Token { device_id: device.id, expires_at: device.token_expires_at, present: true };
+        state.tokens.insert(*token.as_bytes(), token_entry);
+        state.devices.insert(device.id, device.clone());
+        Ok(())
+    }
+
+    async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {
+        Ok(self.state().device(tenant, id).cloned())
+    }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        filter: &DeviceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Device>, StorageError> {
+        let state = self.state();
+        let devices = state.devices.values().filter(|device| device.tenant_id == tenant && meets(device, filter));
+        Ok(page_of(devices, page))
+    }
+
+    async fn update(
+        &self,
+        tenant: TenantId,
+        id: DeviceId,
+        update: DeviceUpdate,
+        now: Timestamp,
+    ) -> Result<Device, StorageError> {
+        let mut state = self.state();
+        let device = state.device(tenant, id).cloned().ok_or(StorageError::NotFound)?;
+        if let Some(name) = &update.name {
+            state.require_free_name(tenant, name, id)?;
+        }
+        if let Some(expires_at) = update.token_expires_at {
+            for token in state.tokens.values_mut().filter(|token| token.device_id == id && token.present) {
+                token.expires_at = expires_at;
+            }
+        }
+        if update.enabled.is_some() || update.token_expires_at.is_some() {
+            state.log(AccessChange::Device { tenant_id: tenant, device_id: id });
+        }
+        let device = device.updated(update, now);
+        state.devices.insert(id, device.clone());
+        Ok(device)
+    }
+
+    async fn delete(&self, tenant: TenantId, id: DeviceId) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        if state.device(tenant, id).is_none() {
+            return Ok(false);
+        }
+        state.remove_device(tenant, id);
+        state.log(AccessChange::Device { tenant_id: tenant, device_id: id });
+        Ok(true)
+    }
+
+    async fn replace_token(
+        &self,
+        tenant: TenantId,
+        id: DeviceId,
+        replacement: TokenReplacement,
+    ) -> Result<Device, StorageError> {
+        let mut state = self.state();
+        let mut device = state.device(tenant, id).cloned().ok_or(StorageError::NotFound)?;
+        state.tokens.retain(|_, token| token.device_id != id || (token.present && replacement.grace_until.is_some()));
+        for token in state.tokens.values_mut().filter(|token| token.device_id == id) {
+            token.present = false;
+            token.expires_at = [token.expires_at, replacement.grace_until].into_iter().flatten().min();
+        }
+        let token = Token { device_id: id, expires_at: replacement.expires_at, present: true };
+        state.tokens.insert(*replacement.hash.as_bytes(), token);
+        state.log(AccessChange::Device { tenant_id: tenant, device_id: id });
+        device.token_expires_at = replacement.expires_at;
+        device.updated_at = replacement.now;
+        state.devices.insert(id, device.clone());
+        Ok(device)
+    }
+
+    async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError> {
+        let state = self.state();
+        Ok(state.tokens.get(token.as_bytes()).and_then(|token| {
+            let device = state.devices.get(&token.device_id)?;
+            Some(DeviceCredential {
+                tenant_id: device.tenant_id,
+                device_id: device.id,
+                enabled: device.enabled,
+                expires_at: token.expires_at,
+            })
+        }))
+    }
+
+    async fn record_activity(&self, activity: &[DeviceActivity]) -> Result<(), StorageError> {
+        let mut state = self.state();
+        for activity in activity {
+            state.record(activity);
+        }
+        Ok(())
+    }
+
+    async fn mark_all_offline(&self) -> Result<(), StorageError> {
+        for device in self.state().devices.values_mut() {
+            device.online = false;
+        }
+        Ok(())
+    }
+}

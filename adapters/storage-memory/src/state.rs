@@ -1,0 +1,77 @@
+//! What is kept, and the rules that several methods share.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use pocket_domain::{
+    AccessRule, AccessRuleId, Device, DeviceId, Page, PageRequest, PasswordHash, Telemetry, TelemetryCursor, Tenant,
+    TenantId, Timestamp, User, UserId,
+};
+use pocket_ports::{AccessChange, LoggedChange, StorageError};
+
+/// How long an entry of the access log is kept at least.
+const LOG_KEPT: Duration = Duration::from_secs(3_600);
+
+/// A token's hash stands for a device until it expires.
+pub(crate) struct Token {
+    pub(crate) device_id: DeviceId,
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Whether it is the present one, or one in its grace.
+    pub(crate) present: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
+    pub(crate) users: BTreeMap<UserId, (User, PasswordHash)>,
+    pub(crate) devices: BTreeMap<DeviceId, Device>,
+    pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
+    pub(crate) tokens: HashMap<[u8; 32], Token>,
+    pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
+    pub(crate) last_telemetry_key: u64,
+    pub(crate) log: VecDeque<(Instant, LoggedChange)>,
+    pub(crate) last_sequence: u64,
+}
+
+impl State {
+    /// Whether a tenant of this id is there.
+    pub(crate) fn require_tenant(&self, id: TenantId) -> Result<(), StorageError> {
+        if self.tenants.contains_key(&id) { Ok(()) } else { Err(StorageError::NotFound) }
+    }
+
+    /// The device, if it belongs to the tenant.
+    pub(crate) fn device(&self, tenant: TenantId, id: DeviceId) -> Option<&Device> {
+        self.devices.get(&id).filter(|device| device.tenant_id == tenant)
+    }
+
+    /// Takes a device away with its tokens, its rules and its messages.
+    pub(crate) fn remove_device(&mut self, tenant: TenantId, id: DeviceId) {
+        self.devices.remove(&id);
+        self.tokens.retain(|_, token| token.device_id != id);
+        self.access_rules.retain(|_, rule| rule.device_id != Some(id));
+        if let Some(history) = self.telemetry.get_mut(&tenant) {
+            history.retain(|_, row| row.device_id != id);
+        }
+    }
+
+    /// Writes an entry of the access log and drops those that are too old.
+    pub(crate) fn log(&mut self, change: AccessChange) {
+        self.log.retain(|(at, _)| at.elapsed() <= LOG_KEPT);
+        self.last_sequence += 1;
+        self.log.push_back((Instant::now(), LoggedChange { sequence: self.last_sequence, change }));
+    }
+}
+
+/// The part of the entries that is asked for, and how many there are.
+pub(crate) fn page_of<'a, T: Clone + 'a>(entries: impl Iterator<Item = &'a T>, page: PageRequest) -> Page<T> {
+    let first = page.offset();
+    let end = first.saturating_add(u64::from(page.limit()));
+    let (mut items, mut total) = (Vec::new(), 0);
+    for entry in entries {
+        if (first..end).contains(&total) {
+            items.push(entry.clone());
+        }
+        total += 1;
+    }
+    Page { items, total }
+}

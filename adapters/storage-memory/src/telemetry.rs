@@ -1,0 +1,82 @@
+//! The history of messages: an ordered map per tenant.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{
+    NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId,
+    Timestamp,
+};
+use pocket_ports::{StorageError, TelemetryStore};
+
+use crate::Memory;
+use crate::state::State;
+
+impl State {
+    fn append(&mut self, message: &NewTelemetry) -> Option<TelemetryId> {
+        self.device(message.tenant_id, message.device_id)?;
+        self.last_telemetry_key += 1;
+        let id = TelemetryId::from_key(self.last_telemetry_key);
+        let place = TelemetryCursor { timestamp: message.timestamp, id };
+        let row = Telemetry {
+            id,
+            device_id: message.device_id,
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            timestamp: message.timestamp,
+            received_at: message.received_at,
+        };
+        self.telemetry.entry(message.tenant_id).or_default().insert(place, row);
+        Some(id)
+    }
+}
+
+/// The places that the query's times and cursor leave, as bounds of the map; `None` when there are none.
+fn places(query: &TelemetryQuery) -> Option<(Bound<TelemetryCursor>, Bound<TelemetryCursor>)> {
+    // Keys begin at 1, so the place before the first row of a moment is that of key 0.
+    let before = |timestamp| TelemetryCursor { timestamp, id: TelemetryId::from_key(0) };
+    let mut first = query.from.map(before);
+    let mut end = query.to.map(before);
+    match query.order {
+        SortOrder::Ascending => first = first.max(query.cursor),
+        SortOrder::Descending => end = [end, query.cursor].into_iter().flatten().min(),
+    }
+    if matches!((first, end), (Some(first), Some(end)) if first >= end) {
+        return None;
+    }
+    Some((first.map_or(Bound::Unbounded, Bound::Excluded), end.map_or(Bound::Unbounded, Bound::Excluded)))
+}
+
+fn meets(row: &Telemetry, query: &TelemetryQuery) -> bool {
+    query.device_id.is_none_or(|device| row.device_id == device)
+        && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+}
+
+#[async_trait]
+impl TelemetryStore for Memory {
+    async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        let mut state = self.state();
+        Ok(messages.iter().map(|message| state.append(message)).collect())
+    }
+
+    /// Keeps nothing: this storage refuses no message, and there is nothing that would read what was put aside.
+    async fn set_aside(&self, _: &NewTelemetry, _: &str, _: Timestamp) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        let state = self.state();
+        let (Some(history), Some(places)) = (state.telemetry.get(&tenant), places(query)) else {
+            return Ok(TelemetryPage { rows: Vec::new(), next: None });
+        };
+        let limit = query.limit();
+        let rows = history.range(places).map(|(_, row)| row);
+        let wanted = |row: &&Telemetry| meets(row, query);
+        let rows = match query.order {
+            SortOrder::Ascending => rows.filter(wanted).take(limit as usize + 1).cloned().collect(),
+            SortOrder::Descending => rows.rev().filter(wanted).take(limit as usize + 1).cloned().collect(),
+        };
+        Ok(TelemetryPage::from_rows(rows, limit))
+    }
+}

@@ -1,0 +1,107 @@
+//! People.
+
+use async_trait::async_trait;
+use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
+use pocket_ports::{Conflict, StorageError, UserRepository, UserUpdate};
+
+use crate::Memory;
+use crate::state::{State, page_of};
+
+impl State {
+    fn user(&self, tenant: TenantId, id: UserId) -> Option<&User> {
+        self.users.get(&id).map(|(user, _)| user).filter(|user| user.tenant_id == tenant)
+    }
+
+    fn user_named(&self, tenant: TenantId, name: &Username) -> Option<&(User, PasswordHash)> {
+        self.users.values().find(|(user, _)| user.tenant_id == tenant && user.username == *name)
+    }
+
+    /// Refuses what leaves the tenant without a user who administers, or the platform without a platform administrator.
+    fn check_not_last_admin(&self, user: &User, new_role: Option<Role>) -> Result<(), StorageError> {
+        let keeps = |enough: &dyn Fn(Role) -> bool, in_reach: &dyn Fn(&User) -> bool| {
+            !enough(user.role)
+                || new_role.is_some_and(enough)
+                || self.users.values().any(|(other, _)| other.id != user.id && in_reach(other) && enough(other.role))
+        };
+        let tenant_keeps = keeps(&Role::administers, &|other| other.tenant_id == user.tenant_id);
+        if tenant_keeps && keeps(&|role| role == Role::PlatformAdmin, &|_| true) {
+            Ok(())
+        } else {
+            Err(StorageError::Conflict(Conflict::LastAdmin))
+        }
+    }
+}
+
+#[async_trait]
+impl UserRepository for Memory {
+    async fn create(&self, user: &User, password: &PasswordHash) -> Result<(), StorageError> {
+        let mut state = self.state();
+        state.require_tenant(user.tenant_id)?;
+        if state.user_named(user.tenant_id, &user.username).is_some() {
+            return Err(StorageError::Conflict(Conflict::Username));
+        }
+        state.users.insert(user.id, (user.clone(), password.clone()));
+        Ok(())
+    }
+
+    async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<User>, StorageError> {
+        Ok(self.state().user(tenant, id).cloned())
+    }
+
+    async fn find_by_name(
+        &self,
+        tenant: TenantId,
+        username: &Username,
+    ) -> Result<Option<(User, PasswordHash)>, StorageError> {
+        Ok(self.state().user_named(tenant, username).cloned())
+    }
+
+    async fn list(&self, tenant: TenantId, page: PageRequest) -> Result<Page<User>, StorageError> {
+        let state = self.state();
+        let users = state.users.values().map(|(user, _)| user).filter(|user| user.tenant_id == tenant);
+        Ok(page_of(users, page))
+    }
+
+    async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError> {
+        let mut state = self.state();
+        let mut user = state.user(tenant, id).cloned().ok_or(StorageError::NotFound)?;
+        if let Some(role) = update.role {
+            state.check_not_last_admin(&user, Some(role))?;
+            user.role = role;
+        }
+        if let Some(username) = update.username {
+            if state.user_named(tenant, &username).is_some_and(|(other, _)| other.id != id) {
+                return Err(StorageError::Conflict(Conflict::Username));
+            }
+            user.username = username;
+        }
+        if let Some((stored, _)) = state.users.get_mut(&id) {
+            *stored = user.clone();
+        }
+        Ok(user)
+    }
+
+    async fn set_password(&self, tenant: TenantId, id: UserId, password: &PasswordHash) -> Result<User, StorageError> {
+        let mut state = self.state();
+        match state.users.get_mut(&id) {
+            Some((user, hash)) if user.tenant_id == tenant => {
+                user.credential_version += 1;
+                *hash = password.clone();
+                Ok(user.clone())
+            }
+            _ => Err(StorageError::NotFound),
+        }
+    }
+
+    async fn delete(&self, tenant: TenantId, id: UserId) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let Some(user) = state.user(tenant, id) else { return Ok(false) };
+        state.check_not_last_admin(user, None)?;
+        state.users.remove(&id);
+        Ok(true)
+    }
+
+    async fn any(&self) -> Result<bool, StorageError> {
+        Ok(!self.state().users.is_empty())
+    }
+}

@@ -1,0 +1,145 @@
+//! An open database: its connections, the runtime they belong to, and what the repositories share.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use pocket_ports::StorageError;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::error::Error;
+use crate::key_cache::KeyCache;
+use crate::locks;
+
+/// The connections of one database. With PostgreSQL both are the same pool.
+pub(crate) struct Connections {
+    /// For transactions that write; one connection with SQLite.
+    pub(crate) writer: DatabaseConnection,
+    /// For everything else.
+    pub(crate) reader: DatabaseConnection,
+}
+
+/// An open database.
+pub(crate) struct Database {
+    connections: Connections,
+    runtime: Handle,
+    /// Keys of devices and topics that appends met lately.
+    pub(crate) keys: KeyCache,
+    /// Wakes the purge when something was deleted.
+    pub(crate) deleted: Arc<Notify>,
+    purge: OnceLock<AbortHandle>,
+}
+
+impl Database {
+    /// Takes connections that were opened on the present runtime.
+    pub(crate) fn new(connections: Connections) -> Self {
+        Self {
+            connections,
+            runtime: Handle::current(),
+            keys: KeyCache::default(),
+            deleted: Arc::default(),
+            purge: OnceLock::new(),
+        }
+    }
+
+    /// The connections that read.
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.connections.reader
+    }
+
+    /// Begins a transaction that writes; it is rolled back when it is dropped without a commit.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        locks::begin(&self.connections.writer).await
+    }
+
+    /// Which SQL it speaks.
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.connections.writer.get_database_backend()
+    }
+
+    /// Runs work on the runtime that the connections belong to. It goes on when the caller goes away.
+    pub(crate) async fn run<T, W>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        match self.runtime.spawn(work(Arc::clone(self))).await {
+            Ok(result) => result.map_err(StorageError::from),
+            Err(stopped) if stopped.is_cancelled() => {
+                Err(StorageError::Unavailable("the runtime of the database has stopped".to_owned()))
+            }
+            Err(panicked) => Err(StorageError::Backend(panicked.to_string())),
+        }
+    }
+
+    /// Starts a task that lives until the database is closed.
+    pub(crate) fn start_purge(&self, purge: impl Future<Output = ()> + Send + 'static) {
+        let task = self.runtime.spawn(purge).abort_handle();
+        if let Err(second) = self.purge.set(task) {
+            second.abort();
+        }
+    }
+
+    /// Ends the purge and closes all connections.
+    pub(crate) async fn close(&self) -> Result<(), DbErr> {
+        if let Some(purge) = self.purge.get() {
+            purge.abort();
+        }
+        self.connections.reader.close_by_ref().await?;
+        // The writer of a SQLite file goes last: the last connection moves the log into the file and removes it.
+        self.connections.writer.close_by_ref().await
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn a_call_whose_caller_goes_away_is_carried_out() {
+        let sample = Sample::new().await;
+        {
+            let mut deletion = pin!(sample.storage.devices.delete(sample.tenant, sample.device));
+            // Polled once and dropped: the work is on its way.
+            poll_fn(|context| {
+                assert!(deletion.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        while sample.number("SELECT count(*) FROM devices WHERE deleted").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sample.number("SELECT count(*) FROM device_tokens").await, 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn any_runtime_may_await_the_ports() {
+        let sample = Sample::new().await;
+        let (storage, tenant) = (sample.storage.clone(), sample.tenant);
+        let asked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async { (storage.tenants.get(tenant).await, storage.health.check().await) })
+        });
+        let (found, health) = tokio::task::spawn_blocking(|| asked.join().unwrap()).await.unwrap();
+        assert!(found.unwrap().is_some());
+        assert_eq!(health, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn calls_after_the_close_fail() {
+        let sample = Sample::new().await;
+        sample.storage.health.close().await;
+        assert!(matches!(
+            sample.storage.tenants.get(sample.tenant).await,
+            Err(pocket_ports::StorageError::Unavailable(_))
+        ));
+        assert!(sample.storage.health.check().await.is_err());
+    }
+}

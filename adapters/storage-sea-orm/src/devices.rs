@@ -1,0 +1,276 @@
+//! Devices.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{
+    Device, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest, Rejection, TenantId,
+    Timestamp, TokenHash, TopicName,
+};
+use pocket_ports::{AccessChange, DeviceActivity, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, NotSet};
+use sea_orm::{PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+
+use crate::database::Database;
+use crate::entity::{corrupt, dead_letter, device, time};
+use crate::error::Error;
+use crate::name_pattern::NamePattern;
+use crate::{access_log, access_rules, activity, tenants, tokens};
+
+/// The devices of a database.
+pub(crate) struct Devices(pub(crate) Arc<Database>);
+
+/// Devices of the tenant that are not deleted.
+fn of_tenant(tenant: TenantId) -> Select<device::Entity> {
+    device::Entity::find()
+        .filter(device::Column::Deleted.into_expr().not())
+        .filter(device::Column::Tenant.into_expr().eq(tenants::key_of(tenant)))
+}
+
+fn by_id(tenant: TenantId, id: DeviceId) -> Select<device::Entity> {
+    of_tenant(tenant).filter(device::Column::Id.eq(id.as_uuid()))
+}
+
+/// The device, if it belongs to the tenant.
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    id: DeviceId,
+) -> Result<Option<device::Model>, Error> {
+    Ok(by_id(tenant, id).one(connection).await?)
+}
+
+async fn require(transaction: &impl ConnectionTrait, tenant: TenantId, id: DeviceId) -> Result<device::Model, Error> {
+    let found = by_id(tenant, id).lock_exclusive().one(transaction).await?;
+    Ok(found.ok_or(StorageError::NotFound)?)
+}
+
+/// The devices that the filter means; `None` when it can mean none.
+fn filtered(tenant: TenantId, filter: &DeviceFilter, backend: DbBackend) -> Option<Select<device::Entity>> {
+    let mut query = of_tenant(tenant);
+    if let Some(label) = &filter.label {
+        let has_label = match backend {
+            DbBackend::Postgres => "\"devices\".\"labels\"::jsonb @> to_jsonb($1::text)",
+            _ => "EXISTS (SELECT 1 FROM json_each(\"devices\".\"labels\") WHERE \"value\" = ?)",
+        };
+        query = query.filter(Expr::cust_with_values(has_label, [label.as_str()]));
+    }
+    if let Some(name) = &filter.name {
+        query = match NamePattern::of(name, backend) {
+            NamePattern::Nothing => return None,
+            NamePattern::Equals(name) => query.filter(device::Column::Name.eq(name)),
+            NamePattern::HasForm(form) => {
+                let has_form = match backend {
+                    DbBackend::Postgres => "\"devices\".\"name\" LIKE $1",
+                    _ => "\"devices\".\"name\" GLOB ?",
+                };
+                query.filter(Expr::cust_with_values(has_form, [form]))
+            }
+        };
+    }
+    if let Some(online) = filter.online {
+        query = query.filter(device::Column::Online.eq(online));
+    }
+    Some(query)
+}
+
+fn labels_text(labels: &Labels) -> String {
+    serde_json::Value::from_iter(labels.iter().map(|label| label.as_str())).to_string()
+}
+
+fn from_row(tenant: TenantId, row: device::Model) -> Result<Device, StorageError> {
+    let labels: Vec<String> = serde_json::from_str(&row.labels).map_err(corrupt)?;
+    let last_rejection = match (row.rejected_at, row.rejected_topic, row.rejected_reason) {
+        (Some(at), Some(topic), Some(reason)) => {
+            Some(Rejection { at: time(at)?, topic: TopicName::parse(&topic).map_err(corrupt)?, reason })
+        }
+        _ => None,
+    };
+    Ok(Device {
+        id: DeviceId::from_uuid(row.id),
+        tenant_id: tenant,
+        name: DeviceName::parse(&row.name).map_err(corrupt)?,
+        labels: Labels::parse(&labels).map_err(corrupt)?,
+        notes: Notes::parse(&row.notes).map_err(corrupt)?,
+        enabled: row.enabled,
+        token_expires_at: row.token_expires_at.map(time).transpose()?,
+        created_at: time(row.created_at)?,
+        updated_at: time(row.updated_at)?,
+        online: row.online,
+        last_seen_at: row.last_seen_at.map(time).transpose()?,
+        last_rejection,
+    })
+}
+
+fn to_row(device: &Device, tenant: i64) -> device::ActiveModel {
+    let millis = |time: Option<Timestamp>| Set(time.map(Timestamp::as_millis));
+    let rejection = device.last_rejection.as_ref();
+    device::ActiveModel {
+        key: NotSet,
+        id: Set(device.id.as_uuid()),
+        tenant: Set(tenant),
+        name: Set(device.name.to_string()),
+        labels: Set(labels_text(&device.labels)),
+        notes: Set(device.notes.as_str().to_owned()),
+        enabled: Set(device.enabled),
+        token_expires_at: millis(device.token_expires_at),
+        created_at: Set(device.created_at.as_millis()),
+        updated_at: Set(device.updated_at.as_millis()),
+        online: Set(device.online),
+        last_seen_at: millis(device.last_seen_at),
+        rejected_at: millis(rejection.map(|rejection| rejection.at)),
+        rejected_topic: Set(rejection.map(|rejection| rejection.topic.to_string())),
+        rejected_reason: Set(rejection.map(|rejection| rejection.reason.clone())),
+        deleted: Set(false),
+    }
+}
+
+/// The row with a person's changes.
+fn changed(row: device::Model, update: DeviceUpdate, now: Timestamp) -> device::ActiveModel {
+    let mut row = row.into_active_model();
+    if let Some(name) = update.name {
+        row.name = Set(name.to_string());
+    }
+    if let Some(labels) = update.labels {
+        row.labels = Set(labels_text(&labels));
+    }
+    if let Some(notes) = update.notes {
+        row.notes = Set(notes.as_str().to_owned());
+    }
+    if let Some(enabled) = update.enabled {
+        row.enabled = Set(enabled);
+    }
+    if let Some(expires_at) = update.token_expires_at {
+        row.token_expires_at = Set(expires_at.map(Timestamp::as_millis));
+    }
+    row.updated_at = Set(now.as_millis());
+    row
+}
+
+#[async_trait]
+impl DeviceRepository for Devices {
+    async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
+        let device = device.clone();
+        self.0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let tenant = tenants::require(&transaction, device.tenant_id).await?;
+                let inserted = device::Entity::insert(to_row(&device, tenant)).exec(&transaction).await?;
+                tokens::insert(&transaction, inserted.last_insert_id, token, device.token_expires_at).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {
+        let row = self.0.run(move |db| async move { Ok(by_id(tenant, id).one(db.reader()).await?) }).await?;
+        row.map(|row| from_row(tenant, row)).transpose()
+    }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        filter: &DeviceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Device>, StorageError> {
+        let Some(query) = filtered(tenant, filter, self.0.backend()) else {
+            return Ok(Page { items: Vec::new(), total: 0 });
+        };
+        let (rows, total) = self
+            .0
+            .run(move |db| async move {
+                let total = query.clone().count(db.reader()).await?;
+                let page = query.order_by_asc(device::Column::Id).limit(u64::from(page.limit())).offset(page.offset());
+                Ok((page.all(db.reader()).await?, total))
+            })
+            .await?;
+        let devices = rows.into_iter().map(|row| from_row(tenant, row));
+        Ok(Page { items: devices.collect::<Result<_, _>>()?, total })
+    }
+
+    async fn update(
+        &self,
+        tenant: TenantId,
+        id: DeviceId,
+        update: DeviceUpdate,
+        now: Timestamp,
+    ) -> Result<Device, StorageError> {
+        let row = self
+            .0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = require(&transaction, tenant, id).await?;
+                let (enabled, expires_at) = (update.enabled, update.token_expires_at);
+                let row = changed(row, update, now).update(&transaction).await?;
+                if let Some(expires_at) = expires_at {
+                    tokens::set_expiry(&transaction, row.key, expires_at).await?;
+                }
+                if enabled.is_some() || expires_at.is_some() {
+                    let change = AccessChange::Device { tenant_id: tenant, device_id: id };
+                    access_log::write(&transaction, change).await?;
+                }
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(tenant, row)
+    }
+
+    async fn delete(&self, tenant: TenantId, id: DeviceId) -> Result<bool, StorageError> {
+        self.0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
+                tokens::delete_of_device(&transaction, row.key).await?;
+                access_rules::delete_of_device(&transaction, id).await?;
+                dead_letter::Entity::delete_many()
+                    .filter(dead_letter::Column::Device.eq(id.as_uuid()))
+                    .exec(&transaction)
+                    .await?;
+                device::ActiveModel { deleted: Set(true), ..row.into_active_model() }.update(&transaction).await?;
+                let change = AccessChange::Device { tenant_id: tenant, device_id: id };
+                access_log::write(&transaction, change).await?;
+                transaction.commit().await?;
+                db.deleted.notify_one();
+                Ok(true)
+            })
+            .await
+    }
+
+    async fn replace_token(
+        &self,
+        tenant: TenantId,
+        id: DeviceId,
+        replacement: TokenReplacement,
+    ) -> Result<Device, StorageError> {
+        let row = self
+            .0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = require(&transaction, tenant, id).await?;
+                tokens::replace(&transaction, row.key, &replacement).await?;
+                let update = DeviceUpdate { token_expires_at: Some(replacement.expires_at), ..Default::default() };
+                let row = changed(row, update, replacement.now).update(&transaction).await?;
+                let change = AccessChange::Device { tenant_id: tenant, device_id: id };
+                access_log::write(&transaction, change).await?;
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(tenant, row)
+    }
+
+    async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError> {
+        self.0.run(move |db| async move { tokens::credential(db.reader(), token).await }).await
+    }
+
+    async fn record_activity(&self, activity: &[DeviceActivity]) -> Result<(), StorageError> {
+        let latest = activity::latest(activity);
+        self.0.run(move |db| async move { activity::record(&db, &latest).await }).await
+    }
+
+    async fn mark_all_offline(&self) -> Result<(), StorageError> {
+        self.0.run(|db| async move { activity::mark_all_offline(&db).await }).await
+    }
+}

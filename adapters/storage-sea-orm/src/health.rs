@@ -1,0 +1,74 @@
+//! Whether the database takes writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pocket_ports::{StorageError, StorageHealth};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::time::timeout;
+
+use crate::database::Database;
+use crate::error::Error;
+
+/// After which time no answer is an answer: a probe of readiness has a deadline of its own.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The health of a database.
+pub(crate) struct Health(pub(crate) Arc<Database>);
+
+/// Begins a transaction that writes, and gives it up. SQLite takes the write lock, which fails on a file or file system
+/// that is read-only; PostgreSQL says whether it is.
+async fn check(db: &Database) -> Result<(), Error> {
+    let transaction = db.begin().await?;
+    if db.backend() == DbBackend::Postgres {
+        let question = "SELECT current_setting('transaction_read_only') AS read_only";
+        let answer = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;
+        let read_only: Option<String> = answer.map(|row| row.try_get("", "read_only")).transpose()?;
+        if read_only.as_deref() != Some("off") {
+            return Err(StorageError::Unavailable("the server takes no writes at present".to_owned()).into());
+        }
+    }
+    Ok(transaction.rollback().await?)
+}
+
+#[async_trait]
+impl StorageHealth for Health {
+    async fn check(&self) -> Result<(), StorageError> {
+        self.0
+            .run(|db| async move {
+                match timeout(DEADLINE, check(&db)).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        let waited = format!("no answer within {} s", DEADLINE.as_secs());
+                        Err(StorageError::Unavailable(waited).into())
+                    }
+                }
+            })
+            .await
+    }
+
+    async fn close(&self) {
+        let closed = self.0.run(|db| async move { Ok(db.close().await?) }).await;
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the database was not closed in order");
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use pocket_ports::StorageError;
+
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn a_database_that_another_process_locks_is_not_ready() {
+        let sample = Sample::new().await;
+        let other = crate::open::connect(&sample.options).await.unwrap();
+        let transaction = crate::locks::begin(&other.writer).await.unwrap();
+        assert!(matches!(sample.storage.health.check().await, Err(StorageError::Unavailable(_))));
+        transaction.rollback().await.unwrap();
+        assert_eq!(sample.storage.health.check().await, Ok(()));
+    }
+}

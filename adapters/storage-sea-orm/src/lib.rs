@@ -1,0 +1,47 @@
+//! Storage in SQLite and PostgreSQL through sea-orm. The scheme of the URL picks the database.
+//!
+//! Inside, tenants, devices and topics have integer keys; UUIDs are for the outside. Telemetry is plain rows. What is
+//! deleted disappears at once, and a background task then removes the rows in steps that do not hold up ingest.
+//!
+//! All queries run on the tokio runtime that [`open`] was called on, because a connection belongs to the runtime that
+//! opened it: any other runtime may await the ports, and a caller that goes away interrupts no transaction.
+//!
+//! Architecture invariant: nothing of sea-orm is public, and no query is without its tenant where the port has one.
+
+mod access_log;
+mod access_rules;
+mod activity;
+mod append;
+#[cfg(feature = "sqlite")]
+mod backup;
+mod database;
+mod dead_letters;
+mod devices;
+mod entity;
+mod error;
+mod health;
+mod key_cache;
+mod locks;
+mod migration;
+mod name_pattern;
+mod open;
+mod options;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod purge;
+#[cfg(all(test, feature = "sqlite"))]
+mod sample;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod telemetry;
+mod tenants;
+mod tokens;
+mod topics;
+mod users;
+
+#[cfg(feature = "sqlite")]
+pub use backup::backup;
+pub use error::OpenError;
+pub use migration::MigrationReport;
+pub use open::{migrate, open};
+pub use options::{Options, Synchronous};

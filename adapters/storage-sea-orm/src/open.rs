@@ -1,0 +1,84 @@
+//! Opens a database: picks the kind, brings the schema up to date, connects, starts the purge.
+
+use std::sync::Arc;
+
+use pocket_ports::Storage;
+
+use crate::access_log::AccessLogReader;
+use crate::access_rules::AccessRules;
+use crate::database::{Connections, Database};
+use crate::devices::Devices;
+use crate::health::Health;
+use crate::migration::{MigrationReport, Migrator};
+use crate::options::Options;
+use crate::telemetry::TelemetryRows;
+use crate::tenants::Tenants;
+use crate::users::Users;
+use crate::{OpenError, purge};
+
+/// Opens a database, after bringing its schema up to date. Must be called on the tokio runtime that is to run the
+/// queries; it has to outlive the storage.
+///
+/// # Errors
+/// When an option is wrong, the kind of database is not built in, it cannot be reached, is newer than this program, or
+/// cannot be migrated.
+pub async fn open(options: Options) -> Result<Storage, OpenError> {
+    bring_up_to_date(&options).await?;
+    let database = Arc::new(Database::new(connect(&options).await?));
+    purge::start(&database);
+    Ok(ports_of(database))
+}
+
+pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
+    Storage {
+        tenants: Arc::new(Tenants(Arc::clone(&database))),
+        users: Arc::new(Users(Arc::clone(&database))),
+        devices: Arc::new(Devices(Arc::clone(&database))),
+        access_rules: Arc::new(AccessRules(Arc::clone(&database))),
+        telemetry: Arc::new(TelemetryRows(Arc::clone(&database))),
+        access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
+        health: Arc::new(Health(database)),
+    }
+}
+
+/// Brings the schema of a database up to date and closes it.
+///
+/// # Errors
+/// As [`open`].
+pub async fn migrate(options: Options) -> Result<MigrationReport, OpenError> {
+    bring_up_to_date(&options).await
+}
+
+async fn bring_up_to_date(options: &Options) -> Result<MigrationReport, OpenError> {
+    match options.kind()? {
+        #[cfg(feature = "sqlite")]
+        crate::options::Kind::Sqlite => crate::sqlite::migrate::<Migrator>(options).await,
+        #[cfg(feature = "postgres")]
+        crate::options::Kind::Postgres => crate::postgres::migrate::<Migrator>(options).await,
+        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
+        kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
+}
+
+pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
+    match options.kind()? {
+        #[cfg(feature = "sqlite")]
+        crate::options::Kind::Sqlite => crate::sqlite::connect(options).await,
+        #[cfg(feature = "postgres")]
+        crate::options::Kind::Postgres => crate::postgres::connect(options).await,
+        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
+        kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
+}
+
+#[cfg(all(test, not(feature = "postgres")))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kind_that_is_not_built_in_is_named() {
+        let refused = open(Options::new("postgres://localhost/pocket")).await.err().unwrap();
+        assert_eq!(refused, OpenError::NotBuiltIn("postgres"));
+        assert!(refused.to_string().contains("storage-postgres"));
+    }
+}

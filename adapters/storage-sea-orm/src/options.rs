@@ -1,0 +1,110 @@
+//! How a database is opened.
+
+use std::fmt;
+
+use crate::OpenError;
+
+/// Which database, and how.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `sqlite://<path>?mode=rwc` or `postgres://<user>:<password>@<host>:<port>/<database>`.
+    pub url: String,
+    /// Connections to PostgreSQL, or readers of the SQLite file: 1 to 1,000.
+    pub pool: u32,
+    /// When SQLite waits for the disk.
+    pub synchronous: Synchronous,
+}
+
+/// When SQLite waits for the disk. PostgreSQL has its own setting, `synchronous_commit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// At each commit: what was acknowledged survives a power cut.
+    #[default]
+    Full,
+    /// At checkpoints only: a power cut may lose the latest commits, a crash of the process does not.
+    Normal,
+}
+
+/// The kinds of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// The Cargo feature of this crate that builds it in.
+    pub(crate) fn feature(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+impl Options {
+    /// The most connections.
+    pub const MAX_POOL: u32 = 1_000;
+
+    /// The database of the URL with ten connections, which waits for the disk at each commit.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), pool: 10, synchronous: Synchronous::Full }
+    }
+
+    /// Which kind of database the URL names, when the options are in their bounds.
+    pub(crate) fn kind(&self) -> Result<Kind, OpenError> {
+        if !(1..=Self::MAX_POOL).contains(&self.pool) {
+            return Err(OpenError::Options(format!("the pool must be 1 to {} connections", Self::MAX_POOL)));
+        }
+        let scheme = self.url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "sqlite" => Ok(Kind::Sqlite),
+            "postgres" | "postgresql" => Ok(Kind::Postgres),
+            // The URL may hold a password, so only its scheme is repeated.
+            _ => Err(OpenError::Options(format!(
+                "the database URL must begin with sqlite:// or postgres://, not {:?}",
+                scheme.chars().take(16).collect::<String>()
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, pool, synchronous } = self;
+        f.debug_struct("Options").field("pool", pool).field("synchronous", synchronous).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_tells_the_kind() {
+        for (url, kind) in [
+            ("sqlite://data/pocket.db?mode=rwc", Kind::Sqlite),
+            ("sqlite:pocket.db", Kind::Sqlite),
+            ("postgres://a:b@localhost/db", Kind::Postgres),
+            ("postgresql://localhost/db", Kind::Postgres),
+        ] {
+            assert_eq!(Options::new(url).kind().unwrap(), kind);
+        }
+        for url in ["", "pocket.db", "mysql://a:secret@b", "memory:"] {
+            let message = Options::new(url).kind().unwrap_err().to_string();
+            assert!(message.contains("sqlite://") && !message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_pool_has_two_bounds() {
+        for (pool, right) in [(0, false), (1, true), (1_000, true), (1_001, false)] {
+            assert_eq!(Options { pool, ..Options::new("sqlite:x") }.kind().is_ok(), right);
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_not_printed() {
+        assert!(!format!("{:?}", Options::new("postgres://u:secret@h/db")).contains("secret"));
+    }
+}

@@ -1,0 +1,86 @@
+//! PostgreSQL: a pool.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
+use sea_orm_migration::MigratorTrait;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::OpenError;
+use crate::database::Connections;
+use crate::migration::{MigrationReport, apply, plan};
+use crate::options::Options;
+
+/// How long a call waits for a connection, new or of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was not used for so long is tested before it is used; a server may have gone meanwhile.
+const TEST_AFTER: Duration = Duration::from_secs(10);
+/// A connection that was not needed for so long is closed.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Opens the pool of a database that is up to date.
+pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
+    let pool = open(options, options.pool).await?;
+    Ok(Connections { writer: pool.clone(), reader: pool })
+}
+
+/// Brings the database up to date.
+pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<MigrationReport, OpenError> {
+    let connection = open(options, 1).await?;
+    let plan = plan::<M>(&connection).await?;
+    if !plan.pending.is_empty() {
+        tracing::debug!(applied = plan.applied.len(), pending = plan.pending.len(), "migrating");
+        apply::<M>(&connection).await?;
+    }
+    connection.close().await.map_err(|error| OpenError::Unavailable(error.to_string()))?;
+    Ok(MigrationReport { applied: plan.pending, snapshot: None })
+}
+
+async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection, OpenError> {
+    // sea-orm's own message about a URL that is wrong repeats it, with the password.
+    let server = PgConnectOptions::from_str(&options.url)
+        .map_err(|error| OpenError::Options(format!("the database URL cannot be read: {error}")))?;
+    let mut connect = ConnectOptions::new(&options.url);
+    connect
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE)
+        .test_before_acquire_if_idle_for(TEST_AFTER)
+        .max_connections(connections)
+        .min_connections(1)
+        .set_application_name("pocket-iot");
+    match Database::connect(connect).await {
+        Ok(connection) => Ok(connection),
+        Err(DbErr::Conn(RuntimeErr::SqlxError(cause))) if matches!(*cause, SqlxError::PoolTimedOut) => {
+            Err(OpenError::Unavailable(why_no_answer(&server).await))
+        }
+        Err(error) => Err(OpenError::Unavailable(error.to_string())),
+    }
+}
+
+/// The pool tries again until its time is over and then only says so; one more attempt tells the reason.
+async fn why_no_answer(server: &PgConnectOptions) -> String {
+    let (host, port) = (server.get_host(), server.get_port());
+    let reason = match timeout(ACQUIRE_TIMEOUT, TcpStream::connect((host, port))).await {
+        Ok(Err(refused)) => refused.to_string(),
+        Ok(Ok(_)) | Err(_) => format!("no answer within {} s", ACQUIRE_TIMEOUT.as_secs()),
+    };
+    format!("the PostgreSQL server at {host}:{port} cannot be reached: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wrong_url_is_told_without_the_password() {
+        let refused = open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1).await.unwrap_err();
+        assert!(matches!(&refused, OpenError::Options(message) if message.contains("port")), "{refused:?}");
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
+}

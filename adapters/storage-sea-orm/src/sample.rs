@@ -1,0 +1,110 @@
+//! What tests start from: a SQLite file with a tenant and a device, open but without the purge.
+#![allow(clippy::unwrap_used, reason = "a test may fail at once")]
+
+use std::sync::Arc;
+
+use pocket_domain::{
+    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Tenant, TenantId, TenantName,
+    Timestamp, TokenHash, TopicName,
+};
+use pocket_ports::Storage;
+use sea_orm::{ConnectionTrait, Statement};
+use tempfile::TempDir;
+
+use crate::database::Database;
+use crate::open::{connect, migrate, ports_of};
+use crate::options::Options;
+
+pub(crate) struct Sample {
+    pub(crate) options: Options,
+    pub(crate) database: Arc<Database>,
+    pub(crate) storage: Storage,
+    pub(crate) tenant: TenantId,
+    pub(crate) device: DeviceId,
+    _directory: TempDir,
+}
+
+/// Options for a file that is not there yet.
+pub(crate) fn new_file() -> (TempDir, Options) {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display()));
+    (directory, options)
+}
+
+impl Sample {
+    pub(crate) async fn new() -> Self {
+        let (directory, options) = new_file();
+        migrate(options.clone()).await.unwrap();
+        let database = Arc::new(Database::new(connect(&options).await.unwrap()));
+        let storage = ports_of(Arc::clone(&database));
+        let now = Timestamp::MIN;
+        let tenant = Tenant {
+            id: TenantId::new(now, [1; 10]),
+            name: TenantName::default_tenant(),
+            payload_policy: PayloadPolicy::Json,
+            created_at: now,
+        };
+        storage.tenants.create(&tenant).await.unwrap();
+        let mut sample = Self {
+            options,
+            database,
+            storage,
+            tenant: tenant.id,
+            device: DeviceId::new(now, [0; 10]),
+            _directory: directory,
+        };
+        sample.device = sample.register(1).await;
+        sample
+    }
+
+    pub(crate) async fn register(&self, n: u8) -> DeviceId {
+        let now = Timestamp::MIN;
+        let device = Device {
+            id: DeviceId::new(now, [n; 10]),
+            tenant_id: self.tenant,
+            name: DeviceName::parse(&format!("device {n}")).unwrap(),
+            labels: Labels::default(),
+            notes: Notes::default(),
+            enabled: true,
+            token_expires_at: None,
+            created_at: now,
+            updated_at: now,
+            online: false,
+            last_seen_at: None,
+            last_rejection: None,
+        };
+        self.storage.devices.create(&device, TokenHash::from_bytes([n; 32])).await.unwrap();
+        device.id
+    }
+
+    pub(crate) fn message(&self, device: DeviceId, millis: i64) -> NewTelemetry {
+        let at = Timestamp::from_millis(millis).unwrap();
+        NewTelemetry {
+            tenant_id: self.tenant,
+            device_id: device,
+            topic: TopicName::parse("a/b").unwrap(),
+            payload: Payload::from_stored("1"),
+            timestamp: at,
+            received_at: at,
+        }
+    }
+
+    pub(crate) async fn append(&self, device: DeviceId, count: i64) {
+        let messages = (0..count).map(|millis| self.message(device, millis)).collect();
+        self.storage.telemetry.append(messages).await.unwrap();
+    }
+
+    /// The number that a query gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let query = Statement::from_string(self.database.backend(), sql);
+        let row = self.database.reader().query_one_raw(query).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// Runs a statement that no port has.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let transaction = self.database.begin().await.unwrap();
+        transaction.execute_unprepared(sql).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+}

@@ -1,0 +1,214 @@
+//! SQLite: one writer, several readers, a write-ahead log.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::sqlite::SqliteConnectOptions;
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm_migration::MigratorTrait;
+
+use crate::OpenError;
+use crate::backup::copy_into;
+use crate::database::Connections;
+use crate::error::primary;
+use crate::migration::{MigrationReport, apply, plan};
+use crate::options::{Options, Synchronous};
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait before a file that was busy is opened again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// How long a call waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A reader that was not needed for so long is closed, so that a server at rest holds no caches.
+const READER_IDLE: Duration = Duration::from_secs(60);
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Migrate,
+    Write,
+    Read,
+}
+
+/// Opens the writer and the readers of a file that is up to date.
+pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
+    let writer = open(options, Use::Write).await?;
+    let reader = open(options, Use::Read).await?;
+    Ok(Connections { writer, reader })
+}
+
+/// Brings the file up to date, after a copy when it holds anything.
+pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<MigrationReport, OpenError> {
+    let file = prepare_file(&options.url)?;
+    let connection = open(options, Use::Migrate).await?;
+    let plan = plan::<M>(&connection).await?;
+    let mut report = MigrationReport::default();
+    if let Some(first) = plan.pending.first() {
+        if !plan.applied.is_empty() {
+            report.snapshot = Some(snapshot(&connection, &file, first).await?);
+        }
+        apply::<M>(&connection).await?;
+        report.applied = plan.pending;
+    }
+    connection.close().await.map_err(|error| unavailable(&error))?;
+    Ok(report)
+}
+
+fn unavailable(error: &impl ToString) -> OpenError {
+    OpenError::Unavailable(error.to_string())
+}
+
+/// Opens a file that exists for a copy of it.
+pub(crate) async fn open_existing(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    let parsed = SqliteConnectOptions::from_str(&options.url).map_err(|error| OpenError::Options(error.to_string()))?;
+    if !parsed.get_filename().exists() {
+        return Err(unavailable(&format!("{} does not exist", parsed.get_filename().display())));
+    }
+    open(options, Use::Migrate).await
+}
+
+/// The path that the URL names. Where the URL allows it to be created, it is created for this user alone.
+fn prepare_file(url: &str) -> Result<PathBuf, OpenError> {
+    let parsed = SqliteConnectOptions::from_str(url).map_err(|error| OpenError::Options(error.to_string()))?;
+    let file = parsed.get_filename().to_owned();
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(OpenError::Options("a SQLite database in memory has one connection only; use memory:".to_owned()));
+    }
+    if file.exists() {
+        return Ok(file);
+    }
+    if !url.contains("mode=rwc") {
+        return Err(unavailable(&format!("{} does not exist; ?mode=rwc in the URL creates it", file.display())));
+    }
+    let mut new = OpenOptions::new();
+    new.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
+    new.open(&file).map_err(|error| unavailable(&format!("{}: {error}", file.display())))?;
+    Ok(file)
+}
+
+async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenError> {
+    let mut connect = ConnectOptions::new(&options.url);
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connect
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(None)
+        // A file does not go away as a server does; the test would be one more trip to the connection's thread.
+        .test_before_acquire(false)
+        .max_connections(if what == Use::Read { options.pool } else { 1 })
+        .min_connections(u32::from(what != Use::Read))
+        .idle_timeout((what == Use::Read).then_some(READER_IDLE))
+        .map_sqlx_sqlite_opts(move |file| {
+            let file = file
+                .busy_timeout(BUSY_TIMEOUT)
+                .foreign_keys(what != Use::Migrate)
+                .pragma("journal_mode", "WAL")
+                .pragma("synchronous", synchronous)
+                // Temporary tables and sorts stay off the disk: on an SD card they would wear it.
+                .pragma("temp_store", "MEMORY");
+            match what {
+                // Enough for the inner pages of the indexes; the rest is in the cache of the operating system.
+                Use::Read => file.pragma("query_only", "ON").pragma("cache_size", "-1024"),
+                // The pages that a batch of many devices touches. Checkpoints every 16 MB instead of 4 move fewer pages
+                // twice, and the log is cut back to that after a burst.
+                Use::Migrate | Use::Write => file
+                    .pragma("cache_size", "-8192")
+                    .pragma("wal_autocheckpoint", "4000")
+                    .pragma("journal_size_limit", "16777216"),
+            }
+        });
+    connect_patiently(connect).await.map_err(|error| unavailable(&error))
+}
+
+/// Connects, again and again for the busy timeout: the change to the write-ahead log needs the file alone, and SQLite does
+/// not wait for that by itself when another process opens a new file at the same time.
+async fn connect_patiently(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(BUSY_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+/// Whether another connection holds what a statement of SQLite needs.
+fn is_busy(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    cause.as_database_error().and_then(|refusal| primary(&refusal.code()?)) == Some(5)
+}
+
+/// Copies the database to a file beside it.
+async fn snapshot(connection: &DatabaseConnection, file: &Path, before: &str) -> Result<PathBuf, OpenError> {
+    let mut copy = file.as_os_str().to_owned();
+    copy.push(format!(".before-{before}"));
+    let copy = PathBuf::from(copy);
+    copy_into(connection, &copy).await?;
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait;
+
+    use super::*;
+    use crate::open::{connect, migrate};
+    use crate::sample::new_file;
+
+    async fn refusal(url: String) -> String {
+        migrate(Options::new(url)).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_named_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("none.db");
+        let message = refusal(format!("sqlite://{}", missing.display())).await;
+        assert!(message.contains("none.db does not exist") && message.contains("mode=rwc"), "{message}");
+        let message = refusal(format!("sqlite://{}?mode=rwc", directory.path().join("no/dir.db").display())).await;
+        assert!(message.contains("no/dir.db"), "{message}");
+        let text = directory.path().join("text.db");
+        std::fs::write(&text, "this is no database, ".repeat(100)).unwrap();
+        let message = refusal(format!("sqlite://{}", text.display())).await;
+        assert!(message.contains("not a database"), "{message}");
+        for url in ["sqlite::memory:", "sqlite://x.db?mode=memory"] {
+            assert!(refusal(url.to_owned()).await.contains("memory:"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_new_file_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (directory, options) = new_file();
+        let _storage = crate::open(options).await.unwrap();
+        for file in std::fs::read_dir(directory.path()).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_do_not_write() {
+        let (_directory, options) = new_file();
+        migrate(options.clone()).await.unwrap();
+        let connections = connect(&options).await.unwrap();
+        assert!(connections.reader.execute_unprepared("DELETE FROM telemetry").await.is_err());
+        assert!(connections.writer.execute_unprepared("DELETE FROM telemetry").await.is_ok());
+    }
+}

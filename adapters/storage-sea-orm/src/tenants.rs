@@ -1,0 +1,164 @@
+//! Tenants.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{Page, PageRequest, Tenant, TenantId, TenantName};
+use pocket_ports::{AccessChange, StorageError, TenantRepository, TenantUpdate};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SubQueryStatement};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
+use sea_orm::{NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+
+use crate::database::Database;
+use crate::entity::{corrupt, dead_letter, device, tenant, time, user};
+use crate::error::Error;
+use crate::{access_log, access_rules, tokens};
+
+/// The tenants of a database.
+pub(crate) struct Tenants(pub(crate) Arc<Database>);
+
+/// Tenants that are not deleted.
+fn live() -> Select<tenant::Entity> {
+    tenant::Entity::find().filter(tenant::Column::Deleted.into_expr().not())
+}
+
+fn by_id(id: TenantId) -> Select<tenant::Entity> {
+    live().filter(tenant::Column::Id.eq(id.as_uuid()))
+}
+
+/// A sub-query for the key of the tenant, which nothing equals when there is none. As one value, and not as a list of
+/// them, it lets an index give the order.
+pub(crate) fn key_of(id: TenantId) -> Expr {
+    let key = Query::select()
+        .column((tenant::Entity, tenant::Column::Key))
+        .from(tenant::Entity)
+        .and_where(Expr::col((tenant::Entity, tenant::Column::Id)).eq(id.as_uuid()))
+        .and_where(Expr::col((tenant::Entity, tenant::Column::Deleted)).not())
+        .to_owned();
+    Expr::SubQuery(None, Box::new(SubQueryStatement::SelectStatement(key)))
+}
+
+/// The key of the tenant.
+pub(crate) async fn key(connection: &impl ConnectionTrait, id: TenantId) -> Result<Option<i64>, Error> {
+    Ok(by_id(id).one(connection).await?.map(|row| row.key))
+}
+
+/// The key of the tenant, which is not deleted before the transaction ends.
+pub(crate) async fn require(transaction: &impl ConnectionTrait, id: TenantId) -> Result<i64, Error> {
+    let found = by_id(id).lock_shared().one(transaction).await?;
+    Ok(found.ok_or(StorageError::NotFound)?.key)
+}
+
+fn from_row(row: &tenant::Model) -> Result<Tenant, StorageError> {
+    Ok(Tenant {
+        id: TenantId::from_uuid(row.id),
+        name: TenantName::parse(&row.name).map_err(corrupt)?,
+        payload_policy: row.payload_policy.parse().map_err(corrupt)?,
+        created_at: time(row.created_at)?,
+    })
+}
+
+#[async_trait]
+impl TenantRepository for Tenants {
+    async fn create(&self, tenant: &Tenant) -> Result<(), StorageError> {
+        let row = tenant::ActiveModel {
+            key: NotSet,
+            id: Set(tenant.id.as_uuid()),
+            name: Set(tenant.name.to_string()),
+            payload_policy: Set(tenant.payload_policy.as_str().to_owned()),
+            created_at: Set(tenant.created_at.as_millis()),
+            deleted: Set(false),
+        };
+        self.0
+            .run(|db| async move {
+                let transaction = db.begin().await?;
+                tenant::Entity::insert(row).exec(&transaction).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn get(&self, id: TenantId) -> Result<Option<Tenant>, StorageError> {
+        let row = self.0.run(move |db| async move { Ok(by_id(id).one(db.reader()).await?) }).await?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    async fn find_by_name(&self, name: &TenantName) -> Result<Option<Tenant>, StorageError> {
+        let query = live().filter(tenant::Column::Name.eq(name.as_str()));
+        let row = self.0.run(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    async fn list(&self, page: PageRequest) -> Result<Page<Tenant>, StorageError> {
+        let (rows, total) = self
+            .0
+            .run(move |db| async move {
+                let total = live().count(db.reader()).await?;
+                let rows = live()
+                    .order_by_asc(tenant::Column::Id)
+                    .limit(u64::from(page.limit()))
+                    .offset(page.offset())
+                    .all(db.reader())
+                    .await?;
+                Ok((rows, total))
+            })
+            .await?;
+        Ok(Page { items: rows.iter().map(from_row).collect::<Result<_, _>>()?, total })
+    }
+
+    async fn update(&self, id: TenantId, update: TenantUpdate) -> Result<Tenant, StorageError> {
+        let row = self
+            .0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = by_id(id).lock_exclusive().one(&transaction).await?.ok_or(StorageError::NotFound)?;
+                let policy = update.payload_policy.map(|policy| policy.as_str());
+                let new_policy = policy.filter(|policy| *policy != row.payload_policy);
+                let mut changed = row.into_active_model();
+                if let Some(name) = update.name {
+                    changed.name = Set(name.to_string());
+                }
+                if let Some(policy) = new_policy {
+                    changed.payload_policy = Set(policy.to_owned());
+                }
+                let row = changed.update(&transaction).await?;
+                if new_policy.is_some() {
+                    access_log::write(&transaction, AccessChange::Tenant { tenant_id: id }).await?;
+                }
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(&row)
+    }
+
+    async fn delete(&self, id: TenantId) -> Result<bool, StorageError> {
+        self.0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let Some(row) = by_id(id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
+                tokens::delete_of_tenant(&transaction, row.key).await?;
+                access_rules::delete_of_tenant(&transaction, row.key).await?;
+                user::Entity::delete_many().filter(user::Column::Tenant.eq(row.key)).exec(&transaction).await?;
+                device::Entity::update_many()
+                    .col_expr(device::Column::Deleted, Expr::value(true))
+                    .filter(device::Column::Tenant.eq(row.key))
+                    .exec(&transaction)
+                    .await?;
+                dead_letter::Entity::delete_many()
+                    .filter(dead_letter::Column::Tenant.eq(id.as_uuid()))
+                    .exec(&transaction)
+                    .await?;
+                tenant::Entity::update_many()
+                    .col_expr(tenant::Column::Deleted, Expr::value(true))
+                    .filter(tenant::Column::Key.eq(row.key))
+                    .exec(&transaction)
+                    .await?;
+                access_log::write(&transaction, AccessChange::Tenant { tenant_id: id }).await?;
+                transaction.commit().await?;
+                db.deleted.notify_one();
+                Ok(true)
+            })
+            .await
+    }
+}

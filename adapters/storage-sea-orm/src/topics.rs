@@ -1,0 +1,124 @@
+//! Topics have a key in their tenant, so that a row of telemetry holds a number.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use pocket_domain::{TopicFilter, TopicName};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+
+use crate::entity::{corrupt, topic};
+use crate::error::Error;
+
+/// Topics in one statement.
+const STEP: usize = 500;
+/// Names that are looked at together when a filter is resolved.
+const PAGE: u64 = 10_000;
+
+fn of_tenant(tenant: i64) -> Select<topic::Entity> {
+    topic::Entity::find().filter(topic::Column::Tenant.eq(tenant))
+}
+
+/// The keys of the topics; those that have none get one.
+pub(crate) async fn intern(
+    transaction: &impl ConnectionTrait,
+    topics: impl Iterator<Item = &(i64, TopicName)>,
+) -> Result<HashMap<(i64, TopicName), i64>, Error> {
+    // In order, so that two processes that add the same topics wait for each other and never both ways.
+    let mut wanted: BTreeMap<i64, BTreeSet<&TopicName>> = BTreeMap::new();
+    for (tenant, topic) in topics {
+        wanted.entry(*tenant).or_default().insert(topic);
+    }
+    let mut keys = HashMap::new();
+    for (tenant, names) in wanted {
+        let names: Vec<&TopicName> = names.into_iter().collect();
+        for names in names.chunks(STEP) {
+            find(transaction, tenant, names, &mut keys).await?;
+            let missing: Vec<&TopicName> =
+                names.iter().copied().filter(|name| !keys.contains_key(&(tenant, (*name).clone()))).collect();
+            if !missing.is_empty() {
+                insert(transaction, tenant, &missing).await?;
+                find(transaction, tenant, &missing, &mut keys).await?;
+            }
+        }
+    }
+    Ok(keys)
+}
+
+async fn find(
+    transaction: &impl ConnectionTrait,
+    tenant: i64,
+    names: &[&TopicName],
+    keys: &mut HashMap<(i64, TopicName), i64>,
+) -> Result<(), Error> {
+    let named = topic::Column::Name.is_in(names.iter().map(|name| name.as_str()));
+    for row in of_tenant(tenant).filter(named).all(transaction).await? {
+        keys.insert((tenant, TopicName::parse(&row.name).map_err(corrupt)?), row.key);
+    }
+    Ok(())
+}
+
+async fn insert(transaction: &impl ConnectionTrait, tenant: i64, names: &[&TopicName]) -> Result<(), Error> {
+    let rows = names.iter().map(|name| topic::ActiveModel {
+        key: NotSet,
+        tenant: Set(tenant),
+        name: Set((*name).to_string()),
+    });
+    let taken = OnConflict::columns([topic::Column::Tenant, topic::Column::Name]).do_nothing().to_owned();
+    topic::Entity::insert_many(rows).on_conflict(taken).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// The keys of the tenant's topics that the filter matches, in no order.
+pub(crate) async fn matching(
+    connection: &impl ConnectionTrait,
+    tenant: i64,
+    filter: &TopicFilter,
+) -> Result<Vec<i64>, Error> {
+    if !filter.has_wildcards() {
+        let found = of_tenant(tenant).filter(topic::Column::Name.eq(filter.as_str())).one(connection).await?;
+        return Ok(found.into_iter().map(|row| row.key).collect());
+    }
+    let prefix = filter.literal_prefix();
+    let mut range = of_tenant(tenant).filter(topic::Column::Name.gte(prefix));
+    if let Some(end) = after_all_with(prefix) {
+        range = range.filter(topic::Column::Name.lt(end));
+    }
+    let range = range.order_by_asc(topic::Column::Name).limit(PAGE);
+    let (mut keys, mut page) = (Vec::new(), range.clone().all(connection).await?);
+    loop {
+        keys.extend(page.iter().filter(|row| filter.matches(&row.name)).map(|row| row.key));
+        match page.last() {
+            Some(last) if page.len() as u64 == PAGE => {
+                page = range.clone().filter(topic::Column::Name.gt(last.name.as_str())).all(connection).await?;
+            }
+            _ => return Ok(keys),
+        }
+    }
+}
+
+/// The first text in the order of code points that is after every text with this prefix; `None` when there is none.
+fn after_all_with(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // The range passes over the surrogates, which are no characters.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_all_with;
+
+    #[test]
+    fn a_prefix_is_a_range_of_texts() {
+        assert_eq!(after_all_with("a/").as_deref(), Some("a0"));
+        assert_eq!(after_all_with("\u{d7ff}").as_deref(), Some("\u{e000}"));
+        assert_eq!(after_all_with("a\u{10ffff}\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(after_all_with("\u{10ffff}"), None);
+        assert_eq!(after_all_with(""), None);
+    }
+}

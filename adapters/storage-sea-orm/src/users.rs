@@ -1,0 +1,190 @@
+//! People.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
+use pocket_ports::{Conflict, StorageError, UserRepository, UserUpdate};
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel};
+use sea_orm::{ModelTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+
+use crate::database::Database;
+use crate::entity::{corrupt, time, user};
+use crate::error::Error;
+use crate::locks::{self, Lock};
+use crate::tenants;
+
+/// The people of a database.
+pub(crate) struct Users(pub(crate) Arc<Database>);
+
+fn of_tenant(tenant: TenantId) -> Select<user::Entity> {
+    user::Entity::find().filter(user::Column::Tenant.into_expr().eq(tenants::key_of(tenant)))
+}
+
+fn by_id(tenant: TenantId, id: UserId) -> Select<user::Entity> {
+    of_tenant(tenant).filter(user::Column::Id.eq(id.as_uuid()))
+}
+
+async fn require(transaction: &impl ConnectionTrait, tenant: TenantId, id: UserId) -> Result<user::Model, Error> {
+    let found = by_id(tenant, id).lock_exclusive().one(transaction).await?;
+    Ok(found.ok_or(StorageError::NotFound)?)
+}
+
+fn from_row(tenant: TenantId, row: user::Model) -> Result<(User, PasswordHash), StorageError> {
+    let user = User {
+        id: UserId::from_uuid(row.id),
+        tenant_id: tenant,
+        username: Username::parse(&row.username).map_err(corrupt)?,
+        role: row.role.parse().map_err(corrupt)?,
+        credential_version: u32::try_from(row.credential_version).map_err(corrupt)?,
+        created_at: time(row.created_at)?,
+    };
+    Ok((user, PasswordHash::from_phc(row.password)))
+}
+
+/// Refuses what leaves the tenant without a user who administers, or the platform without a platform administrator. The
+/// transaction must hold [`Lock::Administrators`].
+async fn check_not_last_admin(
+    transaction: &DatabaseTransaction,
+    user: &user::Model,
+    new_role: Option<Role>,
+) -> Result<(), Error> {
+    let role: Role = user.role.parse().map_err(corrupt)?;
+    let administers = |role: &Role| role.administers();
+    let others = user::Entity::find().filter(user::Column::Key.ne(user.key));
+    if role.administers() && !new_role.is_some_and(Role::administers) {
+        let roles = Role::ALL.iter().filter(|role| administers(role)).map(|role| role.as_str());
+        let beside =
+            others.clone().filter(user::Column::Tenant.eq(user.tenant)).filter(user::Column::Role.is_in(roles));
+        if beside.one(transaction).await?.is_none() {
+            return Err(Conflict::LastAdmin.into());
+        }
+    }
+    if role == Role::PlatformAdmin && new_role != Some(Role::PlatformAdmin) {
+        let beside = others.filter(user::Column::Role.eq(Role::PlatformAdmin.as_str()));
+        if beside.one(transaction).await?.is_none() {
+            return Err(Conflict::LastAdmin.into());
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl UserRepository for Users {
+    async fn create(&self, user: &User, password: &PasswordHash) -> Result<(), StorageError> {
+        let (user, password) = (user.clone(), password.expose().to_owned());
+        self.0
+            .run(|db| async move {
+                let transaction = db.begin().await?;
+                let row = user::ActiveModel {
+                    key: NotSet,
+                    id: Set(user.id.as_uuid()),
+                    tenant: Set(tenants::require(&transaction, user.tenant_id).await?),
+                    username: Set(user.username.to_string()),
+                    role: Set(user.role.as_str().to_owned()),
+                    password: Set(password),
+                    credential_version: Set(i64::from(user.credential_version)),
+                    created_at: Set(user.created_at.as_millis()),
+                };
+                user::Entity::insert(row).exec(&transaction).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<User>, StorageError> {
+        let row = self.0.run(move |db| async move { Ok(by_id(tenant, id).one(db.reader()).await?) }).await?;
+        row.map(|row| from_row(tenant, row).map(|(user, _)| user)).transpose()
+    }
+
+    async fn find_by_name(
+        &self,
+        tenant: TenantId,
+        username: &Username,
+    ) -> Result<Option<(User, PasswordHash)>, StorageError> {
+        let query = of_tenant(tenant).filter(user::Column::Username.eq(username.as_str()));
+        let row = self.0.run(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
+        row.map(|row| from_row(tenant, row)).transpose()
+    }
+
+    async fn list(&self, tenant: TenantId, page: PageRequest) -> Result<Page<User>, StorageError> {
+        let (rows, total) = self
+            .0
+            .run(move |db| async move {
+                let total = of_tenant(tenant).count(db.reader()).await?;
+                let rows = of_tenant(tenant)
+                    .order_by_asc(user::Column::Id)
+                    .limit(u64::from(page.limit()))
+                    .offset(page.offset())
+                    .all(db.reader())
+                    .await?;
+                Ok((rows, total))
+            })
+            .await?;
+        let users = rows.into_iter().map(|row| from_row(tenant, row).map(|(user, _)| user));
+        Ok(Page { items: users.collect::<Result<_, _>>()?, total })
+    }
+
+    async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError> {
+        let row = self
+            .0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                locks::take(&transaction, Lock::Administrators).await?;
+                let row = require(&transaction, tenant, id).await?;
+                if update.role.is_some() {
+                    check_not_last_admin(&transaction, &row, update.role).await?;
+                }
+                let mut changed = row.into_active_model();
+                if let Some(role) = update.role {
+                    changed.role = Set(role.as_str().to_owned());
+                }
+                if let Some(username) = update.username {
+                    changed.username = Set(username.to_string());
+                }
+                let row = changed.update(&transaction).await?;
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(tenant, row).map(|(user, _)| user)
+    }
+
+    async fn set_password(&self, tenant: TenantId, id: UserId, password: &PasswordHash) -> Result<User, StorageError> {
+        let password = password.expose().to_owned();
+        let row = self
+            .0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = require(&transaction, tenant, id).await?;
+                let version = row.credential_version + 1;
+                let mut changed = row.into_active_model();
+                changed.password = Set(password);
+                changed.credential_version = Set(version);
+                let row = changed.update(&transaction).await?;
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(tenant, row).map(|(user, _)| user)
+    }
+
+    async fn delete(&self, tenant: TenantId, id: UserId) -> Result<bool, StorageError> {
+        self.0
+            .run(move |db| async move {
+                let transaction = db.begin().await?;
+                locks::take(&transaction, Lock::Administrators).await?;
+                let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
+                check_not_last_admin(&transaction, &row, None).await?;
+                row.delete(&transaction).await?;
+                transaction.commit().await?;
+                Ok(true)
+            })
+            .await
+    }
+
+    async fn any(&self) -> Result<bool, StorageError> {
+        self.0.run(|db| async move { Ok(user::Entity::find().one(db.reader()).await?.is_some()) }).await
+    }
+}

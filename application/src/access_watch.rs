@@ -1,0 +1,76 @@
+//! Spreads changes of who may be connected: at once within this process, by the access log to all others.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use pocket_ports::{AccessChange, AccessLog, DeviceSessions};
+
+/// Tells the connections of this process about changes made here and elsewhere.
+#[derive(Default)]
+pub struct AccessWatch {
+    sessions: OnceLock<Arc<dyn DeviceSessions>>,
+}
+
+impl AccessWatch {
+    /// How often the log is read, so how soon a change made by another process takes effect.
+    pub const POLL: Duration = Duration::from_secs(1);
+    /// Entries read at once.
+    const LIMIT: u32 = 1_000;
+    /// How far behind the newest entry the log is read again, for entries that were committed out of order.
+    const OVERLAP: u64 = 256;
+
+    /// Names the connections to tell; the first call counts.
+    pub fn attach(&self, sessions: Arc<dyn DeviceSessions>) {
+        if self.sessions.set(sessions).is_err() {
+            tracing::warn!("connections are watched already");
+        }
+    }
+
+    /// Tells of a change that this process made.
+    pub(crate) fn announce(&self, change: AccessChange) {
+        if let Some(sessions) = self.sessions.get() {
+            sessions.access_changed(change);
+        }
+    }
+
+    /// Reads the log for ever. Judging a connection twice is harmless, so the changes of this process come by again.
+    pub(crate) async fn follow(&self, log: Arc<dyn AccessLog>) {
+        let mut newest = None;
+        let mut seen = VecDeque::new();
+        let mut timer = tokio::time::interval(Self::POLL);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            if let Err(error) = self.read(&*log, &mut newest, &mut seen).await {
+                tracing::warn!(%error, "cannot read the access log, trying again");
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        log: &dyn AccessLog,
+        newest: &mut Option<u64>,
+        seen: &mut VecDeque<u64>,
+    ) -> Result<(), pocket_ports::StorageError> {
+        let Some(last) = *newest else {
+            *newest = Some(log.latest().await?);
+            return Ok(());
+        };
+        let entries = log.after(last.saturating_sub(Self::OVERLAP), Self::LIMIT).await?;
+        for entry in entries {
+            if seen.contains(&entry.sequence) {
+                continue;
+            }
+            seen.push_back(entry.sequence);
+            *newest = (*newest).max(Some(entry.sequence));
+            self.announce(entry.change);
+        }
+        // Twice the overlap is enough to recognise whatever is read again.
+        while seen.len() as u64 > 2 * Self::OVERLAP {
+            seen.pop_front();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! All use cases of a process together, with the tasks that run beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_ports::{
+    Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, TelemetryIngest, TokenIssuer,
+};
+
+use crate::access_rules::AccessRuleService;
+use crate::access_watch::AccessWatch;
+use crate::activity::ActivityRecorder;
+use crate::auth::AuthService;
+use crate::devices::DeviceService;
+use crate::gateway::DeviceGateway;
+use crate::ingest::{BatchingIngest, IngestOptions};
+use crate::rule_reader::RuleReader;
+use crate::scope::Scope;
+use crate::telemetry::{TelemetryRules, TelemetryService};
+use crate::tenants::TenantService;
+use crate::throttle::{LoginThrottle, ThrottleLimits};
+use crate::users::UserService;
+
+/// What the application runs on.
+#[derive(Clone)]
+pub struct Adapters {
+    /// The database.
+    pub storage: Storage,
+    /// Hashes people's passwords.
+    pub password_hasher: Arc<dyn PasswordHasher>,
+    /// Signs bearer tokens.
+    pub token_issuer: Arc<dyn TokenIssuer>,
+    /// Hashes device tokens.
+    pub token_hasher: Arc<dyn DeviceTokenHasher>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What can be chosen.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When batches are written.
+    pub ingest: IngestOptions,
+    /// What is stored.
+    pub telemetry: TelemetryRules,
+    /// How many failed log-ins of people are heard.
+    pub people_throttle: ThrottleLimits,
+    /// How many failed log-ins of devices are heard.
+    pub device_throttle: ThrottleLimits,
+}
+
+/// What became of the work that was left at shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Messages that could not be stored before the deadline. None of them was acknowledged as stored.
+    pub not_stored: usize,
+}
+
+/// All use cases.
+pub struct Application {
+    /// Tenants.
+    pub tenants: TenantService,
+    /// People.
+    pub users: UserService,
+    /// Devices, as people see them.
+    pub devices: DeviceService,
+    /// Which topics devices may use.
+    pub access_rules: AccessRuleService,
+    /// Logging in.
+    pub auth: AuthService,
+    /// Telemetry, as people see it.
+    pub telemetry: TelemetryService,
+    /// The door for devices.
+    pub gateway: Arc<DeviceGateway>,
+    /// The writer of telemetry.
+    pub ingest: Arc<BatchingIngest>,
+    /// The database.
+    pub storage: Storage,
+    activity: Arc<ActivityRecorder>,
+    watch: Arc<AccessWatch>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Application {
+    /// Builds the use cases and starts the writer and the recorder on the current tokio runtime.
+    pub fn start(adapters: Adapters, options: Options) -> Arc<Self> {
+        let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
+        let ingest =
+            Arc::new(BatchingIngest::start(Arc::clone(&storage.telemetry), Arc::clone(&clock), options.ingest));
+        let activity = Arc::new(ActivityRecorder::new(Arc::clone(&storage.devices)));
+        let watch = Arc::<AccessWatch>::default();
+        let scope = Scope::new(Arc::clone(&storage.tenants));
+        let recorder = Arc::clone(&activity);
+        let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
+        let tasks = vec![
+            tokio::spawn(async move { recorder.run().await }),
+            tokio::spawn(async move { follower.0.follow(follower.1).await }),
+        ];
+        Arc::new(Self {
+            tenants: TenantService {
+                tenants: Arc::clone(&storage.tenants),
+                watch: Arc::clone(&watch),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
+            users: UserService {
+                scope: scope.clone(),
+                tenants: Arc::clone(&storage.tenants),
+                users: Arc::clone(&storage.users),
+                hasher: Arc::clone(&password_hasher),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
+            devices: DeviceService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                token_hasher: Arc::clone(&token_hasher),
+                watch: Arc::clone(&watch),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
+            access_rules: AccessRuleService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                rules: Arc::clone(&storage.access_rules),
+                watch: Arc::clone(&watch),
+                clock: Arc::clone(&clock),
+                entropy,
+            },
+            auth: AuthService {
+                tenants: Arc::clone(&storage.tenants),
+                users: Arc::clone(&storage.users),
+                hasher: password_hasher,
+                issuer: token_issuer,
+                throttle: LoginThrottle::new(options.people_throttle),
+                clock: Arc::clone(&clock),
+            },
+            telemetry: TelemetryService {
+                scope,
+                tenants: Arc::clone(&storage.tenants),
+                devices: Arc::clone(&storage.devices),
+                store: Arc::clone(&storage.telemetry),
+                ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
+                rules: options.telemetry.clone(),
+                clock: Arc::clone(&clock),
+            },
+            gateway: Arc::new(DeviceGateway {
+                devices: Arc::clone(&storage.devices),
+                tenants: Arc::clone(&storage.tenants),
+                access_rules: RuleReader::new(Arc::clone(&storage.access_rules)),
+                token_hasher,
+                ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
+                activity: Arc::clone(&activity),
+                rules: options.telemetry,
+                throttle: LoginThrottle::new(options.device_throttle),
+                clock,
+            }),
+            ingest,
+            storage,
+            activity,
+            watch,
+            tasks,
+        })
+    }
+
+    /// Names the connections that must hear of revoked access.
+    pub fn attach_sessions(&self, sessions: Arc<dyn DeviceSessions>) {
+        self.watch.attach(sessions);
+    }
+
+    /// Stores what is queued, then ends all connections to the database. Transports must be stopped before.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let not_stored = self.ingest.drain(deadline).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        // Presence of the connections that were just closed.
+        if tokio::time::timeout(deadline, self.activity.flush()).await.is_err() {
+            tracing::warn!("presence of devices could not be recorded in time");
+        }
+        if tokio::time::timeout(deadline, self.storage.health.close()).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
+        ShutdownReport { not_stored }
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

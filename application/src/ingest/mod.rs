@@ -1,0 +1,133 @@
+//! The batching ingest: a bounded queue in front of one writer.
+//!
+//! - A batch is written when it is full, when its oldest message has waited long enough, or at once when somebody waits
+//!   for it; the writer then takes all that is queued, so a batch is as large as the load makes it (group commit).
+//! - A full queue is back-pressure, never a loss.
+//! - A batch that the database cannot take now is tried again until it can; one that it refuses is split until the message
+//!   at fault stands alone, which is put aside with its reason while the rest is stored.
+
+mod queue;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pocket_ports::{Clock, Refused, Submission, TelemetryIngest, TelemetryStore};
+
+use queue::Queue;
+use writer::Writer;
+
+/// When batches are written, and how much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestOptions {
+    /// Messages that make a batch full.
+    pub batch: usize,
+    /// How long a message that nobody waits for may wait.
+    pub flush: Duration,
+    /// Messages that may wait; reached, no more are taken. One submission may go beyond it.
+    pub queue: usize,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000 }
+    }
+}
+
+/// What the ingest did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestStats {
+    /// Messages that wait now.
+    pub queued: u64,
+    /// Messages that are committed rows.
+    pub stored: u64,
+    /// Messages dropped because their device was deleted meanwhile.
+    pub device_gone: u64,
+    /// Messages put aside because the database refuses them.
+    pub set_aside: u64,
+    /// Messages that could be neither stored nor put aside; none of them was acknowledged.
+    pub lost: u64,
+    /// Transactions.
+    pub commits: u64,
+    /// Attempts that failed because the database was away.
+    pub retries: u64,
+    /// Submissions that found the queue full.
+    pub queue_full: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    stored: AtomicU64,
+    device_gone: AtomicU64,
+    set_aside: AtomicU64,
+    lost: AtomicU64,
+    commits: AtomicU64,
+    retries: AtomicU64,
+    queue_full: AtomicU64,
+}
+
+/// Takes messages from all transports and writes them in batches.
+pub struct BatchingIngest {
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl BatchingIngest {
+    /// Starts the writer on the current tokio runtime.
+    pub fn start(store: Arc<dyn TelemetryStore>, clock: Arc<dyn Clock>, options: IngestOptions) -> Self {
+        let queue = Arc::new(Queue::new(options));
+        let counters = Arc::<Counters>::default();
+        let writer = Writer { queue: Arc::clone(&queue), counters: Arc::clone(&counters), store, clock };
+        Self { queue, counters, writer: tokio::sync::Mutex::new(Some(tokio::spawn(writer.run()))) }
+    }
+
+    /// Takes no more and writes what is queued, until the deadline. Returns how many messages could not be stored; those
+    /// who wait for them learn that the ingest is closed.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        self.queue.close();
+        if let Some(mut writer) = self.writer.lock().await.take()
+            && tokio::time::timeout(deadline, &mut writer).await.is_err()
+        {
+            writer.abort();
+            // Wait for the abort, so that nothing is written after the count.
+            let _ = writer.await;
+        }
+        self.queue.abandon()
+    }
+
+    /// What was done since the start.
+    pub fn stats(&self) -> IngestStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IngestStats {
+            queued: self.queue.len() as u64,
+            stored: read(&self.counters.stored),
+            device_gone: read(&self.counters.device_gone),
+            set_aside: read(&self.counters.set_aside),
+            lost: read(&self.counters.lost),
+            commits: read(&self.counters.commits),
+            retries: read(&self.counters.retries),
+            queue_full: read(&self.counters.queue_full),
+        }
+    }
+}
+
+#[async_trait]
+impl TelemetryIngest for BatchingIngest {
+    fn submit(&self, submission: Submission) -> Result<(), Refused> {
+        self.queue.push(submission).inspect_err(|refused| {
+            if matches!(refused, Refused::Full(_)) {
+                self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    async fn room(&self) {
+        self.queue.room().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

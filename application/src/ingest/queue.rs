@@ -1,0 +1,183 @@
+//! The bounded queue between the transports and the writer.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pocket_domain::NewTelemetry;
+use pocket_ports::{IngestError, Receipt, Refused, Submission};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::IngestOptions;
+
+/// Messages that are written together, and who waits for which of them.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) messages: Vec<NewTelemetry>,
+    /// How many messages each receipt, in order, is about; `None` where nobody waits.
+    pub(super) receipts: Vec<(usize, Option<Receipt>)>,
+}
+
+pub(super) struct Queue {
+    options: IngestOptions,
+    state: Mutex<State>,
+    work: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    submissions: VecDeque<Submission>,
+    messages: usize,
+    /// Submissions among them that somebody waits for.
+    awaited: usize,
+    /// When the oldest message came.
+    oldest: Option<Instant>,
+    /// Messages that the writer took and has not finished.
+    writing: usize,
+    closed: bool,
+}
+
+enum Due {
+    Now,
+    At(Instant),
+    WhenSomethingComes,
+    Never,
+}
+
+impl Queue {
+    /// The most messages of one transaction; larger ones gain no speed and make the others wait.
+    const MAX_TRANSACTION: usize = 10_000;
+
+    pub(super) fn new(options: IngestOptions) -> Self {
+        Self { options, state: Mutex::default(), work: Notify::new(), room: Notify::new() }
+    }
+
+    pub(super) fn push(&self, submission: Submission) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed(submission));
+        }
+        if state.messages + state.writing >= self.options.queue {
+            return Err(Refused::Full(submission));
+        }
+        let was_empty = state.messages == 0;
+        let was_full = state.messages >= self.options.batch;
+        let awaited = submission.receipt.is_some();
+        state.messages += submission.messages.len();
+        state.awaited += usize::from(awaited);
+        if was_empty {
+            state.oldest = Some(Instant::now());
+        }
+        state.submissions.push_back(submission);
+        let is_full = state.messages >= self.options.batch;
+        drop(state);
+        // The writer sleeps through messages that neither fill the batch nor are the first to be timed.
+        if was_empty || awaited || (is_full && !was_full) {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits until less is queued than allowed, or the queue is closed.
+    pub(super) async fn room(&self) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.closed || state.messages + state.writing < self.options.queue {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// The next batch when it is due; `None` when the queue is closed and empty.
+    pub(super) async fn next(&self) -> Option<Batch> {
+        loop {
+            let due = self.due();
+            match due {
+                Due::Now => return Some(self.take()),
+                Due::Never => return None,
+                Due::WhenSomethingComes => self.work.notified().await,
+                Due::At(deadline) => {
+                    // Either way the state is looked at again.
+                    let _ = tokio::time::timeout_at(deadline, self.work.notified()).await;
+                }
+            }
+        }
+    }
+
+    fn due(&self) -> Due {
+        let state = self.lock();
+        match state.oldest {
+            None if state.closed => Due::Never,
+            None => Due::WhenSomethingComes,
+            Some(_) if state.closed || state.awaited > 0 || state.messages >= self.options.batch => Due::Now,
+            Some(oldest) => {
+                let deadline = oldest + self.options.flush;
+                if deadline <= Instant::now() { Due::Now } else { Due::At(deadline) }
+            }
+        }
+    }
+
+    fn take(&self) -> Batch {
+        let mut state = self.lock();
+        let mut batch = Batch::default();
+        while let Some(submission) = state.submissions.pop_front() {
+            state.awaited -= usize::from(submission.receipt.is_some());
+            batch.receipts.push((submission.messages.len(), submission.receipt));
+            if batch.messages.is_empty() {
+                batch.messages = submission.messages;
+            } else {
+                batch.messages.extend(submission.messages);
+            }
+            if batch.messages.len() >= Self::MAX_TRANSACTION {
+                break;
+            }
+        }
+        state.messages -= batch.messages.len();
+        state.writing = batch.messages.len();
+        // What stays behind came later, so its time is counted from now.
+        state.oldest = (!state.submissions.is_empty()).then(Instant::now);
+        batch
+    }
+
+    /// The writer is done with what it took.
+    pub(super) fn written(&self) {
+        self.lock().writing = 0;
+        self.room.notify_waiters();
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Gives up what is left and tells those who wait; returns how many messages it was.
+    pub(super) fn abandon(&self) -> usize {
+        let mut state = self.lock();
+        let left = state.messages + state.writing;
+        let submissions = std::mem::take(&mut *state).submissions;
+        state.closed = true;
+        drop(state);
+        for receipt in submissions.into_iter().filter_map(|submission| submission.receipt) {
+            receipt(Err(IngestError::Closed));
+        }
+        left
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let state = self.lock();
+        state.messages + state.writing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs while the state is half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

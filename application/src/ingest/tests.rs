@@ -1,0 +1,198 @@
+//! The ingest against a store that does as it is told: away, refusing, slow.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use pocket_domain::{
+    DeviceId, NewTelemetry, Payload, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicName,
+};
+use pocket_ports::{Fate, IngestError, StorageError, SystemClock};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::*;
+
+/// Keeps batches; refuses payloads that say `poison`; fails first with what `failures` holds.
+#[derive(Default)]
+struct ToldStore {
+    batches: Mutex<Vec<Vec<String>>>,
+    aside: Mutex<Vec<String>>,
+    failures: Mutex<VecDeque<StorageError>>,
+    stuck: bool,
+}
+
+#[async_trait]
+impl TelemetryStore for ToldStore {
+    async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        if self.stuck {
+            std::future::pending::<()>().await;
+        }
+        if let Some(failure) = self.failures.lock().unwrap().pop_front() {
+            return Err(failure);
+        }
+        let texts: Vec<_> = messages.iter().map(|message| message.payload.as_str().to_owned()).collect();
+        if texts.iter().any(|text| text.contains("poison")) {
+            return Err(StorageError::Backend("poison".into()));
+        }
+        let mut batches = self.batches.lock().unwrap();
+        let first = batches.iter().map(Vec::len).sum::<usize>() as u64;
+        batches.push(texts);
+        Ok((0..messages.len() as u64).map(|n| Some(TelemetryId::from_key(first + n))).collect())
+    }
+
+    async fn set_aside(&self, message: &NewTelemetry, reason: &str, _: Timestamp) -> Result<(), StorageError> {
+        self.aside.lock().unwrap().push(format!("{}: {reason}", message.payload.as_str()));
+        Ok(())
+    }
+
+    async fn range(&self, _: TenantId, _: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+}
+
+impl ToldStore {
+    fn sizes(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().iter().map(Vec::len).collect()
+    }
+}
+
+fn ingest(store: &Arc<ToldStore>, options: IngestOptions) -> BatchingIngest {
+    BatchingIngest::start(Arc::clone(store) as Arc<dyn TelemetryStore>, Arc::new(SystemClock), options)
+}
+
+fn message(text: &str) -> NewTelemetry {
+    NewTelemetry {
+        tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
+        device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
+        topic: TopicName::parse("t").unwrap(),
+        payload: Payload::from_stored(format!("\"{text}\"")),
+        timestamp: Timestamp::MIN,
+        received_at: Timestamp::MIN,
+    }
+}
+
+fn unawaited(count: usize) -> Submission {
+    Submission { messages: (0..count).map(|n| message(&n.to_string())).collect(), receipt: None }
+}
+
+fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, IngestError>>) {
+    let (sender, receiver) = oneshot::channel();
+    let receipt: pocket_ports::Receipt = Box::new(move |result| {
+        let _ = sender.send(result.map(<[Fate]>::to_vec));
+    });
+    (Submission { messages: texts.iter().map(|text| message(text)).collect(), receipt: Some(receipt) }, receiver)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_is_written_at_once() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let begin = Instant::now();
+    assert!(ingest.submit(unawaited(99)).is_ok());
+    assert!(ingest.submit(unawaited(1)).is_ok());
+    while store.sizes().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.sizes(), [100]);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_not_full_waits_for_the_flush_interval() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    assert!(ingest.submit(unawaited(99)).is_ok());
+    tokio::time::sleep(Duration::from_millis(1_999)).await;
+    assert!(store.sizes().is_empty());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(store.sizes(), [99]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_somebody_waits_for_takes_the_others_along_at_once() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let begin = Instant::now();
+    assert!(ingest.submit(unawaited(3)).is_ok());
+    let (submission, receipt) = awaited(&["a", "b"]);
+    assert!(ingest.submit(submission).is_ok());
+    let fates = receipt.await.unwrap().unwrap();
+    assert_eq!(fates, [3, 4].map(|key| Fate::Stored(TelemetryId::from_key(key))));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(ingest.stats().stored, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_away_is_tried_until_it_is_back() {
+    let store = Arc::<ToldStore>::default();
+    store.failures.lock().unwrap().extend(vec![StorageError::Unavailable("gone".into()); 5]);
+    let ingest = ingest(&store, IngestOptions::default());
+    let (submission, receipt) = awaited(&["a"]);
+    assert!(ingest.submit(submission).is_ok());
+    assert!(matches!(receipt.await.unwrap().unwrap()[..], [Fate::Stored(_)]));
+    assert_eq!(ingest.stats().retries, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisonous_message_is_put_aside_and_the_rest_is_stored_in_order() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let (submission, receipt) = awaited(&["a", "b", "poison", "c", "d"]);
+    assert!(ingest.submit(submission).is_ok());
+    let fates = receipt.await.unwrap().unwrap();
+    assert_eq!(fates.iter().filter(|fate| matches!(fate, Fate::Stored(_))).count(), 4);
+    assert_eq!(fates[2], Fate::SetAside);
+    assert_eq!(store.batches.lock().unwrap().concat(), ["\"a\"", "\"b\"", "\"c\"", "\"d\""]);
+    assert_eq!(*store.aside.lock().unwrap(), ["\"poison\": storage failed: poison"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_hands_the_messages_back_until_there_is_room() {
+    let store = Arc::<ToldStore>::default();
+    let options = IngestOptions { batch: 1_000, queue: 10, ..IngestOptions::default() };
+    let ingest = ingest(&store, options);
+    assert!(ingest.submit(unawaited(9)).is_ok());
+    assert!(ingest.submit(unawaited(1)).is_ok());
+    let Err(Refused::Full(back)) = ingest.submit(unawaited(1)) else { panic!("the queue took more than its bound") };
+    assert_eq!(back.messages.len(), 1);
+    ingest.room().await;
+    assert!(ingest.submit(back).is_ok());
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(store.sizes(), [10, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_writes_what_is_queued_and_takes_no_more() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    assert!(ingest.submit(unawaited(5)).is_ok());
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(store.sizes(), [5]);
+    assert!(matches!(ingest.submit(unawaited(1)), Err(Refused::Closed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_drained_in_time_is_counted_and_told_to_those_who_wait() {
+    let store = Arc::new(ToldStore { stuck: true, ..ToldStore::default() });
+    let ingest = ingest(&store, IngestOptions::default());
+    let (first, taken_by_writer) = awaited(&["a"]);
+    assert!(ingest.submit(first).is_ok());
+    tokio::task::yield_now().await;
+    let (second, still_queued) = awaited(&["b", "c"]);
+    assert!(ingest.submit(second).is_ok());
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 3);
+    assert_eq!(taken_by_writer.await.unwrap(), Err(IngestError::Closed));
+    assert_eq!(still_queued.await.unwrap(), Err(IngestError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_has_a_bound_and_order_is_kept_across_it() {
+    let store = Arc::<ToldStore>::default();
+    let options = IngestOptions { queue: 100_000, ..IngestOptions::default() };
+    let ingest = ingest(&store, options);
+    for _ in 0..25 {
+        assert!(ingest.submit(unawaited(1_000)).is_ok());
+    }
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(store.sizes(), [10_000, 10_000, 5_000]);
+}

@@ -1,0 +1,43 @@
+//! What Pocket IoT does: the use cases, who may call them, and the batching ingest.
+//!
+//! Every method that people call begins by asking [`policy`] and by fixing the one tenant it works in, so that nothing
+//! below can cross tenants. Devices come in through [`DeviceGateway`].
+//!
+//! Architecture invariant: no adapter is named here, no HTTP status, no MQTT reason code. Time and randomness come through
+//! ports.
+
+mod access_rules;
+mod access_watch;
+mod activity;
+mod application;
+mod auth;
+mod caller;
+mod devices;
+mod error;
+mod first_start;
+mod gateway;
+mod ingest;
+pub mod policy;
+pub mod recovery;
+mod rule_reader;
+mod scope;
+mod telemetry;
+mod tenants;
+mod throttle;
+mod users;
+
+pub use access_rules::{AccessExplanation, AccessQuestion, AccessRuleService, NewAccessRule};
+pub use access_watch::AccessWatch;
+pub use activity::ActivityRecorder;
+pub use application::{Adapters, Application, Options, ShutdownReport};
+pub use auth::{AuthService, LoginAttempt, Session};
+pub use caller::Caller;
+pub use devices::{DeviceService, NewDevice, RegisteredDevice};
+pub use error::Error;
+pub use first_start::{CreatedAdmin, FirstAdmin, prepare};
+pub use gateway::{AccessDenied, DeviceAccess, DeviceCredentials, DeviceGateway};
+pub use ingest::{BatchingIngest, IngestOptions, IngestStats};
+pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
+pub use tenants::{NewTenant, TenantService};
+pub use throttle::{LoginThrottle, ThrottleLimits};
+pub use users::{NewUser, PasswordChange, UserService};

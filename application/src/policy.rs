@@ -1,0 +1,119 @@
+//! Who may do what: pure functions of the caller's role and of what is asked.
+
+use pocket_domain::{Role, TenantId};
+
+use crate::{Caller, Error};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Create, list, change and delete tenants.
+    ManageTenants,
+    /// Create, list, change and delete the people of a tenant.
+    ManageUsers,
+    /// Register, change and delete devices, renew their tokens, and write their access rules.
+    ManageDevices,
+    /// Write the access rules that hold for all devices of a tenant.
+    ManageTenantRules,
+    /// See devices and access rules.
+    ReadDevices,
+    /// Store telemetry.
+    WriteTelemetry,
+    /// See telemetry.
+    ReadTelemetry,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 7] = [
+        Self::ManageTenants,
+        Self::ManageUsers,
+        Self::ManageDevices,
+        Self::ManageTenantRules,
+        Self::ReadDevices,
+        Self::WriteTelemetry,
+        Self::ReadTelemetry,
+    ];
+
+    /// The least role that may do it.
+    pub fn least_role(self) -> Role {
+        match self {
+            Self::ManageTenants => Role::PlatformAdmin,
+            Self::ManageUsers | Self::ManageTenantRules => Role::Admin,
+            Self::ManageDevices | Self::WriteTelemetry => Role::Operator,
+            Self::ReadDevices | Self::ReadTelemetry => Role::Viewer,
+        }
+    }
+}
+
+/// Whether the caller may do something at all.
+///
+/// # Errors
+/// `Forbidden` when the role does not reach.
+pub fn permit(caller: &Caller, action: Action) -> Result<(), Error> {
+    if caller.role() >= action.least_role() { Ok(()) } else { Err(Error::Forbidden("your role does not allow this")) }
+}
+
+/// The tenant that a call works in: the caller's own, or for a platform administrator the one asked for.
+///
+/// # Errors
+/// `Forbidden` when somebody else names another tenant, whether it exists or not.
+pub fn tenant_of(caller: &Caller, asked: Option<TenantId>) -> Result<TenantId, Error> {
+    match asked {
+        None => Ok(caller.tenant_id()),
+        Some(tenant) if tenant == caller.tenant_id() || caller.role() == Role::PlatformAdmin => Ok(tenant),
+        Some(_) => Err(Error::Forbidden("only a platform administrator may name another tenant")),
+    }
+}
+
+/// Whether the caller may give or take a role, or change a person who has it: nobody reaches above their own.
+///
+/// # Errors
+/// `Forbidden` when the role is above the caller's.
+pub fn permit_role(caller: &Caller, role: Role) -> Result<(), Error> {
+    if role <= caller.role() { Ok(()) } else { Err(Error::Forbidden("this role is above your own")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_domain::{Timestamp, User, UserId, Username};
+
+    use super::*;
+
+    fn tenant(n: u8) -> TenantId {
+        TenantId::new(Timestamp::MIN, [n; 10])
+    }
+
+    fn caller(role: Role) -> Caller {
+        Caller::new(User {
+            id: UserId::new(Timestamp::MIN, [1; 10]),
+            tenant_id: tenant(1),
+            username: Username::parse("somebody").unwrap(),
+            role,
+            credential_version: 0,
+            created_at: Timestamp::MIN,
+        })
+    }
+
+    #[test]
+    fn each_role_may_do_what_the_table_says() {
+        let allowed = |role| Action::ALL.into_iter().filter(|action| permit(&caller(role), *action).is_ok()).count();
+        assert_eq!(Role::ALL.map(allowed), [2, 4, 6, 7]);
+    }
+
+    #[test]
+    fn only_a_platform_administrator_leaves_the_own_tenant() {
+        for role in Role::ALL {
+            assert_eq!(tenant_of(&caller(role), None), Ok(tenant(1)));
+            assert_eq!(tenant_of(&caller(role), Some(tenant(1))), Ok(tenant(1)));
+            assert_eq!(tenant_of(&caller(role), Some(tenant(2))).is_ok(), role == Role::PlatformAdmin);
+        }
+    }
+
+    #[test]
+    fn nobody_reaches_above_their_own_role() {
+        assert!(permit_role(&caller(Role::Admin), Role::Admin).is_ok());
+        assert!(permit_role(&caller(Role::Admin), Role::PlatformAdmin).is_err());
+        assert!(permit_role(&caller(Role::PlatformAdmin), Role::PlatformAdmin).is_ok());
+    }
+}

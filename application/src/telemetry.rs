@@ -1,0 +1,190 @@
+//! Telemetry: posted by people's programs, and read back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_domain::{
+    DeviceId, Invalid, NewTelemetry, Payload, PayloadError, PayloadPolicy, TelemetryId, TelemetryPage, TelemetryQuery,
+    TenantId, Timestamp, TopicFilter, TopicName,
+};
+use pocket_ports::{
+    Clock, DeviceRepository, Fate, Refused, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
+};
+
+use crate::policy::Action;
+use crate::scope::Scope;
+use crate::{Caller, Error};
+
+/// What is stored of what devices publish.
+#[derive(Clone, Debug)]
+pub struct TelemetryRules {
+    /// Topics that are stored; none: a pure broker.
+    pub topics: Vec<TopicFilter>,
+    /// The most bytes of a payload.
+    pub max_payload: usize,
+}
+
+impl TelemetryRules {
+    /// Whether messages on a topic are stored. Topics that begin with `$` never are.
+    pub fn stores(&self, topic: &TopicName) -> bool {
+        !topic.is_system() && self.topics.iter().any(|filter| filter.as_str() == "#" || filter.matches(topic.as_str()))
+    }
+
+    pub(crate) fn check_size(&self, payload: &[u8]) -> Result<(), PayloadError> {
+        if payload.len() > self.max_payload {
+            return Err(PayloadError::TooLarge { bytes: payload.len(), allowed: self.max_payload });
+        }
+        Ok(())
+    }
+}
+
+/// A message that somebody posts for a device.
+#[derive(Clone, Debug)]
+pub struct TelemetryInput {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Where.
+    pub topic: TopicName,
+    /// What: the text of one JSON value.
+    pub payload: String,
+    /// The time it is about; absent, the payload's own, or that of its arrival.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// Use cases of telemetry.
+pub struct TelemetryService {
+    pub(crate) scope: Scope,
+    pub(crate) tenants: Arc<dyn TenantRepository>,
+    pub(crate) devices: Arc<dyn DeviceRepository>,
+    pub(crate) store: Arc<dyn TelemetryStore>,
+    pub(crate) ingest: Arc<dyn TelemetryIngest>,
+    pub(crate) rules: TelemetryRules,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl TelemetryService {
+    /// The most messages of one call.
+    pub const MAX_ENTRIES: usize = 1_000;
+    /// How long a full queue is waited for before the caller is asked to come again.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Stores messages and returns their ids, in order, when they are committed. All or, when one is wrong, none.
+    ///
+    /// # Errors
+    /// `Entry` with what is wrong and where: `NotFound` for a device, `Invalid` for a topic or payload;
+    /// `Invalid(telemetry)` for no or too many entries; `Unavailable` while the database cannot be written.
+    pub async fn record(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        inputs: Vec<TelemetryInput>,
+    ) -> Result<Vec<TelemetryId>, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::WriteTelemetry).await?;
+        if !(1..=Self::MAX_ENTRIES).contains(&inputs.len()) {
+            let message = format!("must be 1 to {} entries", Self::MAX_ENTRIES);
+            return Err(Invalid::new("telemetry", message).into());
+        }
+        let policy = self.tenants.get(tenant).await?.ok_or(Error::NotFound)?.payload_policy;
+        let received_at = self.clock.now();
+        let mut known = HashMap::new();
+        let mut messages = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.into_iter().enumerate() {
+            let message = self.message(tenant, input, policy, received_at, &mut known).await;
+            messages.push(message.map_err(|error| Error::Entry { index, error: Box::new(error) })?);
+        }
+        self.store_all(messages).await
+    }
+
+    async fn message(
+        &self,
+        tenant_id: TenantId,
+        input: TelemetryInput,
+        policy: PayloadPolicy,
+        received_at: Timestamp,
+        known: &mut HashMap<DeviceId, bool>,
+    ) -> Result<NewTelemetry, Error> {
+        if input.topic.is_system() {
+            return Err(Invalid::new("topic", "must not begin with $").into());
+        }
+        let exists = match known.get(&input.device_id) {
+            Some(exists) => *exists,
+            None => {
+                let exists = self.devices.get(tenant_id, input.device_id).await?.is_some();
+                known.insert(input.device_id, exists);
+                exists
+            }
+        };
+        if !exists {
+            return Err(Error::NotFound);
+        }
+        let read = Payload::read(input.payload.as_bytes(), policy, self.rules.max_payload)
+            .map_err(|error| Invalid::new("payload", error.to_string()))?;
+        Ok(NewTelemetry {
+            tenant_id,
+            device_id: input.device_id,
+            topic: input.topic,
+            payload: read.payload,
+            timestamp: input.timestamp.or(read.own_time).unwrap_or(received_at),
+            received_at,
+        })
+    }
+
+    async fn store_all(&self, messages: Vec<NewTelemetry>) -> Result<Vec<TelemetryId>, Error> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let receipt = Box::new(move |result: Result<&[Fate], _>| {
+            // Nobody listens any more when the caller went away; the rows are stored all the same.
+            let _ = sender.send(result.map(<[Fate]>::to_vec));
+        });
+        self.submit(Submission { messages, receipt: Some(receipt) }).await?;
+        let fates = receiver
+            .await
+            .map_err(|_| Error::Internal("the ingest dropped a receipt".into()))?
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        fates.into_iter().enumerate().map(|(index, fate)| id_of(index, fate)).collect()
+    }
+
+    async fn submit(&self, mut submission: Submission) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + Self::PATIENCE;
+        loop {
+            match self.ingest.submit(submission) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed(_)) => return Err(Error::Unavailable("the platform is stopping".into())),
+                Err(Refused::Full(back)) => submission = back,
+            }
+            if tokio::time::timeout_at(deadline, self.ingest.room()).await.is_err() {
+                return Err(Error::Unavailable("the queue of messages to be stored is full".into()));
+            }
+        }
+    }
+
+    /// A page of a tenant's history.
+    ///
+    /// # Errors
+    /// `NotFound` for a device that the tenant does not have; `Invalid(from)` when `from` is after `to`.
+    pub async fn range(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        query: &TelemetryQuery,
+    ) -> Result<TelemetryPage, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
+        query.check()?;
+        if let Some(device) = query.device_id
+            && self.devices.get(tenant, device).await?.is_none()
+        {
+            return Err(Error::NotFound);
+        }
+        Ok(self.store.range(tenant, query).await?)
+    }
+}
+
+fn id_of(index: usize, fate: Fate) -> Result<TelemetryId, Error> {
+    let error = match fate {
+        Fate::Stored(id) => return Ok(id),
+        Fate::DeviceGone => Error::NotFound,
+        Fate::Lost => Error::Internal("the database refuses this message".into()),
+        Fate::SetAside => Invalid::new("payload", "the database refuses this message; it was put aside").into(),
+    };
+    Err(Error::Entry { index, error: Box::new(error) })
+}

@@ -1,0 +1,181 @@
+//! People: added, listed, changed and removed by the administrators of their tenant.
+
+use std::sync::Arc;
+
+use pocket_domain::{Invalid, Page, PageRequest, Password, Role, TenantId, TenantName, User, UserId, Username};
+use pocket_ports::{Clock, Entropy, PasswordHasher, TenantRepository, UserRepository, UserUpdate};
+
+use crate::policy::{self, Action};
+use crate::scope::Scope;
+use crate::{Caller, Error};
+
+/// What a new user begins with.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Their name.
+    pub username: Username,
+    /// Their password.
+    pub password: Password,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// A new password.
+#[derive(Debug)]
+pub struct PasswordChange {
+    /// The new one.
+    pub password: Password,
+    /// The present one; needed by somebody who changes their own without managing users.
+    pub current: Option<String>,
+}
+
+/// Use cases of people.
+pub struct UserService {
+    pub(crate) scope: Scope,
+    pub(crate) tenants: Arc<dyn TenantRepository>,
+    pub(crate) users: Arc<dyn UserRepository>,
+    pub(crate) hasher: Arc<dyn PasswordHasher>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl UserService {
+    /// Adds a user to a tenant.
+    ///
+    /// # Errors
+    /// `Conflict(Username)`; `Forbidden` for a role above the caller's; `Invalid(role)` for a platform administrator
+    /// outside of the tenant `default`.
+    pub async fn create(&self, caller: &Caller, tenant: Option<TenantId>, new: NewUser) -> Result<User, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::ManageUsers).await?;
+        self.permit_role_in(caller, tenant, new.role).await?;
+        let user = add_user(tenant, new, &*self.users, &*self.hasher, &*self.clock, &*self.entropy).await?;
+        tracing::info!(user = %user.id, tenant = %tenant, role = %user.role, by = %caller.user_id(), "user added");
+        Ok(user)
+    }
+
+    /// The people of a tenant, a page at a time.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        page: PageRequest,
+    ) -> Result<Page<User>, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::ManageUsers).await?;
+        Ok(self.users.list(tenant, page).await?)
+    }
+
+    /// One of the people of a tenant.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, caller: &Caller, tenant: Option<TenantId>, id: UserId) -> Result<User, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::ManageUsers).await?;
+        self.users.get(tenant, id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Changes a user's name or role.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` with the name of another or when the last administrator would be gone; `Forbidden` when
+    /// the old or the new role is above the caller's.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: UserId,
+        update: UserUpdate,
+    ) -> Result<User, Error> {
+        let before = self.get(caller, tenant, id).await?;
+        policy::permit_role(caller, before.role)?;
+        if let Some(role) = update.role {
+            self.permit_role_in(caller, before.tenant_id, role).await?;
+        }
+        let user = self.users.update(before.tenant_id, id, update).await?;
+        tracing::info!(user = %id, role = %user.role, by = %caller.user_id(), "user changed");
+        Ok(user)
+    }
+
+    /// Removes a user; their bearer tokens end at once.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict(LastAdmin)`; `Forbidden` when the user's role is above the caller's.
+    pub async fn delete(&self, caller: &Caller, tenant: Option<TenantId>, id: UserId) -> Result<(), Error> {
+        let user = self.get(caller, tenant, id).await?;
+        policy::permit_role(caller, user.role)?;
+        if !self.users.delete(user.tenant_id, id).await? {
+            return Err(Error::NotFound);
+        }
+        tracing::info!(user = %id, by = %caller.user_id(), "user removed");
+        Ok(())
+    }
+
+    /// Gives a user a new password, which ends their bearer tokens. Administrators may do it for those who are not above
+    /// them; everybody may do it for themselves with their present password.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Invalid(currentPassword)` when it is missing or wrong.
+    pub async fn set_password(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: UserId,
+        change: PasswordChange,
+    ) -> Result<(), Error> {
+        let user = if id == caller.user_id() && policy::permit(caller, Action::ManageUsers).is_err() {
+            self.check_current(caller, change.current).await?;
+            caller.user().clone()
+        } else {
+            let user = self.get(caller, tenant, id).await?;
+            policy::permit_role(caller, user.role)?;
+            user
+        };
+        let hash = self.hasher.hash(change.password).await?;
+        self.users.set_password(user.tenant_id, id, &hash).await?;
+        tracing::info!(user = %id, by = %caller.user_id(), "password changed");
+        Ok(())
+    }
+
+    async fn check_current(&self, caller: &Caller, current: Option<String>) -> Result<(), Error> {
+        let wrong = || Error::from(Invalid::new("currentPassword", "must be your present password"));
+        let current = current.ok_or_else(wrong)?;
+        let stored = self.users.find_by_name(caller.tenant_id(), &caller.user().username).await?;
+        if self.hasher.verify(current, stored.map(|(_, hash)| hash)).await? { Ok(()) } else { Err(wrong()) }
+    }
+
+    /// Platform administrators live in the tenant `default` only, so that deleting a tenant never removes one.
+    async fn permit_role_in(&self, caller: &Caller, tenant: TenantId, role: Role) -> Result<(), Error> {
+        policy::permit_role(caller, role)?;
+        if role == Role::PlatformAdmin {
+            let home = self.tenants.find_by_name(&TenantName::default_tenant()).await?;
+            if home.is_none_or(|home| home.id != tenant) {
+                return Err(Invalid::new("role", "platform_admin is possible in the tenant default only").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stores a new user with the hash of the password.
+pub(crate) async fn add_user(
+    tenant: TenantId,
+    new: NewUser,
+    users: &dyn UserRepository,
+    hasher: &dyn PasswordHasher,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<User, Error> {
+    let hash = hasher.hash(new.password).await?;
+    let now = clock.now();
+    let mut random = [0; 10];
+    entropy.fill(&mut random);
+    let user = User {
+        id: UserId::new(now, random),
+        tenant_id: tenant,
+        username: new.username,
+        role: new.role,
+        credential_version: 0,
+        created_at: now,
+    };
+    users.create(&user, &hash).await?;
+    Ok(user)
+}

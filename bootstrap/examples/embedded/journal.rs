@@ -1,0 +1,189 @@
+//! A storage adapter of one's own: a history in a plain text file, one JSON object a line, appended and flushed once a batch.
+//!
+//! It shows what a [`TelemetryStore`] must do and passes the contract suite. The registry of tenants, people and devices
+//! stays with another adapter, which is asked whether a device exists; rows of devices that are gone are not shown.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pocket_domain::{
+    DeviceId, NewTelemetry, Payload, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery,
+    TenantId, Timestamp, TopicName,
+};
+use pocket_ports::{DeviceRepository, StorageError, TelemetryStore, async_trait};
+use serde_json::{Value, json};
+
+/// Histories by tenant, each ordered by time, then id.
+type Histories = HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>;
+
+/// A history in a file.
+pub(crate) struct Journal {
+    devices: Arc<dyn DeviceRepository>,
+    /// Where messages go that were put aside, with the reason.
+    refused: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    file: File,
+    rows: u64,
+    histories: Histories,
+}
+
+impl Journal {
+    /// Opens a journal, or begins one, beside the registry of devices.
+    pub(crate) fn open(path: &Path, devices: Arc<dyn DeviceRepository>) -> Result<Self, StorageError> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unavailable)?;
+        let mut state = State { file: file.try_clone().map_err(unavailable)?, rows: 0, histories: HashMap::new() };
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(unavailable)?;
+            let (tenant, row) =
+                read_line(&line).ok_or_else(|| StorageError::Corrupt(format!("journal line: {line}")))?;
+            state.keep(tenant, row);
+        }
+        Ok(Self { devices, refused: path.with_extension("refused"), state: Arc::new(Mutex::new(state)) })
+    }
+
+    async fn exists(&self, tenant: TenantId, device: DeviceId) -> Result<bool, StorageError> {
+        Ok(self.devices.get(tenant, device).await?.is_some())
+    }
+}
+
+impl State {
+    fn keep(&mut self, tenant: TenantId, row: Telemetry) {
+        self.rows = self.rows.max(row.id.as_key());
+        let place = TelemetryCursor { timestamp: row.timestamp, id: row.id };
+        self.histories.entry(tenant).or_default().insert(place, row);
+    }
+
+    /// Writes the messages whose device exists; the rows are visible once they are on the disk.
+    fn append(&mut self, messages: &[NewTelemetry], known: &[bool]) -> std::io::Result<Vec<Option<TelemetryId>>> {
+        let (mut ids, mut lines, mut rows) = (Vec::new(), String::new(), Vec::new());
+        let mut key = self.rows;
+        for (message, known) in messages.iter().zip(known) {
+            if !known {
+                ids.push(None);
+                continue;
+            }
+            key += 1;
+            let row = Telemetry {
+                id: TelemetryId::from_key(key),
+                device_id: message.device_id,
+                topic: message.topic.clone(),
+                payload: message.payload.clone(),
+                timestamp: message.timestamp,
+                received_at: message.received_at,
+            };
+            lines.push_str(&write_line(message.tenant_id, &row));
+            ids.push(Some(row.id));
+            rows.push((message.tenant_id, row));
+        }
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()?;
+        for (tenant, row) in rows {
+            self.keep(tenant, row);
+        }
+        Ok(ids)
+    }
+}
+
+#[async_trait]
+impl TelemetryStore for Journal {
+    async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        let mut checked = HashMap::new();
+        let mut known = Vec::with_capacity(messages.len());
+        for message in messages.iter() {
+            let device = (message.tenant_id, message.device_id);
+            if let std::collections::hash_map::Entry::Vacant(entry) = checked.entry(device) {
+                entry.insert(self.exists(device.0, device.1).await?);
+            }
+            known.push(checked[&device]);
+        }
+        let state = Arc::clone(&self.state);
+        let write = move || state.lock().unwrap_or_else(PoisonError::into_inner).append(&messages, &known);
+        tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+    }
+
+    async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
+        let line = json!({
+            "at": now.as_millis(),
+            "reason": reason,
+            "device": message.device_id.to_string(),
+            "topic": message.topic.as_str(),
+            "payload": message.payload.as_str(),
+        });
+        let path = self.refused.clone();
+        let write = move || {
+            let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+            writeln!(file, "{line}")?;
+            file.sync_data()
+        };
+        tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+    }
+
+    async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        let rows = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let history = state.histories.get(&tenant);
+            let rows = history.into_iter().flatten().filter(|(place, row)| asked_for(query, **place, row));
+            let mut rows: Vec<_> = rows.map(|(_, row)| row.clone()).collect();
+            if query.order == SortOrder::Descending {
+                rows.reverse();
+            }
+            rows
+        };
+        let mut shown = Vec::new();
+        for row in rows {
+            if shown.len() as u32 <= query.limit() && self.exists(tenant, row.device_id).await? {
+                shown.push(row);
+            }
+        }
+        Ok(TelemetryPage::from_rows(shown, query.limit()))
+    }
+}
+
+fn asked_for(query: &TelemetryQuery, place: TelemetryCursor, row: &Telemetry) -> bool {
+    query.device_id.is_none_or(|device| device == row.device_id)
+        && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+        && query.from.is_none_or(|from| row.timestamp >= from)
+        && query.to.is_none_or(|to| row.timestamp < to)
+        && query.cursor.is_none_or(|cursor| match query.order {
+            SortOrder::Ascending => place > cursor,
+            SortOrder::Descending => place < cursor,
+        })
+}
+
+fn write_line(tenant: TenantId, row: &Telemetry) -> String {
+    let fields = json!({
+        "key": row.id.as_key(),
+        "tenant": tenant.to_string(),
+        "device": row.device_id.to_string(),
+        "topic": row.topic.as_str(),
+        "payload": row.payload.as_str(),
+        "time": row.timestamp.as_millis(),
+        "received": row.received_at.as_millis(),
+    });
+    format!("{fields}\n")
+}
+
+fn read_line(line: &str) -> Option<(TenantId, Telemetry)> {
+    let fields: Value = serde_json::from_str(line).ok()?;
+    let text = |name: &str| fields[name].as_str();
+    let time = |name: &str| Timestamp::from_millis(fields[name].as_i64()?).ok();
+    let row = Telemetry {
+        id: TelemetryId::from_key(fields["key"].as_u64()?),
+        device_id: text("device")?.parse().ok()?,
+        topic: TopicName::parse(text("topic")?).ok()?,
+        payload: Payload::from_stored(text("payload")?),
+        timestamp: time("time")?,
+        received_at: time("received")?,
+    };
+    Some((text("tenant")?.parse().ok()?, row))
+}
+
+fn unavailable(error: impl std::fmt::Display) -> StorageError {
+    StorageError::Unavailable(error.to_string())
+}

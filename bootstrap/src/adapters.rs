@@ -1,0 +1,131 @@
+//! The adapters that every command and the platform itself run on: database, passwords, tokens, randomness, time.
+//!
+//! Architecture invariant: which storage adapter runs is decided here, by the scheme of the address, and nowhere else.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pocket_application::Adapters;
+use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
+use pocket_ports::{Storage, SystemClock};
+use tokio::runtime::Handle;
+
+use crate::config::{DatabaseKind, DatabaseSettings, Settings};
+use crate::data_dir::DataDir;
+use crate::secrets::Secrets;
+use crate::{Failure, features};
+
+/// Opens the data directory, the secrets and the database, whose schema is brought up to date. Passwords are hashed and
+/// queries run on the current tokio runtime.
+///
+/// # Errors
+/// When the data directory, a secret or the database cannot be used.
+pub(crate) async fn open(settings: &Settings) -> Result<Adapters, Failure> {
+    let data_dir = DataDir::open(&settings.data_dir)?;
+    let entropy = OsEntropy;
+    let secrets = Secrets::open(&settings.auth, &data_dir, &entropy)?;
+    let too_short = |error| Failure::while_doing("cannot use a secret", error);
+    let issuer = JwtIssuer::new(secrets.jwt_secret.expose().as_bytes(), settings.auth.jwt_ttl).map_err(too_short)?;
+    let hasher = HmacTokenHasher::new(secrets.token_key.expose().as_bytes()).map_err(too_short)?;
+    Ok(Adapters {
+        storage: open_storage(&settings.database).await?,
+        password_hasher: Arc::new(Argon2PasswordHasher::new(Handle::current(), HashingLimits::default())),
+        token_issuer: Arc::new(issuer),
+        token_hasher: Arc::new(hasher),
+        entropy: Arc::new(entropy),
+        clock: Arc::new(SystemClock),
+    })
+}
+
+/// Opens the database. Its schema is brought up to date.
+///
+/// # Errors
+/// When it cannot be used, is newer than this binary, or its adapter is not built in.
+pub(crate) async fn open_storage(settings: &DatabaseSettings) -> Result<Storage, Failure> {
+    match settings.url.kind() {
+        #[cfg(feature = "storage-memory")]
+        DatabaseKind::Memory => Ok(pocket_storage_memory::storage()),
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            pocket_storage_sea_orm::open(sea_orm_options(settings)).await.map_err(|error| unusable(settings, error))
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind)),
+    }
+}
+
+/// Brings the schema of the database up to date and tells what was done.
+///
+/// # Errors
+/// Those of [`open_storage`].
+pub(crate) async fn migrate(settings: &DatabaseSettings) -> Result<String, Failure> {
+    match settings.url.kind() {
+        #[cfg(feature = "storage-memory")]
+        DatabaseKind::Memory => Ok("a database in memory has no schema to bring up to date".into()),
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            let report = pocket_storage_sea_orm::migrate(sea_orm_options(settings)).await;
+            report.map(|report| told(&report)).map_err(|error| unusable(settings, error))
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind)),
+    }
+}
+
+/// Copies a SQLite database, consistent as of one moment, into a new file, while others may use it.
+///
+/// # Errors
+/// When the database is of another kind or cannot be used, or the file exists or cannot be written.
+#[allow(unused_variables, reason = "unused where SQLite is left out")]
+pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<(), Failure> {
+    match settings.url.kind() {
+        DatabaseKind::Memory => Err(Failure::Other("a database in memory ends with its process".into())),
+        DatabaseKind::Postgres => Err(Failure::Other(
+            "this copies SQLite only; for PostgreSQL use its own tool: pg_dump --format=custom --file=FILE ADDRESS"
+                .into(),
+        )),
+        #[cfg(feature = "storage-sqlite")]
+        DatabaseKind::Sqlite => {
+            let copied = pocket_storage_sea_orm::backup(&sea_orm_options(settings), file).await;
+            copied.map_err(|error| Failure::while_doing(format_args!("cannot copy {}", settings.url), error))
+        }
+        #[cfg(not(feature = "storage-sqlite"))]
+        DatabaseKind::Sqlite => Err(not_built_in(DatabaseKind::Sqlite)),
+    }
+}
+
+#[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+fn sea_orm_options(settings: &DatabaseSettings) -> pocket_storage_sea_orm::Options {
+    use crate::config::Synchronous;
+    pocket_storage_sea_orm::Options {
+        url: settings.url.expose().to_owned(),
+        pool: settings.pool,
+        synchronous: match settings.synchronous {
+            Synchronous::Full => pocket_storage_sea_orm::Synchronous::Full,
+            Synchronous::Normal => pocket_storage_sea_orm::Synchronous::Normal,
+        },
+    }
+}
+
+#[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+fn told(report: &pocket_storage_sea_orm::MigrationReport) -> String {
+    let mut text = match &report.applied[..] {
+        [] => "the schema is up to date".to_owned(),
+        applied => format!("applied {}", applied.join(", ")),
+    };
+    if let Some(copy) = &report.snapshot {
+        text.push_str(&format!("; a copy of the database as it was before is {}", copy.display()));
+    }
+    text
+}
+
+#[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+fn unusable(settings: &DatabaseSettings, error: impl std::fmt::Display) -> Failure {
+    Failure::while_doing(format_args!("cannot use the database POCKET_DATABASE_URL={}", settings.url), error)
+}
+
+/// The configuration refuses such an address already; settings that were made in another way come here.
+fn not_built_in(kind: DatabaseKind) -> Failure {
+    debug_assert!(!features::is_built_in(kind.feature()));
+    Failure::Usage(format!("this binary is built without the feature {}", kind.feature()))
+}

@@ -1,0 +1,49 @@
+//! What each command of the command line does.
+
+mod backup;
+mod config;
+mod export;
+mod migrate;
+mod user;
+
+use std::future::Future;
+
+use crate::cli::{Cli, Command};
+use crate::config::Configuration;
+use crate::{Failure, logs, serve};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let sources = cli.options.sources();
+    let command = match cli.command.unwrap_or(Command::Serve) {
+        // It speaks of the configuration itself, right or wrong, so it comes before everything that needs a right one.
+        Command::Config(command) => return config::run(command, &sources),
+        other => other,
+    };
+    let configuration = Configuration::load(&sources)?;
+    let settings = configuration.settings;
+    logs::begin(&settings.log)?;
+    for warning in configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    match command {
+        Command::Serve => serve::run(settings),
+        Command::Migrate => once(migrate::run(&settings)),
+        Command::User(command) => once(user::run(&settings, command)),
+        Command::Backup { file } => once(backup::run(&settings, &file)),
+        Command::Export(options) => once(export::run(&settings, &options)),
+        Command::Config(_) => Ok(()),
+    }
+}
+
+/// Runs a command that ends by itself.
+fn once(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::while_doing("cannot start a runtime", error))?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,21 @@
+//! `config check` and `config print`.
+
+use crate::Failure;
+use crate::cli::ConfigCommand;
+use crate::config::{Configuration, Sources};
+use crate::console;
+
+/// Says whether the configuration is right, or what it is.
+///
+/// # Errors
+/// Everything that is wrong with the configuration.
+pub(super) fn run(command: ConfigCommand, sources: &Sources) -> Result<(), Failure> {
+    let configuration = Configuration::load(sources)?;
+    match command {
+        ConfigCommand::Check => {
+            let warnings = configuration.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+            console::finish(warnings.chain(["ok\n".to_owned()]).collect::<String>())
+        }
+        ConfigCommand::Print => console::finish(configuration.effective()),
+    }
+}

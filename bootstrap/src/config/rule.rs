@@ -1,0 +1,265 @@
+//! What a setting's value may be. A rule parses the text and words what is allowed, so that both come from one place.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use pocket_domain::{Password, TopicFilter, Username};
+use tracing_subscriber::EnvFilter;
+
+use super::Secret;
+
+/// Reads the text of one kind of value.
+pub(super) trait Rule<T>: Sync {
+    /// The value, or `None` when the text is not allowed.
+    fn parse(&self, text: &str) -> Option<T>;
+
+    /// What is allowed, as the end of the sentence "must be …".
+    fn allowed(&self) -> String;
+
+    /// The least and the greatest number, for a rule that is about numbers.
+    fn bounds(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+/// A whole number between two bounds, both included.
+pub(super) struct Number<T> {
+    pub(super) min: T,
+    pub(super) max: T,
+    /// What is counted: `seconds`, `bytes`.
+    pub(super) unit: &'static str,
+}
+
+impl<T: FromStr + PartialOrd + Display + Copy + Into<u64> + Sync> Rule<T> for Number<T> {
+    fn parse(&self, text: &str) -> Option<T> {
+        text.parse().ok().filter(|number| (self.min..=self.max).contains(number))
+    }
+
+    fn allowed(&self) -> String {
+        format!("a whole number of {} from {} to {}", self.unit, self.min, self.max)
+    }
+
+    fn bounds(&self) -> Option<(u64, u64)> {
+        Some((self.min.into(), self.max.into()))
+    }
+}
+
+/// A TCP port; 0 takes any free one.
+pub(super) struct Port;
+
+impl Rule<u16> for Port {
+    fn parse(&self, text: &str) -> Option<u16> {
+        text.parse().ok()
+    }
+
+    fn allowed(&self) -> String {
+        "a port from 0 to 65535 (0 takes any free one)".into()
+    }
+
+    fn bounds(&self) -> Option<(u64, u64)> {
+        Some((0, u64::from(u16::MAX)))
+    }
+}
+
+/// An address to listen on.
+pub(super) struct Address;
+
+impl Rule<IpAddr> for Address {
+    fn parse(&self, text: &str) -> Option<IpAddr> {
+        text.parse().ok()
+    }
+
+    fn allowed(&self) -> String {
+        "an IP address such as 0.0.0.0, 127.0.0.1 or ::".into()
+    }
+}
+
+/// One of a few words.
+pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T: Copy + Sync> Rule<T> for Choice<T> {
+    fn parse(&self, text: &str) -> Option<T> {
+        self.0.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+    }
+
+    fn allowed(&self) -> String {
+        let words: Vec<&str> = self.0.iter().map(|(word, _)| *word).collect();
+        words.join(" or ")
+    }
+}
+
+/// Nothing, or what another rule allows.
+pub(super) struct Optional<R>(pub(super) R);
+
+impl<T, R: Rule<T>> Rule<Option<T>> for Optional<R> {
+    fn parse(&self, text: &str) -> Option<Option<T>> {
+        if text.is_empty() { Some(None) } else { self.0.parse(text).map(Some) }
+    }
+
+    fn allowed(&self) -> String {
+        format!("{}, or empty", self.0.allowed())
+    }
+
+    fn bounds(&self) -> Option<(u64, u64)> {
+        self.0.bounds()
+    }
+}
+
+/// The path of a file or directory.
+pub(super) struct Path;
+
+impl Rule<PathBuf> for Path {
+    fn parse(&self, text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+    }
+
+    fn allowed(&self) -> String {
+        "a path".into()
+    }
+}
+
+/// A secret of a least length.
+pub(super) struct SecretOf {
+    pub(super) min_bytes: usize,
+}
+
+impl Rule<Secret> for SecretOf {
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (text.len() >= self.min_bytes).then(|| Secret::new(text))
+    }
+
+    fn allowed(&self) -> String {
+        format!("at least {} bytes", self.min_bytes)
+    }
+}
+
+/// A bearer token: characters that a request header can carry.
+pub(super) struct BearerToken;
+
+impl Rule<Secret> for BearerToken {
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Secret::new(text))
+    }
+
+    fn allowed(&self) -> String {
+        "visible ASCII characters without spaces".into()
+    }
+}
+
+/// The name of a person.
+pub(super) struct Person;
+
+impl Rule<Username> for Person {
+    fn parse(&self, text: &str) -> Option<Username> {
+        Username::parse(text).ok()
+    }
+
+    fn allowed(&self) -> String {
+        format!("{} to {} characters of a-z, 0-9, '.', '_' and '-'", Username::MIN_CHARS, Username::MAX_CHARS)
+    }
+}
+
+/// The password of a person.
+pub(super) struct PersonalPassword;
+
+impl Rule<Password> for PersonalPassword {
+    fn parse(&self, text: &str) -> Option<Password> {
+        Password::parse(text).ok()
+    }
+
+    fn allowed(&self) -> String {
+        format!("{} to {} characters", Password::MIN_CHARS, Password::MAX_CHARS)
+    }
+}
+
+/// MQTT topic filters, separated by commas; empty for none.
+pub(super) struct TopicFilters;
+
+impl Rule<Vec<TopicFilter>> for TopicFilters {
+    fn parse(&self, text: &str) -> Option<Vec<TopicFilter>> {
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        text.split(',').map(|filter| TopicFilter::parse(filter.trim()).ok()).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "MQTT topic filters separated by commas, such as sensors/#,+/status, or empty".into()
+    }
+}
+
+/// Directives of `tracing_subscriber::EnvFilter`, kept as text because a filter cannot be copied.
+pub(super) struct LogFilter;
+
+impl Rule<String> for LogFilter {
+    fn parse(&self, text: &str) -> Option<String> {
+        (!text.is_empty() && EnvFilter::try_new(text).is_ok()).then(|| text.to_owned())
+    }
+
+    fn allowed(&self) -> String {
+        "a level (error, warn, info, debug, trace, off) or directives such as info,pocket_iot=debug".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_includes_both_bounds() {
+        let rule = Number { min: 2u32, max: 10, unit: "things" };
+        assert_eq!(rule.parse("2"), Some(2));
+        assert_eq!(rule.parse("10"), Some(10));
+        for wrong in ["1", "11", "-1", "", "ten", "4294967296", "2.0", " 3"] {
+            assert_eq!(rule.parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(rule.allowed(), "a whole number of things from 2 to 10");
+    }
+
+    #[test]
+    fn ports_are_sixteen_bits() {
+        assert_eq!(Port.parse("0"), Some(0));
+        assert_eq!(Port.parse("65535"), Some(65_535));
+        assert_eq!(Port.parse("65536"), None);
+    }
+
+    #[test]
+    fn secrets_count_bytes() {
+        let rule = SecretOf { min_bytes: 32 };
+        assert!(rule.parse(&"a".repeat(31)).is_none());
+        assert!(rule.parse(&"a".repeat(32)).is_some());
+        assert!(rule.parse(&"é".repeat(16)).is_some());
+    }
+
+    #[test]
+    fn a_bearer_token_fits_a_header() {
+        assert!(BearerToken.parse("abc~!123").is_some());
+        for wrong in ["", "a b", "a\nb", "é"] {
+            assert!(BearerToken.parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn topic_filters_may_be_none_or_several() {
+        assert_eq!(TopicFilters.parse("").map(|filters| filters.len()), Some(0));
+        assert_eq!(TopicFilters.parse("a/#, +/b").map(|filters| filters.len()), Some(2));
+        for wrong in [",", "a/#/b", "a,,b"] {
+            assert_eq!(TopicFilters.parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn log_filters_are_checked() {
+        assert!(LogFilter.parse("info,pocket_iot=debug").is_some());
+        assert!(LogFilter.parse("pocket_iot=loud").is_none());
+    }
+
+    #[test]
+    fn empty_means_off_where_a_setting_is_optional() {
+        assert_eq!(Optional(Port).parse(""), Some(None));
+        assert_eq!(Optional(Port).parse("8883"), Some(Some(8_883)));
+        assert_eq!(Optional(Port).parse("x"), None);
+    }
+}

@@ -1,0 +1,363 @@
+//! The configuration as the composition uses it: typed, complete, and checked for contradictions.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pocket_domain::{Password, TopicFilter, Username};
+
+use super::database::{DatabaseKind, DatabaseUrl};
+use super::layers::Layers;
+use super::problem::{Problem, Problems};
+use super::setting::{AnySetting, Setting};
+use super::{SETTINGS, Secret, table};
+use crate::features;
+
+/// Which parts of the platform this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// REST and MQTT.
+    All,
+    /// REST only.
+    Api,
+    /// MQTT only.
+    Broker,
+}
+
+impl Mode {
+    /// Whether REST is served.
+    pub fn serves_api(self) -> bool {
+        self != Self::Broker
+    }
+
+    /// Whether MQTT is served.
+    pub fn serves_mqtt(self) -> bool {
+        self != Self::Api
+    }
+}
+
+/// When SQLite considers a commit done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// When it is on the disk.
+    Full,
+    /// When it is with the operating system.
+    Normal,
+}
+
+/// When a message is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// When it is committed.
+    Stored,
+    /// When it has arrived.
+    Received,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What this process runs.
+    pub mode: Mode,
+    /// Where the database and the generated secrets are.
+    pub data_dir: PathBuf,
+    /// Threads that serve MQTT; at least one.
+    pub workers: u32,
+    /// How long each step of an orderly stop may take.
+    pub shutdown_timeout: Duration,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// REST.
+    pub api: ApiSettings,
+    /// MQTT.
+    pub mqtt: MqttSettings,
+    /// Secrets and log-ins.
+    pub auth: AuthSettings,
+    /// Storing of telemetry.
+    pub ingest: IngestSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Its address.
+    pub url: DatabaseUrl,
+    /// Connections to PostgreSQL, or readers of SQLite.
+    pub pool: u32,
+    /// When SQLite considers a commit done.
+    pub synchronous: Synchronous,
+}
+
+/// REST.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// Where it listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Threads that serve it.
+    pub workers: u32,
+    /// Bytes of the largest body of telemetry.
+    pub max_body: u32,
+    /// What opens `/metrics` to others than this machine.
+    pub metrics_token: Option<Secret>,
+}
+
+/// MQTT.
+#[derive(Clone, Debug)]
+pub struct MqttSettings {
+    /// Where it listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Connections at once.
+    pub max_connections: u32,
+    /// Connections of each tenant at once; 0: no limit.
+    pub max_tenant_connections: u32,
+    /// How long a client may take for its CONNECT.
+    pub connect_timeout: Duration,
+    /// Receive Maximum as announced to clients.
+    pub receive_maximum: u16,
+    /// Topic Alias Maximum as announced to clients.
+    pub topic_alias_maximum: u16,
+    /// The longest keep-alive in seconds; 0: no limit.
+    pub keep_alive: u16,
+    /// Seconds that a session may outlive its connection.
+    pub session_expiry: u32,
+    /// Sessions without a connection.
+    pub max_sessions: u32,
+    /// Subscriptions of a session.
+    pub max_subscriptions: u32,
+    /// Messages to a client that wait for its acknowledgement at a time.
+    pub max_inflight: u16,
+    /// What waits for a slow or absent client.
+    pub max_queued: Quota,
+    /// Seconds for which a client may stay behind; 0: no limit.
+    pub slow_consumer_timeout: u16,
+    /// Messages a second of a device; 0: no limit.
+    pub publish_rate: u32,
+    /// What is retained for a tenant.
+    pub max_retained: Quota,
+}
+
+/// A bound of messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// How many.
+    pub messages: u32,
+    /// Their bytes together.
+    pub bytes: u32,
+}
+
+/// Secrets and log-ins.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// Signs bearer tokens; generated when absent.
+    pub jwt_secret: Option<Secret>,
+    /// How long a bearer token is valid.
+    pub jwt_ttl: Duration,
+    /// Keys the hashes of device tokens; generated when absent.
+    pub token_key: Option<Secret>,
+    /// The name of the first administrator.
+    pub admin_username: Username,
+    /// Their password; generated when absent.
+    pub admin_password: Option<Password>,
+    /// Over which time failed log-ins are counted.
+    pub login_window: Duration,
+    /// How many failures people have in that time.
+    pub people: FailureLimits,
+    /// How many failures devices have in that time.
+    pub devices: FailureLimits,
+}
+
+/// How many failed log-ins are heard.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureLimits {
+    /// Of one account.
+    pub per_account: u32,
+    /// From one address.
+    pub per_source: u32,
+}
+
+/// Storing of telemetry.
+#[derive(Clone, Debug)]
+pub struct IngestSettings {
+    /// Messages that are written without waiting for the timer.
+    pub batch: u32,
+    /// After which time messages that nobody waits for are written.
+    pub flush: Duration,
+    /// Messages that may wait to be written.
+    pub queue: u32,
+    /// When a message is acknowledged.
+    pub acknowledge: Acknowledge,
+    /// Topics that are stored.
+    pub topics: Vec<TopicFilter>,
+    /// Bytes of the largest payload.
+    pub max_payload: u32,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// Directives of `tracing_subscriber::EnvFilter`, known to be right.
+    pub filter: String,
+    /// Its form.
+    pub format: LogFormat,
+}
+
+/// Takes typed values out of the layers and gathers what is wrong.
+pub(super) struct Reader<'a> {
+    layers: &'a Layers,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(layers: &'a Layers) -> Self {
+        let mut problems = layers.problems.clone();
+        for setting in SETTINGS {
+            let about = setting.about();
+            let Some(chosen) = layers.chosen.get(about.name) else { continue };
+            if !setting.allows(&chosen.text) {
+                problems.push(Problem::not_allowed(*setting, &chosen.text, &chosen.origin));
+            } else if let Some(feature) = about.feature.filter(|feature| !features::is_built_in(feature))
+                && chosen.text != about.default
+            {
+                problems.push(Problem::new(format!(
+                    "{} ({}): this binary is built without the feature {feature}",
+                    about.name, chosen.origin
+                )));
+            }
+        }
+        Self { layers, problems }
+    }
+
+    /// The value, or the default where the value is among the problems.
+    fn get<T>(&self, setting: &Setting<T>) -> T {
+        let about = setting.about();
+        let given = self.layers.chosen.get(about.name).and_then(|chosen| setting.parse(&chosen.text));
+        given.or_else(|| setting.parse(about.default)).expect("the default of a setting is allowed")
+    }
+
+    fn seconds(&self, setting: &Setting<u64>) -> Duration {
+        Duration::from_secs(self.get(setting))
+    }
+
+    fn quota(&self, messages: &Setting<u32>, bytes: &Setting<u32>) -> Quota {
+        Quota { messages: self.get(messages), bytes: self.get(bytes) }
+    }
+
+    fn address(&self, host: &Setting<IpAddr>, port: &Setting<u16>) -> SocketAddr {
+        SocketAddr::new(self.get(host), self.get(port))
+    }
+
+    pub(super) fn settings(mut self) -> Result<Settings, Problems> {
+        let data_dir = self.get(&table::DATA_DIR);
+        let settings = Settings {
+            mode: self.get(&table::MODE),
+            workers: self.get(&table::WORKERS).unwrap_or_else(cores),
+            shutdown_timeout: self.seconds(&table::SHUTDOWN_TIMEOUT),
+            database: self.database(&data_dir),
+            api: self.api(),
+            mqtt: self.mqtt(),
+            auth: self.auth(),
+            ingest: self.ingest(),
+            log: LogSettings { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
+            data_dir,
+        };
+        Problems::check(self.problems)?;
+        Ok(settings)
+    }
+
+    fn database(&mut self, data_dir: &std::path::Path) -> DatabaseSettings {
+        let given = self.get(&table::DATABASE_URL);
+        let adapter = self.get(&table::DB_ADAPTER);
+        let url = given.clone().unwrap_or_else(|| DatabaseUrl::in_data_dir(data_dir));
+        match adapter {
+            Some(DatabaseKind::Postgres) if given.is_none() => self.problems.push(Problem::new(
+                "DB_ADAPTER=postgres: POCKET_DATABASE_URL must name the database, \
+                 such as postgres://USER:PASSWORD@HOST/DATABASE",
+            )),
+            Some(adapter) if adapter != url.kind() => self.problems.push(Problem::new(format!(
+                "DB_ADAPTER={} contradicts POCKET_DATABASE_URL={url}; leave one of them out",
+                adapter.as_str()
+            ))),
+            _ => {}
+        }
+        if !features::is_built_in(url.kind().feature()) {
+            let feature = url.kind().feature();
+            let problem = format!("POCKET_DATABASE_URL={url}: this binary is built without the feature {feature}");
+            self.problems.push(Problem::new(problem));
+        }
+        DatabaseSettings { url, pool: self.get(&table::DB_POOL), synchronous: self.get(&table::SQLITE_SYNCHRONOUS) }
+    }
+
+    fn api(&self) -> ApiSettings {
+        ApiSettings {
+            address: self.address(&table::API_HOST, &table::API_PORT),
+            workers: self.get(&table::API_WORKERS),
+            max_body: self.get(&table::API_MAX_BODY),
+            metrics_token: self.get(&table::METRICS_TOKEN),
+        }
+    }
+
+    fn mqtt(&self) -> MqttSettings {
+        MqttSettings {
+            address: self.address(&table::MQTT_HOST, &table::MQTT_PORT),
+            max_connections: self.get(&table::MQTT_MAX_CONNECTIONS),
+            max_tenant_connections: self.get(&table::MQTT_MAX_TENANT_CONNECTIONS),
+            connect_timeout: self.seconds(&table::MQTT_CONNECT_TIMEOUT),
+            receive_maximum: self.get(&table::MQTT_RECEIVE_MAXIMUM),
+            topic_alias_maximum: self.get(&table::MQTT_TOPIC_ALIAS_MAXIMUM),
+            keep_alive: self.get(&table::MQTT_KEEP_ALIVE),
+            session_expiry: self.get(&table::MQTT_SESSION_EXPIRY),
+            max_sessions: self.get(&table::MQTT_MAX_SESSIONS),
+            max_subscriptions: self.get(&table::MQTT_MAX_SUBSCRIPTIONS),
+            max_inflight: self.get(&table::MQTT_MAX_INFLIGHT),
+            max_queued: self.quota(&table::MQTT_MAX_QUEUED, &table::MQTT_MAX_QUEUED_BYTES),
+            slow_consumer_timeout: self.get(&table::MQTT_SLOW_CONSUMER_TIMEOUT),
+            publish_rate: self.get(&table::MQTT_PUBLISH_RATE),
+            max_retained: self.quota(&table::MQTT_MAX_RETAINED, &table::MQTT_MAX_RETAINED_BYTES),
+        }
+    }
+
+    fn auth(&self) -> AuthSettings {
+        AuthSettings {
+            jwt_secret: self.get(&table::JWT_SECRET),
+            jwt_ttl: self.seconds(&table::JWT_TTL),
+            token_key: self.get(&table::TOKEN_KEY),
+            admin_username: self.get(&table::ADMIN_USERNAME),
+            admin_password: self.get(&table::ADMIN_PASSWORD),
+            login_window: self.seconds(&table::LOGIN_WINDOW),
+            people: FailureLimits {
+                per_account: self.get(&table::LOGIN_FAILURES),
+                per_source: self.get(&table::LOGIN_FAILURES_PER_SOURCE),
+            },
+            devices: FailureLimits {
+                per_account: self.get(&table::DEVICE_FAILURES),
+                per_source: self.get(&table::DEVICE_FAILURES_PER_SOURCE),
+            },
+        }
+    }
+
+    fn ingest(&self) -> IngestSettings {
+        IngestSettings {
+            batch: self.get(&table::INGEST_BATCH),
+            flush: Duration::from_millis(self.get(&table::INGEST_FLUSH_MS)),
+            queue: self.get(&table::INGEST_QUEUE),
+            acknowledge: self.get(&table::INGEST_ACK),
+            topics: self.get(&table::TELEMETRY_TOPICS),
+            max_payload: self.get(&table::MAX_PAYLOAD),
+        }
+    }
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}

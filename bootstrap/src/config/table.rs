@@ -1,0 +1,209 @@
+//! Every setting there is. `docs/CONFIGURATION.md`, `config print` and the parsing all come from here.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use pocket_domain::{Password, TopicFilter, Username};
+
+use super::database::{DatabaseKind, DatabaseUrl, Url};
+use super::rule::{
+    Address, BearerToken, Choice, LogFilter, Number, Optional, Path, Person, PersonalPassword, Port, SecretOf,
+    TopicFilters,
+};
+use super::setting::{AnySetting, Secrecy, Setting};
+use super::{Acknowledge, LogFormat, Mode, Secret, Synchronous};
+
+macro_rules! settings {
+    ($($name:ident: $type:ty = $setting:expr;)*) => {
+        $(pub(super) static $name: Setting<$type> = $setting;)*
+
+        /// The table, in the order in which it is documented.
+        pub static SETTINGS: &[&dyn AnySetting] = &[$(&$name),*];
+    };
+}
+
+const KEY_BYTES: usize = 32;
+const DAY: u64 = 86_400;
+
+settings! {
+    MODE: Mode = Setting::new("POCKET_MODE", "mode", "all",
+        &Choice(&[("all", Mode::All), ("api", Mode::Api), ("broker", Mode::Broker)]),
+        "`api`: REST only; `broker`: MQTT only; `all`: both in one process");
+    DATA_DIR: PathBuf = Setting::new("POCKET_DATA_DIR", "data_dir", "./data", &Path,
+        "directory of the database and of generated secrets; made when missing");
+    WORKERS: Option<u32> = Setting::new("POCKET_WORKERS", "workers", "",
+        &Optional(Number { min: 1, max: 1_024, unit: "threads" }), "threads that serve MQTT connections")
+        .default_is("number of cores");
+    SHUTDOWN_TIMEOUT: u64 = Setting::new("POCKET_SHUTDOWN_TIMEOUT", "shutdown_timeout", "10",
+        &Number { min: 1, max: 600, unit: "seconds" },
+        "seconds that each step of an orderly stop may take: closing sessions, then storing what is queued");
+
+    DATABASE_URL: Option<DatabaseUrl> = Setting::new("POCKET_DATABASE_URL", "database.url", "", &Optional(Url),
+        "database; the scheme picks the adapter")
+        .also(&["DATABASE_URL"]).default_is("sqlite://<data dir>/pocket.db?mode=rwc").hidden(Secrecy::Address);
+    DB_ADAPTER: Option<DatabaseKind> = Setting::new("POCKET_DB_ADAPTER", "database.adapter", "",
+        &Optional(Choice(&[("sqlite", DatabaseKind::Sqlite), ("postgres", DatabaseKind::Postgres)])),
+        "an error when it contradicts the database's address")
+        .also(&["DB_ADAPTER"]).default_is("from the address");
+    DB_POOL: u32 = Setting::new("POCKET_DB_POOL", "database.pool", "10",
+        &Number { min: 1, max: 1_000, unit: "connections" }, "connections to PostgreSQL, or readers of SQLite");
+    SQLITE_SYNCHRONOUS: Synchronous = Setting::new("POCKET_SQLITE_SYNCHRONOUS", "database.sqlite_synchronous", "full",
+        &Choice(&[("full", Synchronous::Full), ("normal", Synchronous::Normal)]),
+        "`full`: what is acknowledged survives a power cut; `normal`: it survives a crash of the process only");
+
+    API_HOST: IpAddr = Setting::new("POCKET_API_HOST", "api.host", "0.0.0.0", &Address, "address of the REST API")
+        .also(&["API_HOST"]);
+    API_PORT: u16 = Setting::new("POCKET_API_PORT", "api.port", "3000", &Port, "port of the REST API")
+        .also(&["API_PORT"]);
+    API_WORKERS: u32 = Setting::new("POCKET_API_WORKERS", "api.workers", "1",
+        &Number { min: 1, max: 1_024, unit: "threads" }, "threads that serve REST");
+    API_MAX_BODY: u32 = Setting::new("POCKET_API_MAX_BODY", "api.max_body", "16777216",
+        &Number { min: 1_024, max: 1 << 30, unit: "bytes" },
+        "largest body of `POST /telemetry`; other bodies are limited to 1 MiB or this, whichever is less");
+    METRICS_TOKEN: Option<Secret> = Setting::new("POCKET_METRICS_TOKEN", "api.metrics_token", "",
+        &Optional(BearerToken), "bearer token of `/metrics`").default_is("none: loopback only").hidden(Secrecy::Secret);
+
+    MQTT_HOST: IpAddr = Setting::new("POCKET_MQTT_HOST", "mqtt.host", "0.0.0.0", &Address, "address of the broker");
+    MQTT_PORT: u16 = Setting::new("POCKET_MQTT_PORT", "mqtt.port", "1883", &Port, "port of MQTT over TCP")
+        .also(&["MQTT_PORT"]);
+    MQTT_TLS_PORT: Option<u16> = Setting::new("POCKET_MQTT_TLS_PORT", "mqtt.tls_port", "", &Optional(Port),
+        "port of MQTT over TLS, usually 8883").default_is("off").needs("mqtt-tls");
+    TLS_CERT: Option<PathBuf> = Setting::new("POCKET_TLS_CERT", "mqtt.tls_cert", "", &Optional(Path),
+        "PEM file of the certificate chain").default_is("none").needs("mqtt-tls");
+    TLS_KEY: Option<PathBuf> = Setting::new("POCKET_TLS_KEY", "mqtt.tls_key", "", &Optional(Path),
+        "PEM file of the certificate's key").default_is("none").needs("mqtt-tls");
+    MQTT_WS_PORT: Option<u16> = Setting::new("POCKET_MQTT_WS_PORT", "mqtt.ws_port", "", &Optional(Port),
+        "port of MQTT over WebSocket, usually 8083").default_is("off").needs("mqtt-websocket");
+    MQTT_MAX_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_CONNECTIONS", "mqtt.max_connections", "100000",
+        &Number { min: 1, max: 10_000_000, unit: "connections" }, "connections at once; more are refused");
+    MQTT_MAX_TENANT_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_TENANT_CONNECTIONS",
+        "mqtt.max_tenant_connections", "0", &Number { min: 0, max: 10_000_000, unit: "connections" },
+        "connections of each tenant at once; more are refused; 0: no limit");
+    MQTT_CONNECT_TIMEOUT: u64 = Setting::new("POCKET_MQTT_CONNECT_TIMEOUT", "mqtt.connect_timeout", "10",
+        &Number { min: 1, max: 300, unit: "seconds" }, "seconds in which a client must finish its CONNECT");
+    MQTT_RECEIVE_MAXIMUM: u16 = Setting::new("POCKET_MQTT_RECEIVE_MAXIMUM", "mqtt.receive_maximum", "1024",
+        &Number { min: 1, max: u16::MAX, unit: "messages" },
+        "messages of QoS 1 and 2 that a client may send without an acknowledgement");
+    MQTT_TOPIC_ALIAS_MAXIMUM: u16 = Setting::new("POCKET_MQTT_TOPIC_ALIAS_MAXIMUM", "mqtt.topic_alias_maximum", "64",
+        &Number { min: 0, max: u16::MAX, unit: "aliases" }, "topic aliases that a client may use");
+    MQTT_KEEP_ALIVE: u16 = Setting::new("POCKET_MQTT_KEEP_ALIVE", "mqtt.keep_alive", "0",
+        &Number { min: 0, max: u16::MAX, unit: "seconds" },
+        "longest keep-alive in seconds; clients of 5.0 that ask for more or for none are given this; 0: no limit");
+    MQTT_SESSION_EXPIRY: u32 = Setting::new("POCKET_MQTT_SESSION_EXPIRY", "mqtt.session_expiry", "604800",
+        &Number { min: 0, max: u32::MAX, unit: "seconds" }, "seconds that a session may outlive its connection");
+    MQTT_MAX_SESSIONS: u32 = Setting::new("POCKET_MQTT_MAX_SESSIONS", "mqtt.max_sessions", "50000",
+        &Number { min: 0, max: 10_000_000, unit: "sessions" },
+        "sessions without a connection; more end with their connection");
+    MQTT_MAX_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_SUBSCRIPTIONS", "mqtt.max_subscriptions", "1000",
+        &Number { min: 1, max: 1_000_000, unit: "subscriptions" }, "subscriptions of a session; more are refused");
+    MQTT_MAX_INFLIGHT: u16 = Setting::new("POCKET_MQTT_MAX_INFLIGHT", "mqtt.max_inflight", "1024",
+        &Number { min: 1, max: u16::MAX, unit: "messages" },
+        "messages of QoS 1 and 2 to a client that wait for its acknowledgement at a time");
+    MQTT_MAX_QUEUED: u32 = Setting::new("POCKET_MQTT_MAX_QUEUED", "mqtt.max_queued", "10000",
+        &Number { min: 0, max: 10_000_000, unit: "messages" },
+        "messages of QoS 1 and 2 that wait for a slow or absent client; more are dropped and counted");
+    MQTT_MAX_QUEUED_BYTES: u32 = Setting::new("POCKET_MQTT_MAX_QUEUED_BYTES", "mqtt.max_queued_bytes", "8388608",
+        &Number { min: 0, max: u32::MAX, unit: "bytes" }, "bytes of these");
+    MQTT_SLOW_CONSUMER_TIMEOUT: u16 = Setting::new("POCKET_MQTT_SLOW_CONSUMER_TIMEOUT", "mqtt.slow_consumer_timeout",
+        "60", &Number { min: 0, max: 3_600, unit: "seconds" },
+        "seconds for which a client's queue may overflow, or its socket take nothing, before it is disconnected; 0: no limit");
+    MQTT_PUBLISH_RATE: u32 = Setting::new("POCKET_MQTT_PUBLISH_RATE", "mqtt.publish_rate", "0",
+        &Number { min: 0, max: 1_000_000, unit: "messages" },
+        "messages a second of a device; one that sends more is not read until they are due; 0: no limit");
+    MQTT_MAX_RETAINED: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED", "mqtt.max_retained", "100000",
+        &Number { min: 0, max: 100_000_000, unit: "messages" },
+        "retained messages of a tenant; more are delivered, but not kept");
+    MQTT_MAX_RETAINED_BYTES: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED_BYTES", "mqtt.max_retained_bytes",
+        "67108864", &Number { min: 0, max: u32::MAX, unit: "bytes" }, "bytes of these");
+
+    JWT_SECRET: Option<Secret> = Setting::new("POCKET_JWT_SECRET", "auth.jwt_secret", "",
+        &Optional(SecretOf { min_bytes: KEY_BYTES }),
+        "signs bearer tokens; the same for all processes that answer REST")
+        .also(&["JWT_SECRET"]).default_is("generated, kept in <data dir>/jwt-secret").hidden(Secrecy::Secret);
+    JWT_TTL: u64 = Setting::new("POCKET_JWT_TTL", "auth.jwt_ttl", "3600",
+        &Number { min: 60, max: 366 * DAY, unit: "seconds" }, "seconds for which a bearer token is valid");
+    TOKEN_KEY: Option<Secret> = Setting::new("POCKET_TOKEN_KEY", "auth.token_key", "",
+        &Optional(SecretOf { min_bytes: KEY_BYTES }),
+        "keys the hashes of device tokens; the same for all processes on one database, and never changed")
+        .default_is("generated, kept in <data dir>/token-key").hidden(Secrecy::Secret);
+    ADMIN_USERNAME: Username = Setting::new("POCKET_ADMIN_USERNAME", "auth.admin_username", "admin", &Person,
+        "name of the first administrator, who is made only when there is no user").also(&["ADMIN_USERNAME"]);
+    ADMIN_PASSWORD: Option<Password> = Setting::new("POCKET_ADMIN_PASSWORD", "auth.admin_password", "",
+        &Optional(PersonalPassword), "password of the first administrator")
+        .also(&["ADMIN_PASSWORD"]).default_is("generated and printed once").hidden(Secrecy::Secret);
+    LOGIN_WINDOW: u64 = Setting::new("POCKET_LOGIN_WINDOW", "auth.login_window", "60",
+        &Number { min: 1, max: DAY, unit: "seconds" }, "seconds over which failed log-ins are counted");
+    LOGIN_FAILURES: u32 = Setting::new("POCKET_LOGIN_FAILURES", "auth.login_failures", "10",
+        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed log-ins of one user in that time");
+    LOGIN_FAILURES_PER_SOURCE: u32 = Setting::new("POCKET_LOGIN_FAILURES_PER_SOURCE", "auth.login_failures_per_source",
+        "50", &Number { min: 1, max: 1_000_000, unit: "failures" },
+        "failed log-ins of users from one address in that time");
+    DEVICE_FAILURES: u32 = Setting::new("POCKET_DEVICE_FAILURES", "auth.device_failures", "30",
+        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed CONNECTs of one device in that time");
+    DEVICE_FAILURES_PER_SOURCE: u32 = Setting::new("POCKET_DEVICE_FAILURES_PER_SOURCE",
+        "auth.device_failures_per_source", "1000", &Number { min: 1, max: 1_000_000, unit: "failures" },
+        "failed CONNECTs of devices from one address in that time");
+
+    INGEST_BATCH: u32 = Setting::new("POCKET_INGEST_BATCH", "ingest.batch", "100",
+        &Number { min: 1, max: 100_000, unit: "messages" }, "messages that are written without waiting for the timer");
+    INGEST_FLUSH_MS: u64 = Setting::new("POCKET_INGEST_FLUSH_MS", "ingest.flush_ms", "2000",
+        &Number { min: 1, max: 3_600_000, unit: "milliseconds" },
+        "milliseconds after which messages that nobody waits for are written");
+    INGEST_QUEUE: u32 = Setting::new("POCKET_INGEST_QUEUE", "ingest.queue", "100000",
+        &Number { min: 1, max: 100_000_000, unit: "messages" },
+        "messages that may wait to be written; then the broker stops reading from those who publish");
+    INGEST_ACK: Acknowledge = Setting::new("POCKET_INGEST_ACK", "ingest.ack", "stored",
+        &Choice(&[("stored", Acknowledge::Stored), ("received", Acknowledge::Received)]),
+        "`stored`: a message is acknowledged when it is committed; `received`: when it has arrived");
+    TELEMETRY_TOPICS: Vec<TopicFilter> = Setting::new("POCKET_TELEMETRY_TOPICS", "ingest.topics", "#", &TopicFilters,
+        "topics that are stored; empty: nothing, a pure broker");
+    MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
+        &Number { min: 1, max: 256 << 20, unit: "bytes" }, "largest payload of a message");
+
+    LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "what is logged");
+    LOG_FORMAT: LogFormat = Setting::new("POCKET_LOG_FORMAT", "log.format", "pretty",
+        &Choice(&[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]), "form of the log, which goes to stderr");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed() {
+        for setting in SETTINGS {
+            let about = setting.about();
+            assert!(setting.allows(about.default), "{}={:?}", about.name, about.default);
+        }
+    }
+
+    #[test]
+    fn every_number_is_allowed_at_its_bounds_and_not_beyond() {
+        for setting in SETTINGS {
+            let name = setting.about().name;
+            let Some((min, max)) = setting.bounds() else { continue };
+            assert!(setting.allows(&min.to_string()), "{name}={min}");
+            assert!(setting.allows(&max.to_string()), "{name}={max}");
+            assert!(!setting.allows(&(max + 1).to_string()), "{name}={}", max + 1);
+            if let Some(below) = min.checked_sub(1) {
+                assert!(!setting.allows(&below.to_string()), "{name}={below}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_keys_are_used_once() {
+        let mut names = HashSet::new();
+        let mut keys = HashSet::new();
+        for setting in SETTINGS {
+            let about = setting.about();
+            assert!(about.name.starts_with("POCKET_"), "{}", about.name);
+            assert!(keys.insert(about.key), "{}", about.key);
+            for name in about.environment_names() {
+                assert!(names.insert(name), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The figures of `/metrics`: read from the parts of the platform when somebody asks, written as OpenMetrics text.
+//!
+//! The parts count for themselves and know nothing of this format. Names follow
+//! <https://prometheus.io/docs/practices/naming/>; counters get their suffix `_total` from the encoder.
+
+use std::fmt;
+
+use pocket_application::IngestStats;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// One figure, or several that a label tells apart.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    values: Vec<(Option<Label>, u64)>,
+}
+
+type Label = (&'static str, &'static str);
+
+impl Figure {
+    /// Something that only grows.
+    pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: MetricType::Counter, values: vec![(None, value)] }
+    }
+
+    /// Something that only grows, with a label.
+    pub(crate) fn counters<const N: usize>(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: [(&'static str, u64); N],
+    ) -> Self {
+        let values = values.map(|(text, value)| (Some((label, text)), value)).into();
+        Self { name, help, kind: MetricType::Counter, values }
+    }
+
+    /// Something that goes up and down.
+    pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: MetricType::Gauge, values: vec![(None, value)] }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, self.kind)?;
+        for (label, value) in &self.values {
+            match label {
+                Some(label) => self.encode_value(*value, metric.encode_family(&[*label])?)?,
+                None => return self.encode_value(*value, metric),
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_value(&self, value: u64, sample: MetricEncoder<'_>) -> fmt::Result {
+        match self.kind {
+            MetricType::Counter => ConstCounter::new(value).encode(sample),
+            _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(sample),
+        }
+    }
+}
+
+type Source = Box<dyn Fn() -> Vec<Figure> + Send + Sync>;
+
+/// The parts that are asked, in the order of the text.
+#[derive(Default)]
+pub(crate) struct Metrics(Vec<Source>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metrics of {} sources", self.0.len())
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.iter().flat_map(|source| source()).try_for_each(|figure| figure.encode(&mut encoder))
+    }
+}
+
+impl Metrics {
+    /// Also asks this part.
+    pub(crate) fn add(&mut self, source: impl Fn() -> Vec<Figure> + Send + Sync + 'static) {
+        self.0.push(Box::new(source));
+    }
+
+    /// What writes the text.
+    #[allow(dead_code, reason = "only REST asks for the text")]
+    pub(crate) fn into_writer(self) -> impl Fn() -> String + Send + Sync {
+        let mut registry = Registry::with_prefix("pocket");
+        registry.register_collector(Box::new(self));
+        move || {
+            let mut written = String::with_capacity(4_096);
+            // Writing into a string does not fail.
+            let _ = text::encode(&mut written, &registry);
+            written
+        }
+    }
+}
+
+/// The figures of the process itself.
+pub(crate) fn process() -> Vec<Figure> {
+    let version = [(env!("CARGO_PKG_VERSION"), 1)].map(|(text, value)| (Some(("version", text)), value));
+    let mut figures = vec![Figure {
+        name: "build",
+        help: "Always 1; the label tells the version",
+        kind: MetricType::Gauge,
+        values: version.into(),
+    }];
+    if let Some(bytes) = resident_bytes() {
+        figures.push(Figure::gauge("resident_memory_bytes", "Memory of the process", bytes));
+    }
+    figures
+}
+
+/// Resident memory as Linux tells it; absent elsewhere.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
+}
+
+/// The figures of the ingest.
+pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
+    let fates = [
+        ("stored", stats.stored),
+        ("device_gone", stats.device_gone),
+        ("set_aside", stats.set_aside),
+        ("lost", stats.lost),
+    ];
+    vec![
+        Figure::gauge("ingest_queued", "Messages that wait to be stored", stats.queued),
+        Figure::counters("ingest_messages", "Messages by what became of them", "fate", fates),
+        Figure::counter("ingest_commits", "Transactions", stats.commits),
+        Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
+        Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
+    ]
+}
+
+/// The figures of the broker.
+#[cfg(feature = "transport-mqtt")]
+pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
+    let by_qos = |counts: [u64; 3]| [("0", counts[0]), ("1", counts[1]), ("2", counts[2])];
+    let connects = [("accepted", stats.connects_accepted), ("refused", stats.connects_refused)];
+    let dropped = [
+        ("unsent", stats.dropped_unsent),
+        ("queue_full", stats.dropped_queue_full),
+        ("mailbox_full", stats.dropped_mailbox_full),
+        ("not_stored", stats.dropped_not_stored),
+        ("retained_full", stats.dropped_retained_full),
+        ("too_large", stats.dropped_too_large),
+    ];
+    let closed = [
+        ("protocol_error", stats.protocol_errors),
+        ("keep_alive", stats.keep_alive_timeouts),
+        ("slow_consumer", stats.slow_consumers),
+        ("takeover", stats.takeovers),
+        ("revoked", stats.revocations),
+    ];
+    vec![
+        Figure::gauge("mqtt_connections", "Open connections", stats.connections),
+        Figure::gauge("mqtt_sleeping_sessions", "Sessions that wait for their clients", stats.sleeping_sessions),
+        Figure::gauge("mqtt_retained_messages", "Retained messages", stats.retained_messages),
+        Figure::gauge("mqtt_subscriptions", "Subscriptions", stats.subscriptions),
+        Figure::counters("mqtt_connects", "Attempts to connect", "result", connects),
+        Figure::counters("mqtt_received", "Messages from clients", "qos", by_qos(stats.messages_in)),
+        Figure::counters("mqtt_sent", "Messages to clients", "qos", by_qos(stats.messages_out)),
+        Figure::counter("mqtt_received_payload_bytes", "Payload bytes from clients", stats.payload_bytes_in),
+        Figure::counter("mqtt_sent_payload_bytes", "Payload bytes to clients", stats.payload_bytes_out),
+        Figure::counter("mqtt_rejected", "Messages refused for their payload", stats.rejected),
+        Figure::counter("mqtt_denied", "Messages and subscriptions refused as not authorised", stats.denied),
+        Figure::counter("mqtt_held_for_rate", "Pauses of devices that published too fast", stats.held_for_rate),
+        Figure::counters("mqtt_dropped", "Messages that a limit cost", "limit", dropped),
+        Figure::counters("mqtt_closed", "Connections that the broker closed", "reason", closed),
+    ]
+}
+
+/// The figures of REST.
+#[cfg(feature = "transport-rest")]
+pub(crate) fn rest(stats: &pocket_rest_ntex::RestStats) -> Vec<Figure> {
+    let answered = [("succeeded", stats.succeeded), ("refused", stats.refused), ("failed", stats.failed)];
+    vec![
+        Figure::gauge("http_in_flight", "Requests that are being served", stats.in_flight),
+        Figure::counters("http_requests", "Requests that were answered", "result", answered),
+        Figure::counter("http_turned_away", "Requests beyond what is served at once", stats.turned_away),
+        Figure::counter("http_request_micros", "Time that answers took, in microseconds", stats.total_micros),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_become_open_metrics_text() {
+        let mut metrics = Metrics::default();
+        metrics.add(process);
+        metrics.add(|| ingest(IngestStats { queued: 3, stored: 7, ..IngestStats::default() }));
+        let text = metrics.into_writer()();
+        for line in [
+            concat!("pocket_build{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# TYPE pocket_ingest_queued gauge",
+            "pocket_ingest_queued 3",
+            "# TYPE pocket_ingest_messages counter",
+            "pocket_ingest_messages_total{fate=\"stored\"} 7",
+            "pocket_ingest_messages_total{fate=\"lost\"} 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The platform in one process: built from settings, stopped in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pocket_application::{
+    Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules, ThrottleLimits, prepare,
+};
+
+use crate::config::{FailureLimits, Settings};
+use crate::metrics::{self, Metrics};
+use crate::transports::{Bound, Running};
+use crate::{Failure, adapters};
+
+/// A platform that serves.
+pub struct Platform {
+    application: Arc<Application>,
+    transports: Running,
+    api: Option<SocketAddr>,
+    mqtt: Option<SocketAddr>,
+    created_admin: Option<CreatedAdmin>,
+    shutdown_timeout: Duration,
+}
+
+impl Platform {
+    /// Opens the database, takes the ports, makes what a first start needs, and serves. Queries and the ingest run on the
+    /// current tokio runtime, which must outlive the platform; the transports bring threads of their own.
+    ///
+    /// # Errors
+    /// A port that is taken, a database or data directory that cannot be used, a part that is not built in.
+    pub async fn start(settings: &Settings) -> Result<Self, Failure> {
+        let adapters = adapters::open(settings).await?;
+        let application = Application::start(adapters.clone(), options(settings));
+        let mut metrics = Metrics::default();
+        metrics.add(metrics::process);
+        let ingest = Arc::clone(&application.ingest);
+        metrics.add(move || metrics::ingest(ingest.stats()));
+        let bound = Bound::bind(settings, &application, metrics)?;
+        let (api, mqtt) = (bound.api(), bound.mqtt());
+        let created_admin = first_start(settings, &adapters).await?;
+        if mqtt.is_some() {
+            // Presence that a crash left behind.
+            adapters.storage.devices.mark_all_offline().await.map_err(unusable)?;
+        }
+        let transports = bound.serve(&application).await?;
+        let shutdown_timeout = settings.shutdown_timeout;
+        Ok(Self { application, transports, api, mqtt, created_admin, shutdown_timeout })
+    }
+
+    /// Where REST listens, with the port that was found when any was asked for.
+    pub fn api(&self) -> Option<SocketAddr> {
+        self.api
+    }
+
+    /// Where MQTT listens, with the port that was found when any was asked for.
+    pub fn mqtt(&self) -> Option<SocketAddr> {
+        self.mqtt
+    }
+
+    /// The administrator whom this start made.
+    pub fn created_admin(&self) -> Option<&CreatedAdmin> {
+        self.created_admin.as_ref()
+    }
+
+    /// The use cases, for those who embed the platform.
+    pub fn application(&self) -> &Arc<Application> {
+        &self.application
+    }
+
+    /// Stops accepting, closes the sessions, stores what is queued, closes the database; each step has the deadline of
+    /// the settings.
+    ///
+    /// # Errors
+    /// When messages could not be stored in time. None of them was acknowledged as stored.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.transports.stop(self.shutdown_timeout).await;
+        let report = self.application.shutdown(self.shutdown_timeout).await;
+        match report.not_stored {
+            0 => Ok(()),
+            lost => Err(Failure::Other(format!(
+                "{lost} messages could not be stored within {} s; none of them was acknowledged as stored",
+                self.shutdown_timeout.as_secs()
+            ))),
+        }
+    }
+}
+
+async fn first_start(settings: &Settings, adapters: &Adapters) -> Result<Option<CreatedAdmin>, Failure> {
+    let admin =
+        FirstAdmin { username: settings.auth.admin_username.clone(), password: settings.auth.admin_password.clone() };
+    prepare(adapters, admin).await.map_err(unusable)
+}
+
+fn unusable(error: impl std::fmt::Display) -> Failure {
+    Failure::while_doing("cannot prepare the database", error)
+}
+
+fn options(settings: &Settings) -> Options {
+    let throttle = |limits: FailureLimits| ThrottleLimits {
+        per_account: limits.per_account,
+        per_source: limits.per_source,
+        window: settings.auth.login_window,
+    };
+    Options {
+        ingest: IngestOptions {
+            batch: settings.ingest.batch as usize,
+            flush: settings.ingest.flush,
+            queue: settings.ingest.queue as usize,
+        },
+        telemetry: TelemetryRules {
+            topics: settings.ingest.topics.clone(),
+            max_payload: settings.ingest.max_payload as usize,
+        },
+        people_throttle: throttle(settings.auth.people),
+        device_throttle: throttle(settings.auth.devices),
+    }
+}

@@ -1,0 +1,53 @@
+//! `serve`: the platform until somebody asks it to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Settings;
+use crate::{Failure, Platform, StartBlock, console};
+
+/// Threads that run queries and the ingest; SQLite and the transports have their own.
+const RUNTIME_THREADS: usize = 2;
+
+/// Serves until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
+///
+/// # Errors
+/// When the platform cannot start, or could not store everything before it stopped.
+pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("storage")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::while_doing("cannot start a runtime", error))?;
+    let result = runtime.block_on(serve(settings));
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let no_signals = |error| Failure::while_doing("cannot listen for signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let platform = Platform::start(&settings).await?;
+    console::finish(start_block(&settings, &platform))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        result = platform.stop() => result,
+        _ = terminate.recv() => Err(Failure::Other("stopped by a second signal".into())),
+        _ = interrupt.recv() => Err(Failure::Other("stopped by a second signal".into())),
+    }
+}
+
+fn start_block(settings: &Settings, platform: &Platform) -> StartBlock {
+    StartBlock {
+        api: platform.api(),
+        mqtt: platform.mqtt(),
+        database: settings.database.url.to_string(),
+        data_dir: settings.data_dir.display().to_string(),
+        admin: platform.created_admin().map(|admin| (admin.user.username.clone(), admin.generated.clone())),
+    }
+}

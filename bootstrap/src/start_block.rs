@@ -1,0 +1,120 @@
+//! What a person reads once at start: where things are, how to log in, how a device publishes. Meant for pasting.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use pocket_domain::{Password, Username};
+
+/// What the block tells. Addresses are those that were bound, so a port 0 has become a real one.
+#[derive(Clone, Debug)]
+pub struct StartBlock {
+    /// Where REST listens, if it does.
+    pub api: Option<SocketAddr>,
+    /// Where MQTT listens, if it does.
+    pub mqtt: Option<SocketAddr>,
+    /// The database, without its password.
+    pub database: String,
+    /// The data directory.
+    pub data_dir: String,
+    /// The administrator who was made just now, with the password if it was generated.
+    pub admin: Option<(Username, Option<Password>)>,
+}
+
+impl StartBlock {
+    fn login(&self, f: &mut Formatter<'_>, api: SocketAddr) -> fmt::Result {
+        let (username, password) = match &self.admin {
+            Some((username, password)) => (username.as_str(), password.as_ref()),
+            None => ("admin", None),
+        };
+        match (&self.admin, password) {
+            (Some(_), Some(password)) => {
+                writeln!(f, "  First administrator: {username}, password {} (shown only now)", password.expose())?;
+            }
+            (Some(_), None) => writeln!(f, "  First administrator: {username}, password as configured")?,
+            (None, _) => {}
+        }
+        let password = password.map_or("PASSWORD", Password::expose);
+        writeln!(f, "  Log in:")?;
+        writeln!(f, "    curl -s http://{api}/api/v1/auth/login -H 'content-type: application/json' \\")?;
+        writeln!(f, "      -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'")
+    }
+}
+
+impl Display for StartBlock {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "pocket-iot {} is ready", env!("CARGO_PKG_VERSION"))?;
+        if let Some(api) = self.api.map(reachable) {
+            writeln!(f, "  REST API:  http://{api}")?;
+        }
+        if let Some(mqtt) = self.mqtt.map(reachable) {
+            writeln!(f, "  MQTT:      mqtt://{mqtt}")?;
+        }
+        writeln!(f, "  Data:      {} ({})", self.data_dir, self.database)?;
+        if let Some(api) = self.api.map(reachable) {
+            self.login(f, api)?;
+        }
+        if let Some(mqtt) = self.mqtt.map(reachable) {
+            let (host, port) = (mqtt.ip(), mqtt.port());
+            writeln!(f, "  Publish as a device (POST /api/v1/devices gives DEVICE_ID and DEVICE_TOKEN):")?;
+            writeln!(f, "    mosquitto_pub -h {host} -p {port} -u DEVICE_ID -P DEVICE_TOKEN \\")?;
+            writeln!(f, "      -t sensors/temperature -q 1 -m '{{\"celsius\":21.5}}'")?;
+        }
+        Ok(())
+    }
+}
+
+/// An address to connect to: "every address of this machine" is none.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> StartBlock {
+        StartBlock {
+            api: Some("0.0.0.0:3000".parse().unwrap()),
+            mqtt: Some("[::]:1883".parse().unwrap()),
+            database: "sqlite://./data/pocket.db?mode=rwc".into(),
+            data_dir: "./data".into(),
+            admin: Some((Username::parse("admin").unwrap(), Some(Password::generate([0; 20])))),
+        }
+    }
+
+    #[test]
+    fn a_first_start_shows_the_generated_password_ready_to_paste() {
+        let text = block().to_string();
+        let password = "a".repeat(20);
+        assert!(text.contains(&format!("First administrator: admin, password {password} (shown only now)")), "{text}");
+        assert!(text.contains(&format!(r#"-d '{{"username":"admin","password":"{password}"}}'"#)), "{text}");
+        assert!(text.contains("REST API:  http://127.0.0.1:3000\n"), "{text}");
+        assert!(text.contains("mosquitto_pub -h ::1 -p 1883 -u DEVICE_ID -P DEVICE_TOKEN"), "{text}");
+    }
+
+    #[test]
+    fn a_password_that_somebody_chose_is_not_shown() {
+        let text = StartBlock { admin: Some((Username::parse("ann").unwrap(), None)), ..block() }.to_string();
+        assert!(text.contains("First administrator: ann, password as configured"), "{text}");
+        assert!(text.contains(r#""password":"PASSWORD""#), "{text}");
+    }
+
+    #[test]
+    fn a_later_start_has_no_credentials() {
+        let text = StartBlock { admin: None, ..block() }.to_string();
+        assert!(!text.contains("First administrator"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_served_is_shown() {
+        let text = StartBlock { api: None, ..block() }.to_string();
+        assert!(!text.contains("curl") && text.contains("mosquitto_pub"), "{text}");
+        let text = StartBlock { mqtt: None, ..block() }.to_string();
+        assert!(text.contains("curl") && !text.contains("mosquitto_pub"), "{text}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The transports that this process runs. All sockets are taken before anything is served, so that a port that is taken is
+//! told before a first start shows a password.
+//!
+//! Architecture invariant: which transports are compiled in is decided here and nowhere else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+#[cfg(feature = "transport-rest")]
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use pocket_application::Application;
+#[cfg(feature = "transport-mqtt")]
+use pocket_mqtt_ntex::{BoundBroker, Broker, Limits, MqttConfig, RunningBroker, TenantAuthorizer};
+#[cfg(feature = "transport-rest")]
+use pocket_rest_ntex::{BodyLimits, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
+
+use crate::Failure;
+#[cfg(feature = "transport-mqtt")]
+use crate::config::MqttSettings;
+use crate::config::Settings;
+use crate::features::is_built_in;
+use crate::metrics::Metrics;
+
+/// Sockets that are taken; nothing is served yet.
+pub(crate) struct Bound {
+    #[cfg(feature = "transport-rest")]
+    rest: Option<Rest>,
+    #[cfg(feature = "transport-mqtt")]
+    mqtt: Option<BoundBroker>,
+}
+
+/// Transports that serve.
+pub(crate) struct Running {
+    #[cfg(feature = "transport-rest")]
+    rest: Option<RunningRest>,
+    #[cfg(feature = "transport-mqtt")]
+    mqtt: Option<RunningBroker>,
+}
+
+/// The mode names a part that this binary does not have, or there is no part at all.
+fn check_built_in(settings: &Settings) -> Result<(), Failure> {
+    let wanted = [("transport-rest", settings.mode.serves_api()), ("transport-mqtt", settings.mode.serves_mqtt())];
+    if wanted.iter().any(|(feature, wanted)| *wanted && is_built_in(feature)) {
+        return Ok(());
+    }
+    let missing: Vec<_> = wanted.iter().filter(|(_, wanted)| *wanted).map(|(feature, _)| *feature).collect();
+    Err(Failure::Usage(format!("mode: this binary is built without the feature {}", missing.join(" and "))))
+}
+
+impl Bound {
+    /// Takes the sockets of the transports that the mode names and that are built in.
+    #[allow(unused_mut, unused_variables, reason = "unused where a transport is left out")]
+    pub(crate) fn bind(
+        settings: &Settings,
+        application: &Arc<Application>,
+        mut metrics: Metrics,
+    ) -> Result<Self, Failure> {
+        check_built_in(settings)?;
+        #[cfg(feature = "transport-mqtt")]
+        let mqtt = settings.mode.serves_mqtt().then(|| bind_mqtt(settings, application, &mut metrics)).transpose()?;
+        #[cfg(feature = "transport-rest")]
+        let rest = settings.mode.serves_api().then(|| bind_rest(settings, metrics)).transpose()?;
+        Ok(Self {
+            #[cfg(feature = "transport-rest")]
+            rest,
+            #[cfg(feature = "transport-mqtt")]
+            mqtt,
+        })
+    }
+
+    /// Where REST listens.
+    pub(crate) fn api(&self) -> Option<SocketAddr> {
+        #[cfg(feature = "transport-rest")]
+        return self.rest.as_ref().and_then(|rest| rest.addresses().first().copied());
+        #[cfg(not(feature = "transport-rest"))]
+        None
+    }
+
+    /// Where MQTT listens.
+    pub(crate) fn mqtt(&self) -> Option<SocketAddr> {
+        #[cfg(feature = "transport-mqtt")]
+        return self.mqtt.as_ref().map(BoundBroker::local_addr);
+        #[cfg(not(feature = "transport-mqtt"))]
+        None
+    }
+
+    /// Serves.
+    #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
+    pub(crate) async fn serve(self, application: &Arc<Application>) -> Result<Running, Failure> {
+        Ok(Running {
+            #[cfg(feature = "transport-mqtt")]
+            mqtt: match self.mqtt {
+                Some(broker) => Some(broker.start().await.map_err(|e| Failure::while_doing("cannot serve MQTT", e))?),
+                None => None,
+            },
+            #[cfg(feature = "transport-rest")]
+            rest: match self.rest {
+                Some(rest) => {
+                    let running = rest.serve(Arc::clone(application)).await;
+                    Some(running.map_err(|error| Failure::Other(error.to_string()))?)
+                }
+                None => None,
+            },
+        })
+    }
+}
+
+impl Running {
+    /// Accepts nothing more, lets requests end, and closes the sessions of devices.
+    #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
+    pub(crate) async fn stop(self, deadline: Duration) {
+        #[cfg(feature = "transport-mqtt")]
+        if let Some(broker) = &self.mqtt {
+            broker.stop_accepting().await;
+        }
+        #[cfg(feature = "transport-rest")]
+        if let Some(rest) = self.rest
+            && tokio::time::timeout(deadline, rest.stop()).await.is_err()
+        {
+            tracing::warn!("requests were still being served at the deadline");
+        }
+        #[cfg(feature = "transport-mqtt")]
+        if let Some(broker) = self.mqtt {
+            let left = broker.close_sessions(deadline).await;
+            if left > 0 {
+                tracing::warn!(left, "connections were still open at the deadline");
+            }
+            if tokio::time::timeout(deadline, broker.stop()).await.is_err() {
+                tracing::warn!("the threads of MQTT did not end in time");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "transport-mqtt")]
+fn mqtt_limits(settings: &MqttSettings) -> Limits {
+    Limits {
+        connections: settings.max_connections as usize,
+        tenant_connections: settings.max_tenant_connections as usize,
+        receive_maximum: settings.receive_maximum,
+        topic_alias_maximum: settings.topic_alias_maximum,
+        keep_alive_seconds: settings.keep_alive,
+        sessions: settings.max_sessions as usize,
+        session_expiry_seconds: settings.session_expiry,
+        subscriptions: settings.max_subscriptions as usize,
+        inflight: settings.max_inflight,
+        queued_messages: settings.max_queued.messages as usize,
+        queued_bytes: settings.max_queued.bytes as usize,
+        slow_consumer_seconds: settings.slow_consumer_timeout,
+        publish_rate: settings.publish_rate,
+        retained_messages: settings.max_retained.messages as usize,
+        retained_bytes: settings.max_retained.bytes as usize,
+        ..Limits::default()
+    }
+}
+
+#[cfg(feature = "transport-mqtt")]
+fn bind_mqtt(
+    settings: &Settings,
+    application: &Arc<Application>,
+    metrics: &mut Metrics,
+) -> Result<BoundBroker, Failure> {
+    use crate::config::Acknowledge;
+    let config = MqttConfig {
+        workers: settings.workers as usize,
+        connect_timeout: settings.mqtt.connect_timeout,
+        ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
+        limits: mqtt_limits(&settings.mqtt),
+        ..MqttConfig::new(settings.mqtt.address)
+    }
+    .with_max_payload(settings.ingest.max_payload as usize);
+    let broker = Broker::new(config, Arc::clone(&application.gateway), Arc::new(TenantAuthorizer));
+    application.attach_sessions(Arc::clone(&broker) as Arc<_>);
+    let counted = Arc::clone(&broker);
+    metrics.add(move || crate::metrics::broker(&counted.stats()));
+    broker.bind().map_err(|error| Failure::Other(error.to_string()))
+}
+
+#[cfg(feature = "transport-rest")]
+fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure> {
+    // The text of the metrics tells of the server that serves it, which has no meter before it is bound.
+    let meter = Arc::new(OnceLock::<RestMeter>::new());
+    let read = Arc::clone(&meter);
+    metrics.add(move || read.get().map(|meter| crate::metrics::rest(&meter.read())).unwrap_or_default());
+    let token = settings.api.metrics_token.as_ref();
+    let config = RestConfig {
+        host: settings.api.address.ip().to_string(),
+        port: settings.api.address.port(),
+        workers: settings.api.workers as usize,
+        shutdown_deadline: settings.shutdown_timeout,
+        body_limits: BodyLimits { telemetry: settings.api.max_body as usize, ..BodyLimits::default() },
+        metrics: pocket_rest_ntex::Metrics {
+            text: Arc::new(metrics.into_writer()),
+            token: token.and_then(|token| MetricsToken::new(token.expose())),
+        },
+    };
+    let rest = Rest::bind(config).map_err(|error| Failure::Other(error.to_string()))?;
+    meter.get_or_init(|| rest.meter());
+    Ok(rest)
+}
+
+#[cfg(all(test, feature = "transport-mqtt"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_is_what_the_broker_thinks_right() -> Result<(), crate::config::Problems> {
+        let settings = Settings::with([])?;
+        assert_eq!(mqtt_limits(&settings.mqtt), Limits::default());
+        Ok(())
+    }
+}

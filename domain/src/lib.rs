@@ -1,0 +1,36 @@
+//! What Pocket IoT is about, without any technology: tenants, users, devices and telemetry.
+//!
+//! Every name, id and secret is a type that is parsed once at the edge and valid from then on. Rules are pure functions
+//! of their arguments.
+//!
+//! Architecture invariant: nothing here knows async, clocks, random numbers, databases, HTTP or MQTT packets. Time and
+//! randomness are arguments.
+
+mod access_rule;
+mod device;
+mod id;
+mod invalid;
+mod json;
+mod page;
+mod payload;
+mod rejection;
+mod telemetry;
+mod tenant;
+mod timestamp;
+mod token;
+mod topic;
+mod user;
+
+pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
+pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate, Label, Labels, Notes};
+pub use id::{AccessRuleId, DeviceId, TenantId, UserId};
+pub use invalid::Invalid;
+pub use page::{Page, PageLimit, PageRequest};
+pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError, PayloadPolicy, ReadPayload};
+pub use rejection::Rejection;
+pub use telemetry::{NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery};
+pub use tenant::{Tenant, TenantName};
+pub use timestamp::Timestamp;
+pub use token::{DeviceToken, TokenHash};
+pub use topic::{MAX_TOPIC_BYTES, TopicFilter, TopicName};
+pub use user::{Password, PasswordHash, Role, User, Username};

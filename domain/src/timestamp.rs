@@ -1,0 +1,124 @@
+//! Points in time: milliseconds of the Unix epoch, UTC, from 1970 to the end of the year 9999.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::Invalid;
+
+/// A point in time with the precision of a millisecond.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00.000Z.
+    pub const MIN: Self = Self(0);
+    /// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// From milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// Outside of [`MIN`](Self::MIN)..=[`MAX`](Self::MAX).
+    pub fn from_millis(millis: i64) -> Result<Self, Invalid> {
+        if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
+            Ok(Self(millis))
+        } else {
+            Err(Invalid::new("timestamp", "must be between 1970-01-01 and 9999-12-31, as RFC 3339 or milliseconds"))
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and a duration later, at most [`MAX`](Self::MAX).
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis).min(Self::MAX.0))
+    }
+
+    /// This moment and a duration earlier, at least [`MIN`](Self::MIN).
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis).max(Self::MIN.0))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2026-11-23T11:14:00.250Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
+        f.write_str(&moment.format(RFC3339_MILLIS).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Invalid;
+
+    /// RFC 3339 with any offset, or integer milliseconds. Digits below a millisecond are cut off.
+    ///
+    /// # Errors
+    /// When the text is neither, or the moment is out of range.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if let Ok(millis) = text.parse::<i64>() {
+            return Self::from_millis(millis);
+        }
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+            Invalid::new("timestamp", "must be RFC 3339 such as 2026-11-23T11:14:00Z, or milliseconds since 1970")
+        })?;
+        let millis = moment.unix_timestamp_nanos().div_euclid(1_000_000);
+        Self::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_milliseconds_and_utc() {
+        let moment: Timestamp = "2026-11-23T12:14:00.2509+01:00".parse().unwrap();
+        assert_eq!(moment.to_string(), "2026-11-23T11:14:00.250Z");
+        assert_eq!(moment.as_millis().to_string().parse(), Ok(moment));
+    }
+
+    #[test]
+    fn both_ends_of_the_range_can_be_written() {
+        for edge in [Timestamp::MIN, Timestamp::MAX] {
+            assert_eq!(edge.to_string().parse(), Ok(edge));
+        }
+        assert!(Timestamp::from_millis(-1).is_err());
+        assert!(Timestamp::from_millis(Timestamp::MAX.as_millis() + 1).is_err());
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in ["", "yesterday", "2026-11-23", "2026-13-01T00:00:00Z", "1.5", "1969-12-31T23:59:59Z"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Device tokens: what a device shows instead of a password, and the keyed hash that is stored of it.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use crate::Invalid;
+
+/// A device's secret: `xxxx-yyyy-zzzz`, twelve characters of Crockford's base 32 in lower case, 60 random bits.
+///
+/// Never printed by `Debug`; shown once to whoever registers the device.
+#[derive(Clone)]
+pub struct DeviceToken(String);
+
+impl DeviceToken {
+    /// Digits and lower-case letters without i, l, o and u (<https://www.crockford.com/base32.html>).
+    const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    const GROUPS: usize = 3;
+    const GROUP_CHARS: usize = 4;
+
+    /// A token that carries the low 60 bits of `random`.
+    pub fn generate(random: [u8; 8]) -> Self {
+        let mut bits = u64::from_le_bytes(random);
+        let mut text = String::with_capacity(Self::GROUPS * (Self::GROUP_CHARS + 1));
+        for place in 0..Self::GROUPS * Self::GROUP_CHARS {
+            if place > 0 && place % Self::GROUP_CHARS == 0 {
+                text.push('-');
+            }
+            text.push(char::from(Self::ALPHABET[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        Self(text)
+    }
+
+    /// Parses a token that somebody sent.
+    ///
+    /// # Errors
+    /// When it does not have the form `xxxx-yyyy-zzzz`. The message does not repeat the text.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let groups = text.split('-').count();
+        let right = groups == Self::GROUPS
+            && text
+                .split('-')
+                .all(|group| group.len() == Self::GROUP_CHARS && group.bytes().all(|b| Self::ALPHABET.contains(&b)));
+        if right { Ok(Self(text.to_owned())) } else { Err(Invalid::new("token", "must have the form xxxx-yyyy-zzzz")) }
+    }
+
+    /// The clear text, for hashing and for showing a new token once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DeviceToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceToken(redacted)")
+    }
+}
+
+/// A keyed hash of a device token, 32 bytes. Equality takes the same time wherever two hashes differ.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Takes what a hasher or a database gave.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that adapters store.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_token_has_three_groups_of_four() {
+        let token = DeviceToken::generate([0; 8]);
+        assert_eq!(token.expose(), "0000-0000-0000");
+        assert_eq!(format!("{token:?}"), "DeviceToken(redacted)");
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for wrong in [
+            "",
+            "0000-0000",
+            "0000-0000-000",
+            "0000-0000-0000-0000",
+            "000i-0000-0000",
+            "0000-0000-000A",
+            "00000000-0000",
+        ] {
+            assert!(DeviceToken::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_generated_token_is_read_back(random: [u8; 8]) {
+            let token = DeviceToken::generate(random);
+            let read = DeviceToken::parse(token.expose()).unwrap();
+            prop_assert_eq!(read.expose(), token.expose());
+        }
+
+        #[test]
+        fn sixty_bits_reach_the_token(a in 0u64..1 << 60, b in 0u64..1 << 60) {
+            let (x, y) = (DeviceToken::generate(a.to_le_bytes()), DeviceToken::generate(b.to_le_bytes()));
+            prop_assert_eq!(a == b, x.expose() == y.expose());
+        }
+
+        #[test]
+        fn parsing_never_panics(text: String) {
+            let _ = DeviceToken::parse(&text);
+        }
+    }
+}

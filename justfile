@@ -1,0 +1,93 @@
+# Everything that is done with this repository, on a developer's machine and in CI alike.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Lists what there is
+default:
+    @{{ just_executable() }} --list --unsorted --justfile {{ justfile() }}
+
+# Starts the platform (release build); arguments go to pocket-iot
+run *arguments:
+    cargo run --release -- {{ arguments }}
+
+# Starts the platform and restarts it whenever a source file changes
+dev *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v watchexec >/dev/null; then
+        echo "installing watchexec, which restarts the platform on changes (only this once)"
+        cargo install watchexec-cli --locked
+    fi
+    exec watchexec --restart --stop-signal SIGTERM --exts rs,toml,lock --ignore data -- cargo run -- {{ arguments }}
+
+# Runs all tests; starts a throw-away PostgreSQL, which is installed on Debian when it is missing
+test *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # The binary, which the end-to-end tests start, is built with the tests.
+    if cargo nextest --version >/dev/null 2>&1; then
+        tests/with-postgres.sh cargo nextest run --workspace {{ arguments }}
+        cargo test --workspace --doc --quiet
+    else
+        tests/with-postgres.sh cargo test --workspace {{ arguments }}
+    fi
+
+# Checks format, lints, documentation and every feature alone
+check: check-format check-lints check-docs check-features
+
+# Checks that the code is formatted
+check-format:
+    cargo fmt --all --check
+
+# Checks that clippy has nothing to say
+check-lints:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Checks that the documentation builds without warnings
+check-docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Checks that each feature builds alone, and the binary without any
+check-features:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    check() {
+        echo "$1 with ${2:-no features}"
+        cargo clippy --quiet -p "$1" --no-default-features --features "$2" -- -D warnings
+    }
+    check pocket-iot ""
+    for feature in storage-sqlite storage-postgres storage-memory transport-mqtt transport-rest rest-openapi; do
+        check pocket-iot "$feature"
+    done
+    for feature in sqlite postgres; do
+        check pocket-storage-sea-orm "$feature"
+    done
+
+# Formats the code
+format:
+    cargo fmt --all
+
+# Checks licences, advisories and banned crates of all dependencies
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo deny --version >/dev/null 2>&1; then
+        echo "installing cargo-deny, which checks dependencies (only this once)"
+        cargo install cargo-deny --locked
+    fi
+    cargo deny check
+
+# Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
+api-check:
+    cargo build
+    tests/api-check.sh
+
+# Measures the release binary, and Mosquitto beside it where it is installed; writes target/bench.json
+bench:
+    cargo build --release -p pocket-iot -p pocket-tests --bins
+    POCKET_IOT_BINARY=target/release/pocket-iot target/release/bench target/bench.json
+
+# Writes the generated parts of docs/ and builds the documentation of the code
+docs:
+    POCKET_WRITE_DOCS=1 cargo test -p pocket-tests --test all documentation
+    cargo doc --workspace --no-deps

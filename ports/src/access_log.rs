@@ -1,0 +1,42 @@
+//! A log of what changed about who may be connected, read by every process that has connections of devices.
+
+use async_trait::async_trait;
+use pocket_domain::{DeviceId, TenantId};
+
+use crate::StorageError;
+
+/// Whose connections must be judged anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessChange {
+    /// Those of one device: disabled, deleted, with another token or expiry, or with other access rules.
+    Device {
+        /// Its tenant.
+        tenant_id: TenantId,
+        /// The device.
+        device_id: DeviceId,
+    },
+    /// Those of a whole tenant: deleted, with another payload policy, or with other access rules.
+    Tenant {
+        /// The tenant.
+        tenant_id: TenantId,
+    },
+}
+
+/// An entry of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedChange {
+    /// Its place: later entries have larger numbers, though two that are written at the same time may appear out of order.
+    pub sequence: u64,
+    /// What changed.
+    pub change: AccessChange,
+}
+
+/// Reads the log. Repositories write it in the transaction of the change itself.
+#[async_trait]
+pub trait AccessLog: Send + Sync {
+    /// The entries after `sequence`, ordered by sequence, at most `limit`. Entries older than an hour MAY be gone.
+    async fn after(&self, sequence: u64, limit: u32) -> Result<Vec<LoggedChange>, StorageError>;
+
+    /// The sequence of the newest entry; 0 when there was none.
+    async fn latest(&self) -> Result<u64, StorageError>;
+}

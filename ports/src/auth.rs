@@ -1,0 +1,66 @@
+//! Passwords, bearer tokens, hashes of device tokens, and randomness.
+
+use async_trait::async_trait;
+use pocket_domain::{DeviceToken, Password, PasswordHash, TenantId, Timestamp, TokenHash, UserId};
+
+/// Why a secret could not be worked with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// Too many passwords are being hashed; the same call may succeed later.
+    #[error("too many log-ins at once")]
+    Busy,
+    /// A bearer token that is malformed, forged or expired.
+    #[error("the bearer token is not valid")]
+    InvalidToken,
+    /// The library failed.
+    #[error("{0}")]
+    Backend(String),
+}
+
+/// Hashes people's passwords. Each call may take tens of milliseconds and MUST NOT hold up the thread it is awaited on.
+#[async_trait]
+pub trait PasswordHasher: Send + Sync {
+    /// A salted hash in PHC string format.
+    async fn hash(&self, password: Password) -> Result<PasswordHash, AuthError>;
+
+    /// Whether `attempt` is the password of `hash`. Without a hash (nobody has the name) it MUST take as long and be
+    /// `false`.
+    async fn verify(&self, attempt: String, hash: Option<PasswordHash>) -> Result<bool, AuthError>;
+}
+
+/// What a bearer token says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The person.
+    pub user_id: UserId,
+    /// Their tenant.
+    pub tenant_id: TenantId,
+    /// Their `credential_version` when it was issued.
+    pub credential_version: u32,
+}
+
+/// Signs and checks bearer tokens.
+pub trait TokenIssuer: Send + Sync {
+    /// A token that is valid from `now` for [`ttl_seconds`](Self::ttl_seconds).
+    fn issue(&self, claims: &Claims, now: Timestamp) -> Result<String, AuthError>;
+
+    /// The claims of a token. MUST return `InvalidToken` for one that is malformed, signed with another key or algorithm,
+    /// or expired at `now`.
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError>;
+
+    /// How long a token is valid.
+    fn ttl_seconds(&self) -> u64;
+}
+
+/// Hashes device tokens with a key that is not in the database.
+pub trait DeviceTokenHasher: Send + Sync {
+    /// The hash under which the token is stored; the same for the same token and key.
+    fn hash(&self, token: &DeviceToken) -> TokenHash;
+}
+
+/// Random bytes that nobody can guess.
+pub trait Entropy: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}

@@ -1,0 +1,203 @@
+//! The contract suite of the storage ports: one case for each MUST of their documentation, and for each method what it
+//! does with what belongs to another tenant. A case gets a fresh, empty storage and panics on a breach.
+//!
+//! An adapter runs all of it with [`storage_contract!`](crate::storage_contract), which makes one test of each case.
+//! The suite itself needs no runtime; the macro names `tokio`, which the calling crate must have as a dependency.
+#![allow(clippy::unwrap_used, reason = "a case fails by panicking, as every test")]
+
+pub mod access_log;
+pub mod access_rules;
+pub mod activity;
+pub mod device_filters;
+pub mod devices;
+mod fixture;
+pub mod history;
+mod race;
+mod reading;
+pub mod telemetry;
+pub mod tenants;
+pub mod tokens;
+pub mod users;
+
+/// Expands to one `#[tokio::test]` per case of the suite.
+///
+/// `$make` names an `async fn()` of the calling module whose result is, or dereferences to, a
+/// [`Storage`](crate::Storage) without entries. The result lives until the case is over, so it can hold a temporary
+/// directory.
+///
+/// ```ignore
+/// mod memory {
+///     async fn make() -> pocket_ports::Storage {
+///         pocket_storage_memory::storage()
+///     }
+///     pocket_ports::storage_contract!(make);
+/// }
+/// ```
+#[macro_export]
+macro_rules! storage_contract {
+    ($make:ident) => {
+        $crate::storage_contract! { @cases $make, tenants:
+            a_new_tenant_is_found_by_id_and_by_name
+            an_unknown_tenant_is_absent
+            a_taken_tenant_name_is_a_conflict
+            tenants_are_listed_by_id_and_all_are_counted
+            an_update_changes_what_it_names_and_nothing_else
+            an_update_of_an_unknown_tenant_is_not_found
+            a_new_name_that_another_tenant_has_is_a_conflict
+            a_change_of_the_payload_policy_is_logged
+            a_deleted_tenant_takes_all_it_owns_along
+            a_deleted_tenant_leaves_others_as_they_are
+            a_deleted_tenant_leaves_its_name_free
+            a_deleted_tenant_is_logged
+        }
+        $crate::storage_contract! { @cases $make, users:
+            a_new_user_is_found_by_id_and_by_name
+            an_unknown_user_is_absent
+            a_taken_username_is_a_conflict_in_its_tenant_only
+            a_user_of_an_unknown_tenant_is_not_found
+            users_of_another_tenant_are_out_of_reach
+            users_are_listed_by_id_and_all_of_the_tenant_are_counted
+            an_update_changes_what_it_names_and_nothing_else
+            a_new_name_that_another_user_has_is_a_conflict
+            the_last_administrator_of_a_tenant_stays_one
+            the_last_platform_administrator_stays_one
+            an_administrator_beside_another_may_go
+            a_tenant_without_administrators_may_lose_users
+            of_two_demotions_at_once_one_succeeds
+            of_two_deletions_at_once_one_succeeds
+            of_two_platform_administrators_in_two_tenants_one_stays
+            a_new_password_replaces_the_hash_and_is_counted
+            a_deleted_user_is_gone_and_the_name_is_free
+            any_tells_whether_there_is_a_user
+        }
+        $crate::storage_contract! { @cases $make, devices:
+            a_new_device_comes_back_as_it_was
+            an_unknown_device_is_absent
+            a_taken_device_name_is_a_conflict_in_its_tenant_only
+            a_device_of_an_unknown_tenant_is_not_found
+            devices_of_another_tenant_are_out_of_reach
+            devices_are_listed_by_id_and_all_of_the_tenant_are_counted
+            an_update_changes_what_it_names_and_nothing_else
+            an_update_of_an_unknown_device_is_not_found
+            a_new_name_that_another_device_has_is_a_conflict
+            a_change_of_the_switch_or_the_expiry_is_logged
+            a_deleted_device_is_gone_and_its_name_is_free
+            a_deleted_device_is_logged
+        }
+        $crate::storage_contract! { @cases $make, device_filters:
+            a_label_filter_means_the_whole_label
+            a_name_filter_without_a_star_means_the_whole_name
+            a_star_in_a_name_filter_stands_for_any_text
+            only_the_star_is_special_in_a_name_filter
+            a_name_filter_that_no_name_can_meet_finds_nothing
+            an_online_filter_tells_connected_devices_from_others
+            all_conditions_of_a_filter_must_hold
+        }
+        $crate::storage_contract! { @cases $make, activity:
+            activity_is_recorded_and_changes_nothing_else
+            activity_of_unknown_devices_is_passed_over
+            the_latest_of_several_activities_of_a_device_holds
+            the_time_of_the_last_message_does_not_go_back
+            activity_of_thousands_of_devices_is_recorded
+            every_device_is_marked_offline
+        }
+        $crate::storage_contract! { @cases $make, tokens:
+            a_token_gives_access_to_its_device
+            an_unknown_token_gives_access_to_nothing
+            the_switch_of_the_device_shows_in_its_credential
+            a_new_expiry_holds_for_the_present_token
+            a_replaced_token_stops_at_once_without_a_grace
+            a_replaced_token_works_until_the_end_of_its_grace
+            a_grace_does_not_outlast_the_tokens_own_expiry
+            a_new_expiry_does_not_prolong_a_grace
+            tokens_before_the_present_one_stop_in_any_case
+            replacing_the_token_of_an_unknown_device_is_not_found
+            a_replaced_token_is_logged
+            a_deleted_device_leaves_no_credential
+        }
+        $crate::storage_contract! { @cases $make, telemetry:
+            messages_come_back_as_they_were
+            an_empty_batch_is_stored
+            ids_grow_with_the_order_of_messages
+            a_message_of_an_unknown_device_has_no_id_and_hinders_no_other
+            a_message_for_the_device_of_another_tenant_has_no_id
+            a_message_of_a_deleted_device_has_no_id
+            a_device_that_was_unknown_once_is_known_when_it_is_there
+            messages_of_a_deleted_device_are_gone
+            thousands_of_topics_are_told_apart
+            a_batch_of_twenty_thousand_is_stored_whole
+            two_batches_at_once_are_both_stored
+            a_message_is_put_aside
+        }
+        $crate::storage_contract! { @cases $make, history:
+            history_of_another_tenant_is_out_of_reach
+            a_history_is_read_both_ways
+            messages_of_the_same_time_are_ordered_by_id
+            late_messages_come_in_their_place
+            from_is_included_and_to_is_not
+            pages_give_every_row_once_both_ways
+            pages_stay_right_while_rows_are_added
+            the_last_page_has_no_next
+            only_the_device_asked_for_is_read
+            topic_filters_mean_what_mqtt_says
+            a_topic_filter_holds_through_all_pages
+            conditions_of_a_query_hold_together
+        }
+        $crate::storage_contract! { @cases $make, access_log:
+            the_log_is_empty_at_first
+            entries_are_ordered_and_read_from_a_place_on
+            the_log_is_read_in_parts
+            a_change_that_fails_is_not_logged
+            a_storage_that_works_says_so
+        }
+        $crate::storage_contract! { @cases $make, access_rules:
+            a_new_rule_comes_back_as_it_was
+            an_unknown_rule_is_absent
+            a_rule_of_an_unknown_tenant_or_device_is_not_found
+            rules_of_another_tenant_are_out_of_reach
+            rules_are_listed_by_id_apart_for_tenant_and_device
+            a_tenant_and_each_device_have_a_number_of_rules
+            of_two_rules_for_the_last_place_one_is_added
+            a_new_rule_and_a_deleted_one_are_logged
+            rules_go_with_their_device_and_their_tenant
+        }
+    };
+    (@cases $make:ident, $noun:ident: $($case:ident)+) => {
+        mod $noun {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let storage = super::$make().await;
+                    $crate::contract::$noun::$case(&storage).await;
+                }
+            )+
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that nobody lists would never run.
+    #[test]
+    fn every_case_is_listed() {
+        let list = include_str!("mod.rs");
+        let files = [
+            include_str!("access_log.rs"),
+            include_str!("access_rules.rs"),
+            include_str!("activity.rs"),
+            include_str!("device_filters.rs"),
+            include_str!("devices.rs"),
+            include_str!("history.rs"),
+            include_str!("telemetry.rs"),
+            include_str!("tenants.rs"),
+            include_str!("tokens.rs"),
+            include_str!("users.rs"),
+        ];
+        for line in files.iter().flat_map(|file| file.lines()) {
+            if let Some(case) = line.strip_prefix("pub async fn ") {
+                let name = case.split('(').next().unwrap();
+                assert!(list.lines().any(|line| line.trim() == name), "{name} is not listed in storage_contract!");
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The way into the history: messages go into a bounded queue, and a receipt comes back when they are committed.
+//!
+//! One call takes all that a connection read at once, so that the queue is locked once a read and not once a message.
+
+use async_trait::async_trait;
+use pocket_domain::{NewTelemetry, TelemetryId};
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is a committed row.
+    Stored(TelemetryId),
+    /// Its device no longer exists, so it was dropped.
+    DeviceGone,
+    /// The database refuses it for a reason of its own; it was put aside with the reason, which is committed.
+    SetAside,
+    /// The database refuses it and cannot put it aside either; it is not stored and must not be acknowledged.
+    Lost,
+}
+
+/// Is called exactly once, from the writer, when the fate of a submission is known: one entry for each message, in order.
+/// It must be quick and must not block.
+pub type Receipt = Box<dyn FnOnce(Result<&[Fate], IngestError>) + Send>;
+
+/// Messages that are handed over together.
+pub struct Submission {
+    /// The messages, in the order of their arrival.
+    pub messages: Vec<NewTelemetry>,
+    /// Who waits for the commit. With a receipt the messages are written as soon as the writer is idle; without, they
+    /// wait until a batch is full or the flush interval is over.
+    pub receipt: Option<Receipt>,
+}
+
+/// Why messages were not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The platform is stopping.
+    #[error("the platform is stopping")]
+    Closed,
+}
+
+/// A submission that was not taken, handed back whole.
+pub enum Refused {
+    /// The queue is full: wait with [`TelemetryIngest::room`], then submit again.
+    Full(Submission),
+    /// The platform is stopping.
+    Closed(Submission),
+}
+
+/// Takes messages to be stored.
+#[async_trait]
+pub trait TelemetryIngest: Send + Sync {
+    /// Queues messages without waiting. Submissions of one caller are committed in the order of the calls.
+    fn submit(&self, submission: Submission) -> Result<(), Refused>;
+
+    /// Waits until the queue has room or is closed. A caller that got `Full` stops reading its source meanwhile.
+    async fn room(&self);
+}

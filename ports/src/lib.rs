@@ -1,0 +1,37 @@
+//! What the application needs from the outside, and what the outside may ask of it: storage, ingest, passwords and
+//! tokens, time and randomness, and what is said to connected devices.
+//!
+//! Each trait's documentation is a contract. Every MUST of a storage port is a case of the suite in `contract`
+//! (feature `contract`), which each storage adapter runs.
+//!
+//! Architecture invariant: no policy and no implementation with a choice in it; adapters and application meet here and
+//! nowhere else.
+
+mod access_log;
+mod access_rules;
+mod auth;
+mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod devices;
+mod ingest;
+mod sessions;
+mod storage;
+mod telemetry;
+mod tenants;
+mod users;
+
+/// The attribute that implementations of these traits stand under, in the version the ports are built with.
+pub use async_trait::async_trait;
+
+pub use access_log::{AccessChange, AccessLog, LoggedChange};
+pub use access_rules::AccessRuleRepository;
+pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use devices::{DeviceActivity, DeviceCredential, DeviceRepository, TokenReplacement};
+pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
+pub use sessions::DeviceSessions;
+pub use storage::{Conflict, Storage, StorageError, StorageHealth};
+pub use telemetry::TelemetryStore;
+pub use tenants::{TenantRepository, TenantUpdate};
+pub use users::{UserRepository, UserUpdate};

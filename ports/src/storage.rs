@@ -1,0 +1,78 @@
+//! What all storage ports share: their error, and the bundle that an adapter hands over.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{AccessLog, AccessRuleRepository, DeviceRepository, TelemetryStore, TenantRepository, UserRepository};
+
+/// Why storage could not do what was asked. The variants are what a caller can act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The entry that was to be changed is not there, or belongs to another tenant.
+    #[error("not found")]
+    NotFound,
+    /// The change would break a rule that storage guards.
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// The database cannot be reached or used at present; the same call may succeed later.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+    /// What was read cannot be understood: the data is damaged or from a newer version.
+    #[error("stored data is corrupt: {0}")]
+    Corrupt(String),
+    /// The database refused for another reason; the same call will fail again.
+    #[error("storage failed: {0}")]
+    Backend(String),
+}
+
+/// Which rule a change would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// Another tenant has the name.
+    #[error("the tenant name is taken")]
+    TenantName,
+    /// Another user of the tenant has the name.
+    #[error("the username is taken in this tenant")]
+    Username,
+    /// Another device of the tenant has the name.
+    #[error("the device name is taken in this tenant")]
+    DeviceName,
+    /// The tenant, or the device, has as many access rules as there may be.
+    #[error("there are {max} access rules already, the most that there may be", max = pocket_domain::MAX_ACCESS_RULES)]
+    AccessRules,
+    /// The tenant, or the platform, would be left without an administrator.
+    #[error("the last administrator cannot be removed")]
+    LastAdmin,
+}
+
+/// Whether storage can do its work, and its orderly end.
+#[async_trait]
+pub trait StorageHealth: Send + Sync {
+    /// MUST succeed only when a write would be accepted now, as far as that can be told without writing.
+    async fn check(&self) -> Result<(), StorageError>;
+
+    /// Ends all connections. Calls after it MAY fail.
+    async fn close(&self);
+}
+
+/// One database behind all storage ports.
+#[derive(Clone)]
+pub struct Storage {
+    /// Tenants.
+    pub tenants: Arc<dyn TenantRepository>,
+    /// People.
+    pub users: Arc<dyn UserRepository>,
+    /// Devices and their credentials.
+    pub devices: Arc<dyn DeviceRepository>,
+    /// Which topics devices may use.
+    pub access_rules: Arc<dyn AccessRuleRepository>,
+    /// The history of messages.
+    pub telemetry: Arc<dyn TelemetryStore>,
+    /// What changed about who may be connected.
+    pub access_log: Arc<dyn AccessLog>,
+    /// Whether it works.
+    pub health: Arc<dyn StorageHealth>,
+}

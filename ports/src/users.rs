@@ -1,0 +1,53 @@
+//! Storage of people.
+
+use async_trait::async_trait;
+use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
+
+use crate::StorageError;
+
+/// What is changed about a user; `None` leaves a field as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UserUpdate {
+    /// A new name.
+    pub username: Option<Username>,
+    /// A new role.
+    pub role: Option<Role>,
+}
+
+/// Keeps people and the hashes of their passwords.
+#[async_trait]
+pub trait UserRepository: Send + Sync {
+    /// Adds a user. MUST return `Conflict(Username)` when the name is taken in the tenant, and MUST accept a name that
+    /// only another tenant uses. MUST return `NotFound` when the tenant does not exist.
+    async fn create(&self, user: &User, password: &PasswordHash) -> Result<(), StorageError>;
+
+    /// The user of this id, if it belongs to the tenant.
+    async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<User>, StorageError>;
+
+    /// The user of this name in the tenant, with the password's hash.
+    async fn find_by_name(
+        &self,
+        tenant: TenantId,
+        username: &Username,
+    ) -> Result<Option<(User, PasswordHash)>, StorageError>;
+
+    /// The tenant's users, ordered by id. MUST count all of them in `total`, whatever the page.
+    async fn list(&self, tenant: TenantId, page: PageRequest) -> Result<Page<User>, StorageError>;
+
+    /// Changes a user and returns it. MUST return `NotFound` when the tenant has no such user, `Conflict(Username)` when
+    /// the new name is taken, `Conflict(LastAdmin)` when the change would leave the tenant without a user whose role
+    /// administers (`admin` or `platform_admin`) or the platform without a `platform_admin`, though there was one. Two such
+    /// changes at the same time MUST NOT both succeed.
+    async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError>;
+
+    /// Replaces the password's hash and adds one to `credential_version`. MUST return `NotFound` when the tenant has no
+    /// such user.
+    async fn set_password(&self, tenant: TenantId, id: UserId, password: &PasswordHash) -> Result<User, StorageError>;
+
+    /// Removes a user; `false` when the tenant has no such user. MUST return `Conflict(LastAdmin)` under the rule of
+    /// [`update`](Self::update).
+    async fn delete(&self, tenant: TenantId, id: UserId) -> Result<bool, StorageError>;
+
+    /// Whether there is any user in any tenant; the first administrator is made only when there is none.
+    async fn any(&self) -> Result<bool, StorageError>;
+}
