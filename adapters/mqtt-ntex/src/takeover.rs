@@ -194,10 +194,11 @@ impl Worker {
     /// Ends a session that waits for its client.
     pub(crate) fn end_sleeper(&self, id: SubscriberId) {
         let Some(Place::Offline(sleeper)) = self.table.borrow_mut().remove(id) else { return };
-        self.broker.count_sleeper(false);
         self.broker.registry.forget(&sleeper.owner, id);
         let Sleeper { owner, access, session, index, will, .. } = *sleeper;
         self.end_session(id, session, &index);
+        // Last, so that whoever sees it gone sees its subscriptions gone.
+        self.broker.count_sleeper(false);
         if let Some((will, _)) = will {
             self.publish_will(id, &owner, &access, &index, will);
         }
