@@ -13,7 +13,7 @@ use crate::activity::ActivityRecorder;
 use crate::auth::AuthService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
-use crate::ingest::{BatchingIngest, IngestOptions};
+use crate::ingest::{BatchingIngest, IngestOptions, IngestStore};
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
 use crate::telemetry::{TelemetryRules, TelemetryService};
@@ -41,6 +41,8 @@ pub struct Adapters {
 /// What can be chosen.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Names this process among those that share the database, as the owner of its broker's state.
+    pub node: Arc<str>,
     /// When batches are written.
     pub ingest: IngestOptions,
     /// What is stored.
@@ -87,8 +89,12 @@ impl Application {
     /// Builds the use cases and starts the writer and the recorder on the current tokio runtime.
     pub fn start(adapters: Adapters, options: Options) -> Arc<Self> {
         let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
-        let ingest =
-            Arc::new(BatchingIngest::start(Arc::clone(&storage.telemetry), Arc::clone(&clock), options.ingest));
+        let store = IngestStore {
+            telemetry: Arc::clone(&storage.telemetry),
+            broker: storage.broker.clone(),
+            node: Arc::clone(&options.node),
+        };
+        let ingest = Arc::new(BatchingIngest::start(store, Arc::clone(&clock), options.ingest));
         let activity = Arc::new(ActivityRecorder::new(Arc::clone(&storage.devices)));
         let watch = Arc::<AccessWatch>::default();
         let scope = Scope::new(Arc::clone(&storage.tenants));
@@ -147,6 +153,8 @@ impl Application {
                 clock: Arc::clone(&clock),
             },
             gateway: Arc::new(DeviceGateway {
+                broker: storage.broker.clone(),
+                node: options.node,
                 devices: Arc::clone(&storage.devices),
                 tenants: Arc::clone(&storage.tenants),
                 access_rules: RuleReader::new(Arc::clone(&storage.access_rules)),

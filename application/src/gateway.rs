@@ -8,7 +8,8 @@ use pocket_domain::{
     TenantId, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{
-    Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission, TelemetryIngest, TenantRepository,
+    BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
+    TelemetryIngest, TenantRepository,
 };
 
 use crate::activity::ActivityRecorder;
@@ -62,6 +63,8 @@ pub enum AccessDenied {
 
 /// Use cases of devices themselves. One for all transports of a process.
 pub struct DeviceGateway {
+    pub(crate) broker: Option<Arc<dyn BrokerStore>>,
+    pub(crate) node: Arc<str>,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) access_rules: RuleReader,
@@ -162,6 +165,18 @@ impl DeviceGateway {
             timestamp: read.own_time.unwrap_or(received_at),
             received_at,
         }))
+    }
+
+    /// What the broker of this node left when it ended; `None` when storage keeps no such state, so that none of it needs
+    /// to be handed over with [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn broker_state(&self) -> Result<Option<BrokerState>, StorageError> {
+        match &self.broker {
+            Some(broker) => broker.load(&self.node, self.clock.now()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Hands accepted messages over to be stored; see [`TelemetryIngest::submit`].

@@ -136,7 +136,7 @@ impl TelemetryService {
             // Nobody listens any more when the caller went away; the rows are stored all the same.
             let _ = sender.send(result.map(<[Fate]>::to_vec));
         });
-        self.submit(Submission { messages, receipt: Some(receipt) }).await?;
+        self.submit(Submission { messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
         let fates = receiver
             .await
             .map_err(|_| Error::Internal("the ingest dropped a receipt".into()))?

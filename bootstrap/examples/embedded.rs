@@ -71,7 +71,7 @@ async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Resul
         // The receiver waits below.
         let _ = sender.send(result.map(<[_]>::len));
     });
-    let submission = Submission { messages, receipt: Some(receipt) };
+    let submission = Submission { messages, changes: Vec::new(), receipt: Some(receipt) };
     gateway.submit(submission).map_err(|_| "the ingest does not take messages")?;
     let stored = receiver.await??;
     print(&format!("{stored} messages stored"));
@@ -82,7 +82,8 @@ fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
     let registry = pocket_storage_memory::storage();
     let history = journal::Journal::open(&dir.join("telemetry.journal"), Arc::clone(&registry.devices))?;
     Ok(Adapters {
-        storage: Storage { telemetry: Arc::new(history), ..registry },
+        // The state of a broker is stored with the history it came with; this one has no place for it.
+        storage: Storage { telemetry: Arc::new(history), broker: None, ..registry },
         password_hasher: Arc::new(Argon2PasswordHasher::new(
             tokio::runtime::Handle::current(),
             HashingLimits::default(),
@@ -96,6 +97,7 @@ fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
 
 fn options() -> Result<Options, Box<dyn Error>> {
     Ok(Options {
+        node: "main".into(),
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
         people_throttle: ThrottleLimits::PEOPLE,

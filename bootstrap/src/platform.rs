@@ -103,6 +103,7 @@ fn options(settings: &Settings) -> Options {
         window: settings.auth.login_window,
     };
     Options {
+        node: "main".into(),
         ingest: IngestOptions {
             batch: settings.ingest.batch as usize,
             flush: settings.ingest.flush,

@@ -5,6 +5,8 @@
 use async_trait::async_trait;
 use pocket_domain::{NewTelemetry, TelemetryId};
 
+use crate::BrokerChange;
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -26,6 +28,8 @@ pub type Receipt = Box<dyn FnOnce(Result<&[Fate], IngestError>) + Send>;
 pub struct Submission {
     /// The messages, in the order of their arrival.
     pub messages: Vec<NewTelemetry>,
+    /// Changes of the broker's state that are committed together with them.
+    pub changes: Vec<BrokerChange>,
     /// Who waits for the commit. With a receipt the messages are written as soon as the writer is idle; without, they
     /// wait until a batch is full or the flush interval is over.
     pub receipt: Option<Receipt>,

@@ -10,6 +10,7 @@
 mod access_log;
 mod access_rules;
 mod auth;
+mod broker;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -27,6 +28,10 @@ pub use async_trait::async_trait;
 pub use access_log::{AccessChange, AccessLog, LoggedChange};
 pub use access_rules::AccessRuleRepository;
 pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer};
+pub use broker::{
+    BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
+    StoredSession, SubscriptionRecord,
+};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use devices::{DeviceActivity, DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};

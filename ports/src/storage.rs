@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{AccessLog, AccessRuleRepository, DeviceRepository, TelemetryStore, TenantRepository, UserRepository};
+use crate::{
+    AccessLog, AccessRuleRepository, BrokerStore, DeviceRepository, TelemetryStore, TenantRepository, UserRepository,
+};
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +73,9 @@ pub struct Storage {
     pub access_rules: Arc<dyn AccessRuleRepository>,
     /// The history of messages.
     pub telemetry: Arc<dyn TelemetryStore>,
+    /// What brokers must not forget; `None`: sessions and retained messages end with the process. It stores telemetry too, so
+    /// it has to be of the same database as `telemetry`.
+    pub broker: Option<Arc<dyn BrokerStore>>,
     /// What changed about who may be connected.
     pub access_log: Arc<dyn AccessLog>,
     /// Whether it works.

@@ -50,7 +50,9 @@ impl Batch {
         let acknowledgements = std::mem::take(&mut self.acknowledgements);
         if acknowledgements.is_empty() {
             let count = messages.len() as u64;
-            if count > 0 && !submit_patiently(worker, client, Submission { messages, receipt: None }).await {
+            if count > 0
+                && !submit_patiently(worker, client, Submission { messages, changes: Vec::new(), receipt: None }).await
+            {
                 // Nobody waits for messages of QoS 0.
                 worker.counters().dropped_not_stored.add(count);
             }
@@ -59,7 +61,8 @@ impl Batch {
         let waits = !worker.broker.config.ack_on_receipt && acknowledgements.iter().any(|ack| ack.stored_as.is_some());
         let batch = client.connection.borrow_mut().session().await_storage(acknowledgements);
         let receipt = waits.then(|| receipt(worker, client, batch));
-        let taken = messages.is_empty() || submit_patiently(worker, client, Submission { messages, receipt }).await;
+        let taken = messages.is_empty()
+            || submit_patiently(worker, client, Submission { messages, changes: Vec::new(), receipt }).await;
         match (taken, waits) {
             (false, _) => worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError)),
             (true, false) => worker.settle(client.id, batch, Outcome::Stored),

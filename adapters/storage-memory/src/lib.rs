@@ -8,6 +8,7 @@
 
 mod access_log;
 mod access_rules;
+mod broker;
 mod devices;
 mod name_pattern;
 mod state;
@@ -31,6 +32,7 @@ pub fn storage() -> Storage {
         devices: memory.clone(),
         access_rules: memory.clone(),
         telemetry: memory.clone(),
+        broker: Some(memory.clone()),
         access_log: memory.clone(),
         health: memory,
     }

@@ -9,6 +9,8 @@ use pocket_domain::{
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
+use crate::broker::Node;
+
 /// How long an entry of the access log is kept at least.
 const LOG_KEPT: Duration = Duration::from_secs(3_600);
 
@@ -31,6 +33,7 @@ pub(crate) struct State {
     pub(crate) last_telemetry_key: u64,
     pub(crate) log: VecDeque<(Instant, LoggedChange)>,
     pub(crate) last_sequence: u64,
+    pub(crate) brokers: HashMap<Box<str>, Node>,
 }
 
 impl State {

@@ -14,7 +14,7 @@ use crate::Memory;
 use crate::state::State;
 
 impl State {
-    fn append(&mut self, message: &NewTelemetry) -> Option<TelemetryId> {
+    pub(crate) fn append(&mut self, message: &NewTelemetry) -> Option<TelemetryId> {
         self.device(message.tenant_id, message.device_id)?;
         self.last_telemetry_key += 1;
         let id = TelemetryId::from_key(self.last_telemetry_key);

@@ -12,6 +12,7 @@ use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult};
 use sea_orm::{JoinType, QueryFilter, QuerySelect, Statement, Value};
 
+use crate::broker::{self, Changes};
 use crate::database::Database;
 use crate::entity::{device, tenant};
 use crate::error::Error;
@@ -29,8 +30,13 @@ struct Row<'a> {
     message: &'a NewTelemetry,
 }
 
-/// Stores the messages whose device is there, in one transaction, and tells their ids.
-pub(crate) async fn append(db: &Database, messages: &[NewTelemetry]) -> Result<Vec<Option<TelemetryId>>, Error> {
+/// Stores the messages whose device is there, and the changes of a broker's state that came with them, in one
+/// transaction, and tells the ids of the messages.
+pub(crate) async fn append(
+    db: &Database,
+    messages: &[NewTelemetry],
+    changes: Option<&Changes<'_>>,
+) -> Result<Vec<Option<TelemetryId>>, Error> {
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
@@ -46,6 +52,9 @@ pub(crate) async fn append(db: &Database, messages: &[NewTelemetry]) -> Result<V
         DbBackend::Postgres => insert_arrays(&transaction, &rows).await?,
         _ => insert_blocks(&transaction, &rows).await?,
     };
+    if let Some(changes) = changes {
+        broker::apply(&transaction, changes).await?;
+    }
     transaction.commit().await?;
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
@@ -82,7 +91,8 @@ struct FoundDevice {
     key: i64,
 }
 
-async fn look_up(
+/// The keys of those devices that are there.
+pub(crate) async fn look_up(
     transaction: &DatabaseTransaction,
     ids: &BTreeSet<DeviceId>,
 ) -> Result<HashMap<DeviceId, DeviceKeys>, DbErr> {

@@ -14,6 +14,7 @@ mod activity;
 mod append;
 #[cfg(feature = "sqlite")]
 mod backup;
+mod broker;
 mod database;
 mod dead_letters;
 mod devices;

@@ -6,6 +6,7 @@ use pocket_ports::Storage;
 
 use crate::access_log::AccessLogReader;
 use crate::access_rules::AccessRules;
+use crate::broker::BrokerTables;
 use crate::database::{Connections, Database};
 use crate::devices::Devices;
 use crate::health::Health;
@@ -36,6 +37,7 @@ pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
         devices: Arc::new(Devices(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
         telemetry: Arc::new(TelemetryRows(Arc::clone(&database))),
+        broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
         health: Arc::new(Health(database)),
     }

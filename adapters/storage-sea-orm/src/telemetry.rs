@@ -23,7 +23,7 @@ pub(crate) struct TelemetryRows(pub(crate) Arc<Database>);
 #[async_trait]
 impl TelemetryStore for TelemetryRows {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        self.0.run(|db| async move { append(&db, &messages).await }).await
+        self.0.run(|db| async move { append(&db, &messages, None).await }).await
     }
 
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {

@@ -5,7 +5,9 @@
 //! - A full queue is back-pressure, never a loss.
 //! - A batch that the database cannot take now is tried again until it can; one that it refuses is split until the message
 //!   at fault stands alone, which is put aside with its reason while the rest is stored.
+//! - Changes of the broker's state are committed in the transaction of the messages they came with.
 
+mod changes;
 mod queue;
 mod writer;
 
@@ -14,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pocket_ports::{Clock, Refused, Submission, TelemetryIngest, TelemetryStore};
+use pocket_ports::{BrokerStore, Clock, Refused, Submission, TelemetryIngest, TelemetryStore};
 
 use queue::Queue;
 use writer::Writer;
@@ -22,7 +24,7 @@ use writer::Writer;
 /// When batches are written, and how much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IngestOptions {
-    /// Messages that make a batch full.
+    /// Messages that make a batch full. A change of the broker's state counts as a message, here and below.
     pub batch: usize,
     /// How long a message that nobody waits for may wait.
     pub flush: Duration,
@@ -34,6 +36,17 @@ impl Default for IngestOptions {
     fn default() -> Self {
         Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000 }
     }
+}
+
+/// Where batches are written.
+#[derive(Clone)]
+pub struct IngestStore {
+    /// Messages.
+    pub telemetry: Arc<dyn TelemetryStore>,
+    /// Changes of the broker's state; `None`: there is no place for them, and they are passed over.
+    pub broker: Option<Arc<dyn BrokerStore>>,
+    /// Whose changes they are.
+    pub node: Arc<str>,
 }
 
 /// What the ingest did since the start.
@@ -49,6 +62,8 @@ pub struct IngestStats {
     pub set_aside: u64,
     /// Messages that could be neither stored nor put aside; none of them was acknowledged.
     pub lost: u64,
+    /// Changes of the broker's state that the database refused.
+    pub changes_refused: u64,
     /// Transactions.
     pub commits: u64,
     /// Attempts that failed because the database was away.
@@ -63,6 +78,7 @@ struct Counters {
     device_gone: AtomicU64,
     set_aside: AtomicU64,
     lost: AtomicU64,
+    changes_refused: AtomicU64,
     commits: AtomicU64,
     retries: AtomicU64,
     queue_full: AtomicU64,
@@ -77,7 +93,7 @@ pub struct BatchingIngest {
 
 impl BatchingIngest {
     /// Starts the writer on the current tokio runtime.
-    pub fn start(store: Arc<dyn TelemetryStore>, clock: Arc<dyn Clock>, options: IngestOptions) -> Self {
+    pub fn start(store: IngestStore, clock: Arc<dyn Clock>, options: IngestOptions) -> Self {
         let queue = Arc::new(Queue::new(options));
         let counters = Arc::<Counters>::default();
         let writer = Writer { queue: Arc::clone(&queue), counters: Arc::clone(&counters), store, clock };
@@ -107,6 +123,7 @@ impl BatchingIngest {
             device_gone: read(&self.counters.device_gone),
             set_aside: read(&self.counters.set_aside),
             lost: read(&self.counters.lost),
+            changes_refused: read(&self.counters.changes_refused),
             commits: read(&self.counters.commits),
             retries: read(&self.counters.retries),
             queue_full: read(&self.counters.queue_full),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pocket_domain::NewTelemetry;
-use pocket_ports::{IngestError, Receipt, Refused, Submission};
+use pocket_ports::{BrokerChange, IngestError, Receipt, Refused, Submission};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::IngestOptions;
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) messages: Vec<NewTelemetry>,
+    pub(super) changes: Vec<BrokerChange>,
     /// How many messages each receipt, in order, is about; `None` where nobody waits.
     pub(super) receipts: Vec<(usize, Option<Receipt>)>,
 }
@@ -25,15 +26,25 @@ pub(super) struct Queue {
     room: Notify,
 }
 
+/// What a submission takes of the queue: its messages, its changes, and each delivery of a change.
+fn weight(submission: &Submission) -> usize {
+    let of_change = |change: &BrokerChange| match change {
+        BrokerChange::Queued(_, deliveries) => 1 + deliveries.len(),
+        _ => 1,
+    };
+    submission.messages.len() + submission.changes.iter().map(of_change).sum::<usize>()
+}
+
 #[derive(Default)]
 struct State {
     submissions: VecDeque<Submission>,
-    messages: usize,
+    /// Their weight, as the bounds count it.
+    waiting: usize,
     /// Submissions among them that somebody waits for.
     awaited: usize,
     /// When the oldest message came.
     oldest: Option<Instant>,
-    /// Messages that the writer took and has not finished.
+    /// The weight of what the writer took and has not finished.
     writing: usize,
     closed: bool,
 }
@@ -58,19 +69,19 @@ impl Queue {
         if state.closed {
             return Err(Refused::Closed(submission));
         }
-        if state.messages + state.writing >= self.options.queue {
+        if state.waiting + state.writing >= self.options.queue {
             return Err(Refused::Full(submission));
         }
-        let was_empty = state.messages == 0;
-        let was_full = state.messages >= self.options.batch;
+        let was_empty = state.waiting == 0;
+        let was_full = state.waiting >= self.options.batch;
         let awaited = submission.receipt.is_some();
-        state.messages += submission.messages.len();
+        state.waiting += weight(&submission);
         state.awaited += usize::from(awaited);
         if was_empty {
             state.oldest = Some(Instant::now());
         }
         state.submissions.push_back(submission);
-        let is_full = state.messages >= self.options.batch;
+        let is_full = state.waiting >= self.options.batch;
         drop(state);
         // The writer sleeps through messages that neither fill the batch nor are the first to be timed.
         if was_empty || awaited || (is_full && !was_full) {
@@ -87,7 +98,7 @@ impl Queue {
             room.as_mut().enable();
             {
                 let state = self.lock();
-                if state.closed || state.messages + state.writing < self.options.queue {
+                if state.closed || state.waiting + state.writing < self.options.queue {
                     return;
                 }
             }
@@ -116,7 +127,7 @@ impl Queue {
         match state.oldest {
             None if state.closed => Due::Never,
             None => Due::WhenSomethingComes,
-            Some(_) if state.closed || state.awaited > 0 || state.messages >= self.options.batch => Due::Now,
+            Some(_) if state.closed || state.awaited > 0 || state.waiting >= self.options.batch => Due::Now,
             Some(oldest) => {
                 let deadline = oldest + self.options.flush;
                 if deadline <= Instant::now() { Due::Now } else { Due::At(deadline) }
@@ -127,7 +138,9 @@ impl Queue {
     fn take(&self) -> Batch {
         let mut state = self.lock();
         let mut batch = Batch::default();
+        let mut taken = 0;
         while let Some(submission) = state.submissions.pop_front() {
+            taken += weight(&submission);
             state.awaited -= usize::from(submission.receipt.is_some());
             batch.receipts.push((submission.messages.len(), submission.receipt));
             if batch.messages.is_empty() {
@@ -135,12 +148,13 @@ impl Queue {
             } else {
                 batch.messages.extend(submission.messages);
             }
-            if batch.messages.len() >= Self::MAX_TRANSACTION {
+            batch.changes.extend(submission.changes);
+            if taken >= Self::MAX_TRANSACTION {
                 break;
             }
         }
-        state.messages -= batch.messages.len();
-        state.writing = batch.messages.len();
+        state.waiting -= taken;
+        state.writing = taken;
         // What stays behind came later, so its time is counted from now.
         state.oldest = (!state.submissions.is_empty()).then(Instant::now);
         batch
@@ -161,7 +175,7 @@ impl Queue {
     /// Gives up what is left and tells those who wait; returns how many messages it was.
     pub(super) fn abandon(&self) -> usize {
         let mut state = self.lock();
-        let left = state.messages + state.writing;
+        let left = state.waiting + state.writing;
         let submissions = std::mem::take(&mut *state).submissions;
         state.closed = true;
         drop(state);
@@ -173,7 +187,7 @@ impl Queue {
 
     pub(super) fn len(&self) -> usize {
         let state = self.lock();
-        state.messages + state.writing
+        state.waiting + state.writing
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use pocket_domain::{
     DeviceId, NewTelemetry, Payload, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicName,
 };
-use pocket_ports::{Fate, IngestError, StorageError, SystemClock};
+use pocket_ports::{BrokerChange, BrokerKey, BrokerState, Fate, IngestError, StorageError, SystemClock};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ struct ToldStore {
     aside: Mutex<Vec<String>>,
     failures: Mutex<VecDeque<StorageError>>,
     stuck: bool,
+    changes: Mutex<Vec<BrokerChange>>,
 }
 
 #[async_trait]
@@ -50,6 +51,32 @@ impl TelemetryStore for ToldStore {
     }
 }
 
+#[async_trait]
+impl BrokerStore for ToldStore {
+    /// Refuses the end of the session with the key 13.
+    async fn commit(
+        &self,
+        _: &str,
+        messages: Arc<[NewTelemetry]>,
+        changes: Arc<[BrokerChange]>,
+    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        if changes.contains(&ended(13)) {
+            return Err(StorageError::Backend("thirteen".into()));
+        }
+        let ids = if messages.is_empty() { Vec::new() } else { self.append(messages).await? };
+        self.changes.lock().unwrap().extend_from_slice(&changes);
+        Ok(ids)
+    }
+
+    async fn load(&self, _: &str, _: Timestamp) -> Result<BrokerState, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+}
+
+fn ended(session: u64) -> BrokerChange {
+    BrokerChange::SessionEnded(BrokerKey::new(session).unwrap())
+}
+
 impl ToldStore {
     fn sizes(&self) -> Vec<usize> {
         self.batches.lock().unwrap().iter().map(Vec::len).collect()
@@ -57,7 +84,12 @@ impl ToldStore {
 }
 
 fn ingest(store: &Arc<ToldStore>, options: IngestOptions) -> BatchingIngest {
-    BatchingIngest::start(Arc::clone(store) as Arc<dyn TelemetryStore>, Arc::new(SystemClock), options)
+    let store = IngestStore {
+        telemetry: Arc::clone(store) as Arc<dyn TelemetryStore>,
+        broker: Some(Arc::clone(store) as Arc<dyn BrokerStore>),
+        node: "main".into(),
+    };
+    BatchingIngest::start(store, Arc::new(SystemClock), options)
 }
 
 fn message(text: &str) -> NewTelemetry {
@@ -72,7 +104,7 @@ fn message(text: &str) -> NewTelemetry {
 }
 
 fn unawaited(count: usize) -> Submission {
-    Submission { messages: (0..count).map(|n| message(&n.to_string())).collect(), receipt: None }
+    Submission { messages: (0..count).map(|n| message(&n.to_string())).collect(), changes: Vec::new(), receipt: None }
 }
 
 fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, IngestError>>) {
@@ -80,7 +112,8 @@ fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, I
     let receipt: pocket_ports::Receipt = Box::new(move |result| {
         let _ = sender.send(result.map(<[Fate]>::to_vec));
     });
-    (Submission { messages: texts.iter().map(|text| message(text)).collect(), receipt: Some(receipt) }, receiver)
+    let messages = texts.iter().map(|text| message(text)).collect();
+    (Submission { messages, changes: Vec::new(), receipt: Some(receipt) }, receiver)
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,4 +228,43 @@ async fn a_transaction_has_a_bound_and_order_is_kept_across_it() {
     }
     assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
     assert_eq!(store.sizes(), [10_000, 10_000, 5_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_committed_with_their_messages() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let (submission, receipt) = awaited(&["a"]);
+    assert!(ingest.submit(Submission { changes: vec![ended(1), ended(2)], ..submission }).is_ok());
+    assert_eq!(receipt.await.unwrap().unwrap().len(), 1);
+    assert_eq!(*store.changes.lock().unwrap(), [ended(1), ended(2)]);
+    assert_eq!(ingest.stats().commits, 1);
+    // Changes alone are worth a commit, too.
+    let (submission, receipt) = awaited(&[]);
+    assert!(ingest.submit(Submission { changes: vec![ended(3)], ..submission }).is_ok());
+    assert_eq!(receipt.await.unwrap().unwrap(), []);
+    assert_eq!(store.changes.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_hinders_neither_the_other_changes_nor_the_messages() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let (submission, receipt) = awaited(&["a", "poison"]);
+    let changes = vec![ended(1), ended(13), ended(2)];
+    assert!(ingest.submit(Submission { changes, ..submission }).is_ok());
+    assert_eq!(receipt.await.unwrap().unwrap()[1], Fate::SetAside);
+    assert_eq!(*store.changes.lock().unwrap(), [ended(1), ended(2)]);
+    assert_eq!(ingest.stats().changes_refused, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_count_for_the_bound_of_the_queue() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions { batch: 1_000, queue: 3, ..IngestOptions::default() });
+    let changes = || Submission { messages: Vec::new(), changes: vec![ended(1); 3], receipt: None };
+    assert!(ingest.submit(changes()).is_ok());
+    assert!(matches!(ingest.submit(changes()), Err(Refused::Full(_))));
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(store.changes.lock().unwrap().len(), 3);
 }

@@ -4,27 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pocket_domain::NewTelemetry;
-use pocket_ports::{Clock, Fate, IngestError, Receipt, StorageError, TelemetryStore};
+use pocket_domain::{NewTelemetry, TelemetryId};
+use pocket_ports::{Clock, Fate, IngestError, Receipt, StorageError};
 
-use super::Counters;
 use super::queue::Queue;
+use super::{Counters, IngestStore};
 
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) counters: Arc<Counters>,
-    pub(super) store: Arc<dyn TelemetryStore>,
+    pub(super) store: IngestStore,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Writer {
-    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
     pub(super) async fn run(self) {
         while let Some(batch) = self.queue.next().await {
             let mut receipts = Receipts(batch.receipts);
-            let fates = self.store_all(batch.messages.into()).await;
+            let fates = self.store_with_changes(batch.messages.into(), batch.changes.into()).await;
             self.count(&fates);
             receipts.give(&fates);
             self.queue.written();
@@ -32,7 +32,7 @@ impl Writer {
     }
 
     /// Stores a batch whole, or else in halves until each message at fault stands alone.
-    async fn store_all(&self, messages: Arc<[NewTelemetry]>) -> Vec<Fate> {
+    pub(super) async fn store_all(&self, messages: Arc<[NewTelemetry]>) -> Vec<Fate> {
         let mut fates = Vec::with_capacity(messages.len());
         let mut parts = vec![messages];
         while let Some(part) = parts.pop() {
@@ -54,15 +54,17 @@ impl Writer {
     async fn append(&self, part: &Arc<[NewTelemetry]>) -> Result<Vec<Fate>, StorageError> {
         let mut pause = Self::FIRST_PAUSE;
         loop {
-            match self.store.append(Arc::clone(part)).await {
-                Ok(ids) => {
-                    self.counters.commits.fetch_add(1, Ordering::Relaxed);
-                    return Ok(ids.into_iter().map(|id| id.map_or(Fate::DeviceGone, Fate::Stored)).collect());
-                }
+            match self.store.telemetry.append(Arc::clone(part)).await {
+                Ok(ids) => return Ok(self.committed(ids)),
                 Err(StorageError::Unavailable(cause)) => self.wait(&mut pause, &cause).await,
                 Err(refusal) => return Err(refusal),
             }
         }
+    }
+
+    pub(super) fn committed(&self, ids: Vec<Option<TelemetryId>>) -> Vec<Fate> {
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        ids.into_iter().map(|id| id.map_or(Fate::DeviceGone, Fate::Stored)).collect()
     }
 
     async fn set_aside(&self, message: &NewTelemetry, refusal: &StorageError) -> Fate {
@@ -70,7 +72,7 @@ impl Writer {
         tracing::error!(device = %message.device_id, topic = %message.topic, %reason, "message put aside");
         let mut pause = Self::FIRST_PAUSE;
         loop {
-            match self.store.set_aside(message, &reason, self.clock.now()).await {
+            match self.store.telemetry.set_aside(message, &reason, self.clock.now()).await {
                 Ok(()) => return Fate::SetAside,
                 // A device that is deleted meanwhile takes its dead letters along.
                 Err(StorageError::NotFound) => return Fate::DeviceGone,
@@ -83,7 +85,7 @@ impl Writer {
         }
     }
 
-    async fn wait(&self, pause: &mut Duration, cause: &str) {
+    pub(super) async fn wait(&self, pause: &mut Duration, cause: &str) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.len(), "cannot store, trying again");
         tokio::time::sleep(*pause).await;

@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod access_rules;
 pub mod activity;
+pub mod broker;
 pub mod device_filters;
 pub mod devices;
 mod fixture;
@@ -161,6 +162,23 @@ macro_rules! storage_contract {
             a_new_rule_and_a_deleted_one_are_logged
             rules_go_with_their_device_and_their_tenant
         }
+        $crate::storage_contract! { @cases $make, broker:
+            nothing_is_stored_at_first
+            a_session_comes_back_as_it_was
+            a_session_is_written_in_place_of_what_was_known
+            a_session_that_ended_is_gone_with_all_that_was_its_own
+            what_a_client_gave_up_does_not_come_back
+            messages_wait_in_the_order_of_their_deliveries
+            a_message_goes_with_its_last_delivery
+            thousands_of_changes_are_committed
+            messages_are_stored_with_the_changes
+            a_session_of_an_unknown_device_is_passed_over
+            a_deleted_device_takes_its_sessions_along
+            a_deleted_tenant_takes_its_retained_messages_along
+            a_topic_has_the_newest_retained_message
+            a_retained_message_that_expired_is_not_loaded
+            nodes_do_not_see_each_other
+        }
     };
     (@cases $make:ident, $noun:ident: $($case:ident)+) => {
         mod $noun {
@@ -186,6 +204,7 @@ mod tests {
             include_str!("access_rules.rs"),
             include_str!("activity.rs"),
             include_str!("device_filters.rs"),
+            include_str!("broker.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),
             include_str!("telemetry.rs"),

@@ -29,7 +29,7 @@ async fn make() -> WithJournal {
     let directory = tempfile::tempdir().unwrap();
     let registry = pocket_storage_memory::storage();
     let history = journal::Journal::open(&directory.path().join("journal"), Arc::clone(&registry.devices)).unwrap();
-    WithJournal { storage: Storage { telemetry: Arc::new(history), ..registry }, _directory: directory }
+    WithJournal { storage: Storage { telemetry: Arc::new(history), broker: None, ..registry }, _directory: directory }
 }
 
 mod contract {

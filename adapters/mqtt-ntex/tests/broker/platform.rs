@@ -81,6 +81,7 @@ impl Platform {
         };
         let admin = prepare(&adapters, first).await.unwrap().unwrap();
         let options = Options {
+            node: "main".into(),
             ingest,
             telemetry: TelemetryRules {
                 topics: topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),

@@ -106,6 +106,7 @@ impl Platform {
         };
         pocket_application::prepare(&adapters, admin).await.unwrap();
         let options = Options {
+            node: "main".into(),
             ingest: IngestOptions::default(),
             telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
             people_throttle,

@@ -1,0 +1,143 @@
+//! The state of brokers: plain maps for each node, changed in the order of the changes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{NewTelemetry, TelemetryId, TenantId, Timestamp, TopicName};
+use pocket_ports::{
+    BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
+    StorageError, StoredSession, SubscriptionRecord,
+};
+
+use crate::Memory;
+use crate::state::State;
+
+/// How far behind the newest key a cleared topic is remembered, so that a message that was retained before is not kept.
+const CLEARED_REMEMBERED: u64 = 100_000;
+
+type Delivery = (DeliveryRecord, Arc<MessageRecord>, Option<Progress>);
+
+/// What one broker must not forget.
+#[derive(Default)]
+pub(crate) struct Node {
+    sessions: BTreeMap<BrokerKey, Arc<SessionRecord>>,
+    subscriptions: BTreeMap<(BrokerKey, Box<str>, Option<Box<str>>), SubscriptionRecord>,
+    received: BTreeSet<(BrokerKey, u16)>,
+    deliveries: BTreeMap<BrokerKey, Delivery>,
+    /// With the key of the message, or of the change that cleared the topic.
+    retained: HashMap<(TenantId, TopicName), (BrokerKey, Option<MessageRecord>)>,
+    last_key: u64,
+}
+
+impl Node {
+    fn apply(&mut self, change: &BrokerChange) {
+        self.last_key = self.last_key.max(last_key(change));
+        match change {
+            BrokerChange::SessionKept(session) => {
+                self.sessions.insert(session.key, Arc::clone(session));
+            }
+            BrokerChange::SessionEnded(key) => {
+                self.sessions.remove(key);
+                self.subscriptions.retain(|(session, ..), _| session != key);
+                self.received.retain(|(session, _)| session != key);
+                self.deliveries.retain(|_, (delivery, ..)| delivery.session != *key);
+            }
+            BrokerChange::Subscribed(session, subscription) => {
+                let key = (*session, subscription.filter.clone(), subscription.group.clone());
+                self.subscriptions.insert(key, subscription.clone());
+            }
+            BrokerChange::Unsubscribed(session, filter, group) => {
+                self.subscriptions.remove(&(*session, filter.clone(), group.clone()));
+            }
+            BrokerChange::Received(session, packet_id) => drop(self.received.insert((*session, *packet_id))),
+            BrokerChange::Completed(session, packet_id) => drop(self.received.remove(&(*session, *packet_id))),
+            BrokerChange::Queued(message, deliveries) => {
+                let entries = deliveries.iter().map(|new| (new.key, (new.clone(), Arc::clone(message), None)));
+                self.deliveries.extend(entries);
+            }
+            BrokerChange::Progressed(delivery, progress) => {
+                if let Some((.., present)) = self.deliveries.get_mut(delivery) {
+                    *present = Some(*progress);
+                }
+            }
+            BrokerChange::Delivered { delivery, .. } => drop(self.deliveries.remove(delivery)),
+            BrokerChange::Retained(tenant_id, message) => {
+                self.retain(*tenant_id, message.topic.clone(), message.key, Some(MessageRecord::clone(message)));
+            }
+            BrokerChange::Cleared { tenant_id, topic, key } => self.retain(*tenant_id, topic.clone(), *key, None),
+        }
+    }
+
+    fn retain(&mut self, tenant: TenantId, topic: TopicName, key: BrokerKey, message: Option<MessageRecord>) {
+        if message.is_none() {
+            let forgotten = self.last_key.saturating_sub(CLEARED_REMEMBERED);
+            self.retained.retain(|_, (key, message)| message.is_some() || key.get() > forgotten);
+        }
+        let place = self.retained.entry((tenant, topic)).or_insert((key, None));
+        if place.0 <= key {
+            *place = (key, message);
+        }
+    }
+
+    /// The sessions whose devices are there, with all that is theirs.
+    fn sessions(&self, state: &State) -> Vec<StoredSession> {
+        let here = |session: &SessionRecord| state.device(session.tenant_id, session.device_id).is_some();
+        let sessions = self.sessions.values().filter(|session| here(session)).map(|session| {
+            let of = session.key;
+            StoredSession {
+                session: SessionRecord::clone(session),
+                subscriptions: self
+                    .subscriptions
+                    .iter()
+                    .filter(|((s, ..), _)| *s == of)
+                    .map(|(_, s)| s.clone())
+                    .collect(),
+                received: self.received.range((of, 0)..=(of, u16::MAX)).map(|(_, id)| *id).collect(),
+                deliveries: self.deliveries.values().filter(|(d, ..)| d.session == of).cloned().collect(),
+            }
+        });
+        sessions.collect()
+    }
+}
+
+/// The largest key that a change gives.
+fn last_key(change: &BrokerChange) -> u64 {
+    match change {
+        BrokerChange::SessionKept(session) => session.key.get(),
+        BrokerChange::Queued(message, deliveries) => {
+            deliveries.iter().map(|delivery| delivery.key).max().unwrap_or(message.key).max(message.key).get()
+        }
+        BrokerChange::Retained(_, message) => message.key.get(),
+        BrokerChange::Cleared { key, .. } => key.get(),
+        _ => 0,
+    }
+}
+
+#[async_trait]
+impl BrokerStore for Memory {
+    async fn commit(
+        &self,
+        node: &str,
+        messages: Arc<[NewTelemetry]>,
+        changes: Arc<[BrokerChange]>,
+    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        let mut state = self.state();
+        let ids = messages.iter().map(|message| state.append(message)).collect();
+        let node = state.brokers.entry(node.into()).or_default();
+        for change in changes.iter() {
+            node.apply(change);
+        }
+        Ok(ids)
+    }
+
+    async fn load(&self, node: &str, now: Timestamp) -> Result<BrokerState, StorageError> {
+        let state = self.state();
+        let Some(node) = state.brokers.get(node) else { return Ok(BrokerState::default()) };
+        let retained = node.retained.iter().filter_map(|((tenant, _), (_, message))| Some((*tenant, message.clone()?)));
+        let retained = retained.filter(|(tenant, message)| {
+            state.tenants.contains_key(tenant) && message.expires_at.is_none_or(|at| at > now)
+        });
+        Ok(BrokerState { sessions: node.sessions(&state), retained: retained.collect(), last_key: node.last_key })
+    }
+}

@@ -1,0 +1,50 @@
+//! The state of brokers in tables.
+//!
+//! A transaction first brings its changes into a plan, in which what comes and goes within it cancels out: a message that
+//! a client acknowledged before the commit leaves no trace. The plan is then written in few large statements.
+
+mod load;
+mod plan;
+mod statements;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{NewTelemetry, TelemetryId, Timestamp};
+use pocket_ports::{BrokerChange, BrokerState, BrokerStore, StorageError};
+
+use crate::append;
+use crate::database::Database;
+
+/// The state of brokers in a database.
+pub(crate) struct BrokerTables(pub(crate) Arc<Database>);
+
+/// What a transaction stores besides messages.
+pub(crate) struct Changes<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) changes: &'a [BrokerChange],
+}
+
+pub(crate) use write::apply;
+
+#[async_trait]
+impl BrokerStore for BrokerTables {
+    async fn commit(
+        &self,
+        node: &str,
+        messages: Arc<[NewTelemetry]>,
+        changes: Arc<[BrokerChange]>,
+    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        let node = node.to_owned();
+        let work = move |db: Arc<Database>| async move {
+            append::append(&db, &messages, Some(&Changes { node: &node, changes: &changes })).await
+        };
+        self.0.run(work).await
+    }
+
+    async fn load(&self, node: &str, now: Timestamp) -> Result<BrokerState, StorageError> {
+        let node = node.to_owned();
+        self.0.run(move |db| async move { load::load(&db, &node, now).await }).await
+    }
+}

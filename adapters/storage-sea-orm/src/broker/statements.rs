@@ -1,0 +1,92 @@
+//! Many rows in few statements, in the SQL of both databases.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+
+/// Rows in one statement, falling, so that each size is one prepared statement. 512 rows of eight values stay below the
+/// 32,766 parameters that SQLite allows.
+const BLOCKS: [usize; 5] = [512, 128, 32, 8, 1];
+
+/// `INSERT INTO {target} VALUES (…),(…) {conflict}`, as often as the rows need it. A row has `width` of the values.
+pub(super) async fn insert(
+    transaction: &DatabaseTransaction,
+    target: &str,
+    width: usize,
+    conflict: &str,
+    values: Vec<Value>,
+) -> Result<(), DbErr> {
+    let sql = |rows: usize, backend| {
+        let row = |row: usize| format!("({})", placeholders(backend, row * width, width));
+        let rows: Vec<String> = (0..rows).map(row).collect();
+        format!("INSERT INTO {target} VALUES {} {conflict}", rows.join(","))
+    };
+    in_blocks(transaction, sql, width, Vec::new(), values).await
+}
+
+/// `{head} IN (…){tail}`, as often as the keys need it. `before` are the values of the parameters before the list.
+pub(super) async fn for_keys(
+    transaction: &DatabaseTransaction,
+    head: &str,
+    tail: &str,
+    before: Vec<Value>,
+    keys: Vec<Value>,
+) -> Result<(), DbErr> {
+    let first = before.len();
+    let sql = |keys: usize, backend| format!("{head} IN ({}){tail}", placeholders(backend, first, keys));
+    in_blocks(transaction, sql, 1, before, keys).await
+}
+
+/// Runs one statement with `?` for each value.
+pub(super) async fn run(transaction: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    transaction.execute_raw(statement(backend, sql, values)).await.map(|_| ())
+}
+
+/// A statement with `?` for each value, as the database writes it.
+pub(super) fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> Statement {
+    let mut numbered = String::with_capacity(sql.len());
+    let mut number = 0;
+    for part in sql.split_inclusive('?') {
+        match part.strip_suffix('?') {
+            Some(part) => {
+                numbered.push_str(part);
+                numbered.push_str(&placeholders(backend, number, 1));
+                number += 1;
+            }
+            None => numbered.push_str(part),
+        }
+    }
+    Statement::from_sql_and_values(backend, numbered, values)
+}
+
+async fn in_blocks(
+    transaction: &DatabaseTransaction,
+    sql: impl Fn(usize, DbBackend) -> String,
+    width: usize,
+    before: Vec<Value>,
+    values: Vec<Value>,
+) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    let mut rest = values.as_slice();
+    for rows in BLOCKS {
+        if rest.len() < rows * width {
+            continue;
+        }
+        let sql = sql(rows, backend);
+        while let Some((block, after)) = rest.split_at_checked(rows * width) {
+            rest = after;
+            let values: Vec<Value> = before.iter().chain(block).cloned().collect();
+            transaction.execute_raw(Statement::from_sql_and_values(backend, &sql, values)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Placeholders for `count` values after the first `offset`.
+fn placeholders(backend: DbBackend, offset: usize, count: usize) -> String {
+    let one = |number: usize| match backend {
+        DbBackend::Postgres => format!("${}", offset + number + 1),
+        // SQLite's numbered form, so that a value can be used twice.
+        _ => format!("?{}", offset + number + 1),
+    };
+    (0..count).map(one).collect::<Vec<_>>().join(",")
+}
