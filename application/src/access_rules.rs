@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pocket_domain::{
-    AccessRule, AccessRuleId, AccessRules, DeviceId, Effect, Page, PageRequest, TenantId, TopicAction, TopicFilter,
-    TopicName, TopicPattern, Verdict,
+    AccessRule, AccessRuleId, AccessRules, DeviceId, Effect, Page, PageRequest, Principal, TenantId, TopicAction,
+    TopicFilter, TopicName, TopicPattern, Verdict,
 };
 use pocket_ports::{AccessChange, AccessRuleRepository, Clock, DeviceRepository, Entropy};
 
@@ -157,7 +157,8 @@ impl AccessRuleService {
             let reason = "topics that begin with $ belong to the broker";
             return Ok(AccessExplanation { allowed: false, reason, rule: None });
         }
-        let rules = AccessRules::new(device, Arc::default(), self.rules.of_device(tenant, device).await?);
+        let own = self.rules.of_device(tenant, device).await?;
+        let rules = AccessRules::new(Principal::Device(device), Arc::default(), own);
         let verdict = match question {
             AccessQuestion::Publish(_) => rules.on_topic(TopicAction::Publish, text, client_id),
             AccessQuestion::Subscribe(filter) => rules.on_filter(filter, client_id),

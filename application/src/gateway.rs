@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pocket_domain::{
-    AccessRules, DeviceId, DeviceStanding, DeviceToken, NewTelemetry, Payload, PayloadError, PayloadPolicy, Rejection,
-    TenantId, Timestamp, TokenHash, TopicName,
+    AccessRules, DeviceId, DeviceStanding, DeviceToken, NewTelemetry, Payload, PayloadError, PayloadPolicy, Principal,
+    Rejection, TenantId, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{
     BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
@@ -28,14 +28,14 @@ pub struct DeviceCredentials<'a> {
     pub source: IpAddr,
 }
 
-/// A device that proved itself, and what follows from that while it is connected.
+/// A client that proved whose it is, and what follows from that while it is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceAccess {
+pub struct ClientAccess {
     /// Its tenant, from the credential and from nothing else.
     pub tenant_id: TenantId,
-    /// The device.
-    pub device_id: DeviceId,
-    /// When its token stops; the connection ends then.
+    /// The device or person.
+    pub principal: Principal,
+    /// When the token stops; the connection ends then.
     pub until: Option<Timestamp>,
     /// What payloads its tenant accepts.
     pub payload_policy: PayloadPolicy,
@@ -81,7 +81,7 @@ impl DeviceGateway {
     ///
     /// # Errors
     /// See [`AccessDenied`].
-    pub async fn connect(&self, credentials: DeviceCredentials<'_>) -> Result<DeviceAccess, AccessDenied> {
+    pub async fn connect(&self, credentials: DeviceCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
         let source = credentials.source;
         let account = account_of(&credentials);
         let now = self.clock.now();
@@ -95,11 +95,11 @@ impl DeviceGateway {
         result
     }
 
-    async fn prove(&self, credentials: &DeviceCredentials<'_>) -> Result<DeviceAccess, AccessDenied> {
+    async fn prove(&self, credentials: &DeviceCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
         let (device, token) = parse(credentials).ok_or(AccessDenied::BadCredentials)?;
         let access = self.access(self.token_hasher.hash(&token)).await?;
         match device {
-            Some(device) if device != access.device_id => Err(AccessDenied::BadCredentials),
+            Some(device) if Principal::Device(device) != access.principal => Err(AccessDenied::BadCredentials),
             _ => Ok(access),
         }
     }
@@ -108,16 +108,16 @@ impl DeviceGateway {
     ///
     /// # Errors
     /// See [`AccessDenied`]; the connection must be closed, but for `Unavailable`, when it is judged again later.
-    pub async fn recheck(&self, access: &DeviceAccess) -> Result<DeviceAccess, AccessDenied> {
+    pub async fn recheck(&self, access: &ClientAccess) -> Result<ClientAccess, AccessDenied> {
         let renewed = self.access(access.token).await?;
-        if (renewed.tenant_id, renewed.device_id) == (access.tenant_id, access.device_id) {
+        if (renewed.tenant_id, renewed.principal) == (access.tenant_id, access.principal) {
             Ok(renewed)
         } else {
             Err(AccessDenied::BadCredentials)
         }
     }
 
-    async fn access(&self, token: TokenHash) -> Result<DeviceAccess, AccessDenied> {
+    async fn access(&self, token: TokenHash) -> Result<ClientAccess, AccessDenied> {
         let credential = self.devices.credential(token).await?.ok_or(AccessDenied::BadCredentials)?;
         let until = match DeviceStanding::judge(credential.enabled, credential.expires_at, self.clock.now()) {
             DeviceStanding::Active { until } => until,
@@ -126,9 +126,9 @@ impl DeviceGateway {
         };
         let tenant = self.tenants.get(credential.tenant_id).await?.ok_or(AccessDenied::BadCredentials)?;
         let rules = self.access_rules.read(tenant.id, credential.device_id).await?;
-        Ok(DeviceAccess {
+        Ok(ClientAccess {
             tenant_id: tenant.id,
-            device_id: credential.device_id,
+            principal: Principal::Device(credential.device_id),
             until,
             payload_policy: tenant.payload_policy,
             rules,
@@ -136,14 +136,14 @@ impl DeviceGateway {
         })
     }
 
-    /// Validates a message that a device published, and makes of it what is to be stored. `None`: it is fine, but this
-    /// platform does not store its topic. A refusal is noted on the device.
+    /// Validates a message, and makes of it what is to be stored. `None`: it is fine, but this platform does not store its
+    /// topic, or it is not of a device. A refusal is noted on the device.
     ///
     /// # Errors
     /// The message must be neither stored nor routed.
     pub fn accept(
         &self,
-        access: &DeviceAccess,
+        access: &ClientAccess,
         topic: &TopicName,
         payload: &[u8],
         received_at: Timestamp,
@@ -155,11 +155,14 @@ impl DeviceGateway {
         };
         let read = read.inspect_err(|error| {
             let rejection = Rejection::new(received_at, topic.clone(), &error.to_string());
-            self.activity.rejected(access.tenant_id, access.device_id, rejection);
+            if let Some(device) = access.principal.device() {
+                self.activity.rejected(access.tenant_id, device, rejection);
+            }
         })?;
-        Ok(read.map(|read| NewTelemetry {
+        let (Some(read), Some(device_id)) = (read, access.principal.device()) else { return Ok(None) };
+        Ok(Some(NewTelemetry {
             tenant_id: access.tenant_id,
-            device_id: access.device_id,
+            device_id,
             topic: topic.clone(),
             payload: read.payload,
             timestamp: read.own_time.unwrap_or(received_at),
@@ -192,19 +195,27 @@ impl DeviceGateway {
         self.ingest.room().await;
     }
 
-    /// The first connection of a device was opened.
-    pub fn connected(&self, access: &DeviceAccess) {
-        self.activity.presence(access.tenant_id, access.device_id, true, self.clock.now());
+    /// The first connection of a device was opened. Of people no presence is kept.
+    pub fn connected(&self, access: &ClientAccess) {
+        self.presence(access, true);
     }
 
     /// The last connection of a device is gone.
-    pub fn disconnected(&self, access: &DeviceAccess) {
-        self.activity.presence(access.tenant_id, access.device_id, false, self.clock.now());
+    pub fn disconnected(&self, access: &ClientAccess) {
+        self.presence(access, false);
+    }
+
+    fn presence(&self, access: &ClientAccess, online: bool) {
+        if let Some(device) = access.principal.device() {
+            self.activity.presence(access.tenant_id, device, online, self.clock.now());
+        }
     }
 
     /// A device was heard of. Takes a lock that all connections share: once in some seconds a connection is enough.
-    pub fn seen(&self, access: &DeviceAccess) {
-        self.activity.seen(access.tenant_id, access.device_id, self.clock.now());
+    pub fn seen(&self, access: &ClientAccess) {
+        if let Some(device) = access.principal.device() {
+            self.activity.seen(access.tenant_id, device, self.clock.now());
+        }
     }
 
     /// The present moment.

@@ -35,7 +35,7 @@ pub use caller::Caller;
 pub use devices::{DeviceService, NewDevice, RegisteredDevice};
 pub use error::Error;
 pub use first_start::{CreatedAdmin, FirstAdmin, prepare};
-pub use gateway::{AccessDenied, DeviceAccess, DeviceCredentials, DeviceGateway};
+pub use gateway::{AccessDenied, ClientAccess, DeviceCredentials, DeviceGateway};
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use pocket_domain::{AccessRule, AccessRules, DeviceId, TenantId};
+use pocket_domain::{AccessRule, AccessRules, DeviceId, Principal, TenantId};
 use pocket_ports::{AccessRuleRepository, StorageError};
 
 /// Reads rules from storage.
@@ -28,7 +28,7 @@ impl RuleReader {
             return Ok(None);
         }
         let (for_all, own) = rules.into_iter().partition(|rule| rule.device_id.is_none());
-        Ok(Some(Arc::new(AccessRules::new(device, self.of_tenants.shared(tenant, for_all), own))))
+        Ok(Some(Arc::new(AccessRules::new(Principal::Device(device), self.of_tenants.shared(tenant, for_all), own))))
     }
 }
 

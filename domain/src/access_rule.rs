@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{AccessRuleId, DeviceId, Invalid, TenantId, Timestamp, TopicFilter};
+use crate::{AccessRuleId, DeviceId, Invalid, Principal, TenantId, Timestamp, TopicFilter};
 
 /// The most rules of a tenant, and of each device beside them.
 pub const MAX_ACCESS_RULES: u64 = 100;
@@ -86,7 +86,7 @@ pub struct TopicPattern(TopicFilter);
 /// Who is meant by `%d` and `%c`.
 #[derive(Clone, Copy, Debug)]
 struct Subject<'a> {
-    device: &'a str,
+    device: Option<&'a str>,
     client: Option<&'a str>,
 }
 
@@ -133,7 +133,7 @@ impl TopicPattern {
                 ("+", Some(_)) => {}
                 (_, Some("+")) => return false,
                 // An id that has a separator or wildcards in it equals no level.
-                ("%d", Some(level)) if level == subject.device => {}
+                ("%d", Some(level)) if subject.device == Some(level) => {}
                 ("%c", Some(level)) if subject.client == Some(level) => {}
                 ("%d" | "%c", _) => return false,
                 (allowed, Some(level)) if allowed == level => {}
@@ -189,34 +189,35 @@ impl Verdict<'_> {
     }
 }
 
-/// All rules that hold for one device.
+/// All rules that hold for one device or person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRules {
-    device: Box<str>,
-    /// Shared by the tenant's devices.
+    /// `None` for a person: `%d` matches nothing.
+    device: Option<Box<str>>,
+    /// Shared by all of the tenant.
     tenant: Arc<[AccessRule]>,
     own: Box<[AccessRule]>,
 }
 
 impl AccessRules {
-    /// The rules of a tenant and those of one of its devices.
-    pub fn new(device: DeviceId, tenant: Arc<[AccessRule]>, own: Vec<AccessRule>) -> Self {
-        Self { device: device.to_string().into(), tenant, own: own.into() }
+    /// The rules of a tenant and those of one of its devices; people have none of their own.
+    pub fn new(principal: Principal, tenant: Arc<[AccessRule]>, own: Vec<AccessRule>) -> Self {
+        Self { device: principal.device().map(|device| device.to_string().into()), tenant, own: own.into() }
     }
 
-    /// Judges a client of the device that publishes on a topic or receives from it. Without a client id, `%c` matches
+    /// Judges a client that publishes on a topic or receives from it. Without a client id, `%c` matches
     /// nothing.
     pub fn on_topic(&self, action: TopicAction, topic: &str, client_id: Option<&str>) -> Verdict<'_> {
         self.judge(action, topic, client_id)
     }
 
-    /// Judges a client of the device that subscribes with a filter.
+    /// Judges a client that subscribes with a filter.
     pub fn on_filter(&self, filter: &TopicFilter, client_id: Option<&str>) -> Verdict<'_> {
         self.judge(TopicAction::Subscribe, filter.as_str(), client_id)
     }
 
     fn judge(&self, action: TopicAction, wanted: &str, client: Option<&str>) -> Verdict<'_> {
-        let subject = Subject { device: &self.device, client };
+        let subject = Subject { device: self.device.as_deref(), client };
         let mut verdict = Verdict::Unruled;
         for rule in self.tenant.iter().chain(&self.own).filter(|rule| rule.action == action) {
             match (rule.effect, rule.topic.covers(subject, wanted)) {

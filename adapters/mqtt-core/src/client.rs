@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use pocket_domain::{DeviceId, Invalid, TenantId};
+use pocket_domain::{Invalid, Principal, TenantId};
 
-/// A client id: 1 to 1,024 bytes of UTF-8 without U+0000, unique within its device. Cloning shares the text.
+/// A client id: 1 to 1,024 bytes of UTF-8 without U+0000, unique within its device or person. Cloning shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Arc<str>);
 
@@ -48,13 +48,13 @@ impl fmt::Debug for ClientId {
     }
 }
 
-/// A session's owner. Two tenants, or two devices, may use the same client id and never meet.
+/// A session's owner. Two tenants, or two devices or people of one, may use the same client id and never meet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     /// The tenant that the credential gave.
     pub tenant_id: TenantId,
-    /// The device that the credential gave.
-    pub device_id: DeviceId,
+    /// The device or person that the credential gave.
+    pub principal: Principal,
     /// What the client calls itself.
     pub client_id: ClientId,
 }

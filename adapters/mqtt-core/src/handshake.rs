@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pocket_domain::{DeviceId, TenantId, TopicName};
+use pocket_domain::{Principal, TenantId, TopicName};
 
 use crate::connection::Agreed;
 use crate::{
@@ -97,8 +97,8 @@ impl Handshake {
     }
 
     /// Whose session it will be, given whose credentials were shown.
-    pub fn client(&self, tenant_id: TenantId, device_id: DeviceId) -> Client {
-        Client { tenant_id, device_id, client_id: self.client_id.clone() }
+    pub fn client(&self, tenant_id: TenantId, principal: Principal) -> Client {
+        Client { tenant_id, principal, client_id: self.client_id.clone() }
     }
 
     /// Whether the client begins anew, whatever session it has.
@@ -184,7 +184,7 @@ fn will(connect: &Connect) -> Result<Option<Will>, Refusal> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use pocket_domain::Timestamp;
+    use pocket_domain::{DeviceId, Timestamp};
 
     use super::*;
     use crate::{QoS, TenantAuthorizer, WillRequest};
@@ -220,7 +220,8 @@ mod tests {
 
     fn open(connect: Connect, limits: Limits) -> Result<Opened, Refusal> {
         let handshake = Handshake::begin(connect, [7; 8])?;
-        let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), DeviceId::new(Timestamp::MIN, [2; 10]));
+        let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
+        let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), device);
         handshake.authorize(&client, &TenantAuthorizer)?;
         Ok(handshake.open(client, None, &Arc::new(limits)))
     }

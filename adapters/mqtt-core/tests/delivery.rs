@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_domain::{DeviceId, TenantId, Timestamp, TopicName};
+use pocket_domain::{DeviceId, Principal, TenantId, Timestamp, TopicName};
 use pocket_mqtt_core::{
     Ack, Action, Connect, Connection, Delivery, Handshake, Limits, Message, Offer, OutgoingPacket, Packet, PacketId,
     ProtocolVersion, QoS, Session, TenantAuthorizer, TopicCache,
@@ -70,7 +70,8 @@ fn open(left: Option<Session>, window: u16) -> Connection {
         authentication_method: None,
     };
     let handshake = Handshake::begin(connect, [0; 8]).unwrap();
-    let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), DeviceId::new(Timestamp::MIN, [2; 10]));
+    let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
+    let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), device);
     handshake.open(client, left, &Arc::new(Limits::default())).connection
 }
 

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use ntex::util::join_all;
-use pocket_application::{AccessDenied, DeviceAccess};
-use pocket_domain::{Timestamp, TopicName};
+use pocket_application::{AccessDenied, ClientAccess};
+use pocket_domain::{Principal, Timestamp, TopicName};
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, ReasonCode};
 use pocket_ports::AccessChange;
 
@@ -22,7 +22,7 @@ const PAUSE: ntex::time::Millis = ntex::time::Millis(500);
 /// A session that is judged anew.
 pub(crate) enum Subject {
     Client(Rc<Client>),
-    Sleeper(SubscriberId, DeviceAccess),
+    Sleeper(SubscriberId, ClientAccess),
 }
 
 impl Worker {
@@ -74,14 +74,14 @@ impl Worker {
     }
 
     /// What waits for a client that is away is judged by the rules of now.
-    fn renew_sleeper(&self, id: SubscriberId, access: DeviceAccess) {
+    fn renew_sleeper(&self, id: SubscriberId, access: ClientAccess) {
         if let Some(Place::Offline(sleeper)) = self.table.borrow_mut().get_mut(id) {
             sleeper.access = access;
         }
     }
 
     /// Whether a message on a topic may be given to a client.
-    pub(crate) fn may_receive(&self, owner: &Owner, access: &DeviceAccess, topic: &TopicName) -> bool {
+    pub(crate) fn may_receive(&self, owner: &Owner, access: &ClientAccess, topic: &TopicName) -> bool {
         let may = self.broker.authorizer(access).may_receive(owner, topic);
         if !may {
             self.counters().denied.add(1);
@@ -97,15 +97,17 @@ impl Worker {
     }
 
     fn revoke(&self, client: &Client, reason: ReasonCode, denied: &AccessDenied) {
-        tracing::info!(device = %client.owner.device_id, client = ?client.owner.client_id, %denied, "connection closed");
+        tracing::info!(principal = %client.owner.principal, client = ?client.owner.client_id, %denied, "connection closed");
         self.counters().revocations.add(1);
         client.close(Closing::ByServer(reason));
     }
 }
 
-fn concerns(change: AccessChange, access: &DeviceAccess) -> bool {
+fn concerns(change: AccessChange, access: &ClientAccess) -> bool {
     match change {
-        AccessChange::Device { tenant_id, device_id } => (access.tenant_id, access.device_id) == (tenant_id, device_id),
+        AccessChange::Device { tenant_id, device_id } => {
+            (access.tenant_id, access.principal) == (tenant_id, Principal::Device(device_id))
+        }
         AccessChange::Tenant { tenant_id } => access.tenant_id == tenant_id,
     }
 }

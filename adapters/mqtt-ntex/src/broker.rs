@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pocket_application::{DeviceAccess, DeviceGateway};
+use pocket_application::{ClientAccess, DeviceGateway};
 use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, SubscriptionIndex};
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
@@ -92,7 +92,7 @@ impl Broker {
     }
 
     /// Who judges the clients of a device that has this access.
-    pub(crate) fn authorizer<'a>(&'a self, access: &'a DeviceAccess) -> RuleAuthorizer<'a> {
+    pub(crate) fn authorizer<'a>(&'a self, access: &'a ClientAccess) -> RuleAuthorizer<'a> {
         RuleAuthorizer::new(&*self.authorizer, access.rules.as_deref())
     }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use ntex::io::IoRef;
 use ntex::util::BytePages;
-use pocket_application::DeviceAccess;
+use pocket_application::ClientAccess;
 use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, TenantIndex};
 use tokio::sync::Notify;
 
 use crate::pace::Pace;
-use crate::presence::DeviceRate;
+use crate::presence::SharedRate;
 use crate::subscriber::SubscriberId;
 use crate::takeover::HandedOver;
 use crate::tenant_quota::Seat;
@@ -24,12 +24,12 @@ pub(crate) struct Client {
     pub(crate) io: IoRef,
     pub(crate) wire: Wire,
     pub(crate) connection: RefCell<Connection>,
-    pub(crate) access: RefCell<DeviceAccess>,
+    pub(crate) access: RefCell<ClientAccess>,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) maximum_packet_size: Option<u32>,
     pub(crate) last_packet: Cell<Instant>,
     pub(crate) pace: Pace,
-    pub(crate) rate: DeviceRate,
+    pub(crate) rate: SharedRate,
     /// The broker does not read from it at the moment.
     pub(crate) is_held: Cell<bool>,
     /// When the application was last told that the device was heard of.
@@ -47,9 +47,9 @@ pub(crate) struct NewClient {
     pub(crate) io: IoRef,
     pub(crate) wire: Wire,
     pub(crate) connection: Connection,
-    pub(crate) access: DeviceAccess,
+    pub(crate) access: ClientAccess,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
-    pub(crate) rate: DeviceRate,
+    pub(crate) rate: SharedRate,
     pub(crate) seat: Seat,
 }
 

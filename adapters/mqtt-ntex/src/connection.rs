@@ -189,7 +189,7 @@ impl Connection<'_> {
     /// Closes because of what the client sent.
     fn fail(&self, reason: ReasonCode) {
         self.worker.counters().protocol_errors.add(1);
-        tracing::debug!(device = %self.client.owner.device_id, client = ?self.client.owner.client_id, ?reason, "connection closed");
+        tracing::debug!(principal = %self.client.owner.principal, client = ?self.client.owner.client_id, ?reason, "connection closed");
         self.client.close(Closing::ByServer(reason));
     }
 }

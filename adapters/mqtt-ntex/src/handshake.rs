@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ntex::io::{Io, types::PeerAddr};
 use ntex::time::{Millis, timeout};
 use ntex::util::Either;
-use pocket_application::{DeviceAccess, DeviceCredentials};
+use pocket_application::{ClientAccess, DeviceCredentials};
 use pocket_mqtt_core::{
     Client as Owner, Closing, Connect, Handshake, Opened, Packet, ProtocolVersion, ReasonCode, Refusal,
 };
@@ -38,7 +38,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, io: &Io) -> Option<Rc<Client>> {
 struct Authenticated {
     handshake: Handshake,
     owner: Owner,
-    access: DeviceAccess,
+    access: ClientAccess,
     seat: Seat,
     /// How often access had changed before the credentials were checked.
     access_changes: u64,
@@ -76,7 +76,7 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         tracing::debug!(source = %source(io), %denied, "connection refused");
         reason::of_access(&denied)
     })?;
-    let owner = handshake.client(access.tenant_id, access.device_id);
+    let owner = handshake.client(access.tenant_id, access.principal);
     handshake.authorize(&owner, &worker.broker.authorizer(&access))?;
     let seat = worker.broker.tenant_quota.admit(&owner);
     let seat = seat.ok_or(Refusal::new(ReasonCode::QuotaExceeded, "too many connections of the tenant"))?;

@@ -34,7 +34,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{DeviceId, TenantId, Timestamp};
+    use pocket_domain::{DeviceId, Principal, TenantId, Timestamp};
     use pocket_mqtt_core::ClientId;
 
     use super::*;
@@ -44,7 +44,7 @@ mod tests {
         let registry = Registry::default();
         let client = Client {
             tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
-            device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
+            principal: Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])),
             client_id: ClientId::parse("sensor").unwrap(),
         };
         let connection = |serial| SubscriberId { serial, slot: 0, worker: 0 };

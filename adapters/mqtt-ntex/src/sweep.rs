@@ -78,7 +78,7 @@ impl Worker {
         let limit = Duration::from_secs(self.broker.limits.slow_consumer_seconds.into());
         let has_recovered = client.connection.borrow_mut().session().is_queue_half_empty();
         if client.pace.is_behind(client.unsent(), has_recovered, now, limit) && !limit.is_zero() {
-            tracing::info!(device = %client.owner.device_id, client = ?client.owner.client_id, "slow consumer disconnected");
+            tracing::info!(principal = %client.owner.principal, client = ?client.owner.client_id, "slow consumer disconnected");
             self.counters().slow_consumers.add(1);
             client.close(Closing::ByServer(ReasonCode::QuotaExceeded));
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pocket_application::DeviceAccess;
+use pocket_application::ClientAccess;
 use pocket_mqtt_core::{Client as Owner, Delivery, Session, TenantIndex, Will};
 
 use crate::client::Client;
@@ -36,7 +36,7 @@ pub(crate) enum Pending {
 /// A session without a connection.
 pub(crate) struct Sleeper {
     pub(crate) owner: Owner,
-    pub(crate) access: DeviceAccess,
+    pub(crate) access: ClientAccess,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) session: Session,
     pub(crate) ends_at: Instant,

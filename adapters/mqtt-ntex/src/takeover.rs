@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pocket_application::DeviceAccess;
+use pocket_application::ClientAccess;
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, Message, Offer, ReasonCode, Session, Will};
 use tokio::sync::oneshot;
 
@@ -209,7 +209,7 @@ impl Worker {
         &self,
         publisher: SubscriberId,
         owner: &Owner,
-        access: &DeviceAccess,
+        access: &ClientAccess,
         index: &crate::Index,
         will: Will,
     ) {

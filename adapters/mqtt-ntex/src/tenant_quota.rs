@@ -66,7 +66,7 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{DeviceId, Timestamp};
+    use pocket_domain::{DeviceId, Principal, Timestamp};
     use pocket_mqtt_core::ClientId;
 
     use super::*;
@@ -74,7 +74,7 @@ mod tests {
     fn owner(tenant: u8, client_id: &str) -> Owner {
         Owner {
             tenant_id: TenantId::new(Timestamp::MIN, [tenant; 10]),
-            device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
+            principal: Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])),
             client_id: ClientId::parse(client_id).unwrap(),
         }
     }

@@ -157,7 +157,7 @@ impl Decoder for Wire {
 mod tests {
     use std::sync::Arc;
 
-    use pocket_domain::{DeviceId, TenantId, Timestamp};
+    use pocket_domain::{DeviceId, Principal, TenantId, Timestamp};
     use pocket_mqtt_core::{Action, Handshake, Limits, PacketId, QoS, TenantAuthorizer, TopicCache};
     use proptest::prelude::*;
 
@@ -225,8 +225,8 @@ mod tests {
                 let Some(connection) = &mut connection else {
                     let Packet::Connect(connect) = packet else { panic!("the first packet is CONNECT") };
                     let Ok(handshake) = Handshake::begin(*connect, [0; 8]) else { return };
-                    let client = handshake
-                        .client(TenantId::new(Timestamp::MIN, [1; 10]), DeviceId::new(Timestamp::MIN, [2; 10]));
+                    let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
+                    let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), device);
                     connection = Some(handshake.open(client, None, &Arc::new(Limits::default())).connection);
                     continue;
                 };

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::MAX_TOPIC_BYTES;
 
-const NOBODY: Subject<'static> = Subject { device: "d1", client: Some("c1") };
+const NOBODY: Subject<'static> = Subject { device: Some("d1"), client: Some("c1") };
 
 fn device() -> DeviceId {
     DeviceId::new(Timestamp::MIN, [3; 10])
@@ -25,7 +25,7 @@ fn rules(tenant: &[(Effect, &str)], own: &[(Effect, &str)]) -> AccessRules {
     let all = |rules: &[(Effect, &str)]| {
         rules.iter().map(|(effect, topic)| rule(*effect, TopicAction::Publish, topic)).collect::<Vec<_>>()
     };
-    AccessRules::new(device(), all(tenant).into(), all(own))
+    AccessRules::new(Principal::Device(device()), all(tenant).into(), all(own))
 }
 
 fn publish(rules: &AccessRules, topic: &str) -> bool {
@@ -83,7 +83,7 @@ fn a_device_is_held_to_its_own_id() {
 #[test]
 fn an_id_with_wildcards_in_it_gives_nothing() {
     let mine = vec![rule(Effect::Allow, TopicAction::Subscribe, "clients/%c")];
-    let rules = AccessRules::new(device(), mine.into(), vec![]);
+    let rules = AccessRules::new(Principal::Device(device()), mine.into(), vec![]);
     for id in ["+", "#", "a/b"] {
         let filter = TopicFilter::parse(&format!("clients/{id}")).unwrap();
         assert_eq!(rules.on_filter(&filter, Some(id)), Verdict::NotListed, "{id}");
