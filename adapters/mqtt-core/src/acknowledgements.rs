@@ -1,11 +1,11 @@
-//! Acknowledgements that wait until their messages are stored.
+//! Acknowledgements, and whatever else waits until something is stored.
 //!
-//! Messages are stored in batches. [MQTT-4.6.0-2] PUBACKs leave in the order in which the PUBLISHes came: a batch that
+//! What is stored is stored in batches. [MQTT-4.6.0-2] PUBACKs leave in the order in which the PUBLISHes came: a batch that
 //! is stored early waits for those before it, and what is refused at once waits with the batch it came in.
 
 use std::collections::VecDeque;
 
-use crate::{PacketId, QoS, ReasonCode};
+use crate::{PacketId, QoS, ReasonCode, Reply};
 
 /// A PUBACK or PUBREC to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +58,15 @@ pub(crate) struct Acknowledgements {
 
 #[derive(Debug)]
 struct Batch {
-    acknowledgements: Vec<Acknowledgement>,
+    replies: Vec<Reply>,
     outcome: Option<Outcome>,
 }
 
 impl Acknowledgements {
     /// Adds a batch that waits for its outcome.
-    pub(crate) fn push(&mut self, acknowledgements: Vec<Acknowledgement>) -> BatchId {
+    pub(crate) fn push(&mut self, replies: Vec<Reply>) -> BatchId {
         let id = BatchId(self.first + self.batches.len() as u64);
-        self.batches.push_back(Batch { acknowledgements, outcome: None });
+        self.batches.push_back(Batch { replies, outcome: None });
         id
     }
 
@@ -78,18 +78,18 @@ impl Acknowledgements {
         }
     }
 
-    /// Leaves only those of QoS 2.
-    pub(crate) fn forget_at_least_once(&mut self) {
+    /// Leaves only what holds for the next connection.
+    pub(crate) fn forget_connection(&mut self) {
         for batch in &mut self.batches {
-            batch.acknowledgements.retain(|acknowledgement| acknowledgement.qos == QoS::ExactlyOnce);
+            batch.replies.retain(Reply::outlives_connection);
         }
     }
 
     /// The next batch whose turn it is, with its outcome.
-    pub(crate) fn next(&mut self) -> Option<(Vec<Acknowledgement>, Outcome)> {
+    pub(crate) fn next(&mut self) -> Option<(Vec<Reply>, Outcome)> {
         let outcome = self.batches.front_mut()?.outcome.take()?;
         self.first += 1;
-        Some((self.batches.pop_front()?.acknowledgements, outcome))
+        Some((self.batches.pop_front()?.replies, outcome))
     }
 }
 
@@ -97,14 +97,14 @@ impl Acknowledgements {
 mod tests {
     use super::*;
 
-    fn ack(id: u16) -> Acknowledgement {
-        Acknowledgement {
+    fn ack(id: u16) -> Reply {
+        Reply::Acknowledge(Acknowledgement {
             packet_id: PacketId::new(id).unwrap(),
             qos: QoS::AtLeastOnce,
             reason: ReasonCode::Success,
             reason_string: None,
             stored_as: Some(0),
-        }
+        })
     }
 
     #[test]

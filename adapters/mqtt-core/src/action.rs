@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pocket_domain::TopicName;
 
 use crate::{
-    Acknowledgement, MessageProperties, Packet, PacketId, QoS, ReasonCode, SubscribeAck, Subscription, UnsubscribeAck,
+    Acknowledgement, MessageProperties, Packet, PacketId, QoS, ReasonCode, Reply, SubscribeAck, Subscription,
+    UnsubscribeAck,
 };
 
 /// What to do about a packet that was taken.
@@ -15,13 +16,15 @@ pub enum Action<'a> {
     None,
     /// Send a packet.
     Send(Packet<'static>),
+    /// Do this when what the session noted is stored.
+    Hold(Reply),
     /// Validate, route and store a message, and acknowledge it when it is stored.
     Publish(Inbound<'a>),
     /// Neither route nor store a message, but acknowledge it in its turn.
     Refuse(Option<Acknowledgement>),
-    /// Add subscriptions to the index, then send the answer.
+    /// Add subscriptions to the index, then send the answer; of a stored session when what it noted is stored.
     Subscribe(Vec<NewSubscription>, SubscribeAck),
-    /// Remove subscriptions from the index, then send the answer.
+    /// Remove subscriptions from the index, then send the answer, as above.
     Unsubscribe(Vec<Subscription>, UnsubscribeAck),
     /// The window may have room for more messages; a packet to send first, if there is one.
     Resume(Option<Packet<'static>>),

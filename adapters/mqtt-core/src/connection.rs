@@ -9,14 +9,14 @@ use std::time::Duration;
 use pocket_domain::TopicName;
 
 use crate::incoming::Arrival;
-use crate::inflight::Inflight;
+use crate::inflight::{Inflight, Stage};
 use crate::outgoing_aliases::OutgoingAliases;
 use crate::subscription::Target;
 use crate::topic_aliases::TopicAliases;
 use crate::{
     Ack, Action, Authorizer, Client, Closing, Connect, Disconnect, Inbound, KeepAlive, Limits, NewSubscription, Packet,
-    PacketId, ProtocolVersion, Publish, QoS, ReasonCode, Session, Subscribe, SubscribeAck, SubscribeRequest,
-    Subscription, TopicCache, Unsubscribe, UnsubscribeAck, Will,
+    PacketId, ProtocolVersion, Publish, QoS, ReasonCode, Reply, Session, SessionChange, Subscribe, SubscribeAck,
+    SubscribeRequest, Subscription, TopicCache, Unsubscribe, UnsubscribeAck, Will,
 };
 
 /// What client and server settled on at CONNECT.
@@ -134,13 +134,13 @@ impl Connection {
             },
             Packet::PublishAck(ack) => {
                 // An acknowledgement nobody waits for is harmless; both versions leave open what to do.
-                self.session.outgoing.end(ack.packet_id, Inflight::acknowledge);
+                self.session.end(ack.packet_id, Inflight::acknowledge);
                 Action::Resume(None)
             }
             Packet::PublishReceived(ack) => self.on_received(&ack),
-            Packet::PublishRelease(ack) => Action::Send(self.on_release(ack.packet_id)),
+            Packet::PublishRelease(ack) => self.on_release(ack.packet_id),
             Packet::PublishComplete(ack) => {
-                self.session.outgoing.end(ack.packet_id, Inflight::complete);
+                self.session.end(ack.packet_id, Inflight::complete);
                 Action::Resume(None)
             }
             Packet::Subscribe(subscribe) => self.on_subscribe(subscribe, authorizer),
@@ -214,17 +214,29 @@ impl Connection {
     }
 
     fn on_received(&mut self, ack: &Ack) -> Action<'static> {
+        let id = ack.packet_id;
         if ack.reason.is_error() {
-            self.session.outgoing.end(ack.packet_id, Inflight::refuse);
+            self.session.end(id, Inflight::refuse);
             return Action::Resume(None);
         }
-        let known = self.session.outgoing.inflight().receive(ack.packet_id);
-        Action::Send(Packet::PublishRelease(answer(ack.packet_id, known)))
+        match self.session.outgoing.inflight().receive(id) {
+            Some(Stage::Releasing) => {
+                self.session.note_progress_of(id, true);
+                Action::Hold(Reply::Released(id))
+            }
+            stage => Action::Send(Packet::PublishRelease(answer(id, stage.is_some()))),
+        }
     }
 
-    fn on_release(&mut self, packet_id: PacketId) -> Packet<'static> {
+    fn on_release(&mut self, packet_id: PacketId) -> Action<'static> {
         let known = self.session.incoming.release(packet_id);
-        Packet::PublishComplete(answer(packet_id, known))
+        let answer = Packet::PublishComplete(answer(packet_id, known));
+        if !known || self.session.key().is_none() {
+            return Action::Send(answer);
+        }
+        // After PUBCOMP the client may use the id for another message, which must not be taken for this one.
+        self.session.note(SessionChange::Completed(packet_id));
+        Action::Hold(Reply::Send(answer))
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe, authorizer: &dyn Authorizer) -> Action<'static> {
@@ -241,6 +253,7 @@ impl Connection {
                     reasons.push(granted_reason(subscription.options.qos));
                     let key = (subscription.filter.clone(), subscription.group.clone());
                     let replaced = self.session.subscriptions.insert(key, subscription.clone());
+                    self.session.note(SessionChange::Subscribed(subscription.clone()));
                     granted.push(NewSubscription { subscription, is_new: replaced.is_none() });
                 }
                 Err(reason) => reasons.push(reason),
@@ -280,6 +293,8 @@ impl Connection {
             };
             reasons.push(match self.session.subscriptions.remove(&(filter, group)) {
                 Some(subscription) => {
+                    let (filter, group) = (subscription.filter.clone(), subscription.group.clone());
+                    self.session.note(SessionChange::Unsubscribed(filter, group));
                     removed.push(subscription);
                     ReasonCode::Success
                 }

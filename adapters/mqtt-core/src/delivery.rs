@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::{GroupName, Message, QoS};
+use crate::{GroupName, Message, QoS, StoredAs};
 
 /// A message with what differs from subscriber to subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,4 +18,6 @@ pub struct Delivery {
     pub identifiers: Vec<NonZeroU32>,
     /// The group that shares the subscription it is sent for: another member will do as well.
     pub group: Option<GroupName>,
+    /// How it is stored, if it is.
+    pub stored: Option<StoredAs>,
 }

@@ -12,8 +12,15 @@ use crate::{Delivery, PacketId, QoS};
 /// How far a message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// Of a stored session at QoS 2: the packet id is being stored. Sent before, the message could come again with another
+    /// id after a crash, and the client would take it for a new one.
+    Recording,
+    /// It can be sent for the first time.
+    Recorded,
     /// Sent; QoS 1 waits for PUBACK, QoS 2 for PUBREC.
     Sent,
+    /// Of a stored session: that the client has it is being stored. After PUBREL the message must not come again.
+    Releasing,
     /// PUBREL was sent; QoS 2 waits for PUBCOMP.
     Released,
 }
@@ -57,23 +64,56 @@ impl Inflight {
     }
 
     /// Takes a message that is about to be sent and gives it an id. The caller asks [`has_room`](Self::has_room) first.
-    pub(crate) fn push(&mut self, delivery: Delivery) -> PacketId {
+    pub(crate) fn push(&mut self, delivery: Delivery, stage: Stage) -> PacketId {
         let id = advanced(self.first, self.entries.len());
-        self.entries.push_back(Some(Entry { delivery, stage: Stage::Sent }));
+        self.entries.push_back(Some(Entry { delivery, stage }));
         self.open += 1;
         id
     }
 
-    /// PUBACK: ends a message of QoS 1; `false` when the id waits for no PUBACK.
-    pub(crate) fn acknowledge(&mut self, id: PacketId) -> bool {
+    /// The window as it was left, with the ids that the messages had.
+    pub(crate) fn restore(left: Vec<(PacketId, Entry)>) -> Self {
+        let mut by_id: Vec<_> = left.into_iter().collect();
+        by_id.sort_by_key(|(id, _)| *id);
+        // The ids go once around at most, so the first is the one behind the widest gap.
+        let gap = |place: usize| {
+            let before = by_id[(place + by_id.len() - 1) % by_id.len()].0;
+            distance(before, by_id[place].0)
+        };
+        let Some(start) = (0..by_id.len()).max_by_key(|place| gap(*place)) else { return Self::default() };
+        by_id.rotate_left(start);
+        let first = by_id[0].0;
+        let mut restored = Self { entries: VecDeque::new(), first, open: by_id.len() };
+        for (id, entry) in by_id {
+            restored.entries.resize_with(distance(first, id), || None);
+            restored.entries.push_back(Some(entry));
+        }
+        restored
+    }
+
+    /// PUBACK: ends a message of QoS 1; `None` when the id waits for no PUBACK.
+    pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Delivery> {
         self.end_if(id, |entry| entry.delivery.qos == QoS::AtLeastOnce)
     }
 
-    /// PUBREC of success: `false` when the id is not of QoS 2. Saying it twice changes nothing.
-    pub(crate) fn receive(&mut self, id: PacketId) -> bool {
+    /// PUBREC of success: the stage that follows, `Releasing` or `Released`; `None` when the id is not of QoS 2 or not
+    /// sent. Saying it twice changes nothing.
+    pub(crate) fn receive(&mut self, id: PacketId) -> Option<Stage> {
+        let entry = self.entry_mut(id).filter(|entry| entry.delivery.qos == QoS::ExactlyOnce)?;
+        entry.stage = match entry.stage {
+            Stage::Recording | Stage::Recorded => return None,
+            Stage::Sent if entry.delivery.stored.is_some() => Stage::Releasing,
+            Stage::Releasing => Stage::Releasing,
+            Stage::Sent | Stage::Released => Stage::Released,
+        };
+        Some(entry.stage)
+    }
+
+    /// Moves a message on from one stage to the next; `false` when it is not at the first.
+    pub(crate) fn advance(&mut self, id: PacketId, from: Stage, to: Stage) -> bool {
         match self.entry_mut(id) {
-            Some(entry) if entry.delivery.qos == QoS::ExactlyOnce => {
-                entry.stage = Stage::Released;
+            Some(entry) if entry.stage == from => {
+                entry.stage = to;
                 true
             }
             _ => false,
@@ -81,17 +121,17 @@ impl Inflight {
     }
 
     /// PUBREC of failure: ends a message of QoS 2 that was not yet released.
-    pub(crate) fn refuse(&mut self, id: PacketId) -> bool {
+    pub(crate) fn refuse(&mut self, id: PacketId) -> Option<Delivery> {
         self.end_if(id, |entry| entry.delivery.qos == QoS::ExactlyOnce && entry.stage == Stage::Sent)
     }
 
-    /// PUBCOMP: ends a message of QoS 2; `false` when the id waits for no PUBCOMP.
-    pub(crate) fn complete(&mut self, id: PacketId) -> bool {
+    /// PUBCOMP: ends a message of QoS 2; `None` when the id waits for no PUBCOMP.
+    pub(crate) fn complete(&mut self, id: PacketId) -> Option<Delivery> {
         self.end_if(id, |entry| entry.stage == Stage::Released)
     }
 
     /// Ends a message whatever it waits for.
-    pub(crate) fn discard(&mut self, id: PacketId) -> bool {
+    pub(crate) fn discard(&mut self, id: PacketId) -> Option<Delivery> {
         self.end_if(id, |_| true)
     }
 
@@ -101,24 +141,25 @@ impl Inflight {
         numbered.filter_map(|(place, entry)| Some((advanced(self.first, place), entry.as_ref()?)))
     }
 
+    /// The messages, to be changed.
+    pub(crate) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        self.entries.iter_mut().flatten().map(|entry| &mut entry.delivery)
+    }
+
     /// One of them.
     pub(crate) fn get(&self, id: PacketId) -> Option<&Entry> {
         self.entries.get(distance(self.first, id))?.as_ref()
     }
 
-    fn end_if(&mut self, id: PacketId, is_due: impl FnOnce(&Entry) -> bool) -> bool {
+    fn end_if(&mut self, id: PacketId, is_due: impl FnOnce(&Entry) -> bool) -> Option<Delivery> {
         let place = distance(self.first, id);
-        let Some(slot) = self.entries.get_mut(place) else { return false };
-        if !slot.as_ref().is_some_and(is_due) {
-            return false;
-        }
-        *slot = None;
+        let ended = self.entries.get_mut(place)?.take_if(|entry| is_due(entry))?;
         self.open -= 1;
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();
             self.first = advanced(self.first, 1);
         }
-        true
+        Some(ended.delivery)
     }
 
     fn entry_mut(&mut self, id: PacketId) -> Option<&mut Entry> {
@@ -159,7 +200,7 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None }
+        Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None, stored: None }
     }
 
     fn id(number: u16) -> PacketId {
@@ -170,39 +211,39 @@ mod tests {
     fn acknowledgements_are_taken_out_of_order() {
         let mut inflight = Inflight::default();
         for expected in 1..=3 {
-            assert_eq!(inflight.push(delivery(QoS::AtLeastOnce)), id(expected));
+            assert_eq!(inflight.push(delivery(QoS::AtLeastOnce), Stage::Sent), id(expected));
         }
-        assert!(inflight.acknowledge(id(3)));
-        assert!(inflight.acknowledge(id(1)));
-        assert!(!inflight.acknowledge(id(1)) && !inflight.acknowledge(id(3)) && !inflight.acknowledge(id(9)));
+        assert!(inflight.acknowledge(id(3)).is_some());
+        assert!(inflight.acknowledge(id(1)).is_some());
+        assert!([1, 3, 9].iter().all(|wrong| inflight.acknowledge(id(*wrong)).is_none()));
         assert_eq!(inflight.iter().map(|(id, _)| id).collect::<Vec<_>>(), [id(2)]);
-        assert_eq!(inflight.push(delivery(QoS::AtLeastOnce)), id(4));
+        assert_eq!(inflight.push(delivery(QoS::AtLeastOnce), Stage::Sent), id(4));
     }
 
     #[test]
     fn qos_2_ends_with_the_fourth_packet() {
         let mut inflight = Inflight::default();
-        let first = inflight.push(delivery(QoS::ExactlyOnce));
-        assert!(!inflight.acknowledge(first) && !inflight.complete(first));
-        assert!(inflight.receive(first) && inflight.receive(first));
-        assert!(!inflight.refuse(first));
+        let first = inflight.push(delivery(QoS::ExactlyOnce), Stage::Sent);
+        assert!(inflight.acknowledge(first).is_none() && inflight.complete(first).is_none());
+        assert_eq!([inflight.receive(first), inflight.receive(first)], [Some(Stage::Released); 2]);
+        assert!(inflight.refuse(first).is_none());
         assert_eq!(inflight.len(), 1);
-        assert!(inflight.complete(first));
+        assert!(inflight.complete(first).is_some());
         assert_eq!(inflight.len(), 0);
     }
 
     #[test]
     fn the_window_has_two_bounds() {
         let mut inflight = Inflight::default();
-        inflight.push(delivery(QoS::AtLeastOnce));
+        inflight.push(delivery(QoS::AtLeastOnce), Stage::Sent);
         assert!(!inflight.has_room(1) && inflight.has_room(2));
         for _ in 1..Inflight::SPAN {
             assert!(inflight.has_room(u16::MAX));
-            let next = inflight.push(delivery(QoS::AtLeastOnce));
+            let next = inflight.push(delivery(QoS::AtLeastOnce), Stage::Sent);
             inflight.acknowledge(next);
         }
         assert!(!inflight.has_room(u16::MAX));
-        assert!(inflight.acknowledge(id(1)));
+        assert!(inflight.acknowledge(id(1)).is_some());
         assert!(inflight.has_room(1));
     }
 
@@ -211,6 +252,34 @@ mod tests {
         assert_eq!(advanced(id(u16::MAX), 1), id(1));
         assert_eq!(distance(id(u16::MAX), id(1)), 1);
         assert_eq!(distance(id(5), id(5)), 0);
+    }
+
+    #[test]
+    fn a_stored_message_waits_before_it_is_sent_and_before_it_is_released() {
+        let key = crate::StoreKey::MIN;
+        let stored =
+            Delivery { stored: Some(crate::StoredAs { delivery: key, message: key }), ..delivery(QoS::ExactlyOnce) };
+        let mut inflight = Inflight::default();
+        let first = inflight.push(stored, Stage::Recording);
+        assert_eq!(inflight.receive(first), None);
+        assert!(inflight.advance(first, Stage::Recording, Stage::Recorded));
+        assert!(!inflight.advance(first, Stage::Recording, Stage::Recorded));
+        assert!(inflight.advance(first, Stage::Recorded, Stage::Sent));
+        assert_eq!([inflight.receive(first), inflight.receive(first)], [Some(Stage::Releasing); 2]);
+        assert!(inflight.complete(first).is_none());
+        assert!(inflight.advance(first, Stage::Releasing, Stage::Released));
+        assert!(inflight.complete(first).is_some());
+    }
+
+    #[test]
+    fn a_window_comes_back_with_its_ids_around_the_end() {
+        let entry = || Entry { delivery: delivery(QoS::AtLeastOnce), stage: Stage::Sent };
+        let left = [2, 65_530, 65_535, 1].map(|number| (id(number), entry()));
+        let mut inflight = Inflight::restore(left.into());
+        assert_eq!(inflight.iter().map(|(id, _)| id.get()).collect::<Vec<_>>(), [65_530, 65_535, 1, 2]);
+        assert_eq!((inflight.len(), inflight.push(delivery(QoS::AtLeastOnce), Stage::Sent)), (4, id(3)));
+        assert_eq!(Inflight::restore(Vec::new()).first, id(1));
+        assert_eq!(Inflight::restore(vec![(id(7), entry())]).first, id(7));
     }
 
     proptest! {
@@ -223,22 +292,22 @@ mod tests {
                 match (step, at) {
                     (0, Some(at)) => {
                         let due = naive[at].1 == QoS::AtLeastOnce;
-                        prop_assert_eq!(inflight.acknowledge(naive[at].0), due);
+                        prop_assert_eq!(inflight.acknowledge(naive[at].0).is_some(), due);
                         if due { naive.remove(at); }
                     }
                     (1, Some(at)) => {
-                        prop_assert_eq!(inflight.receive(naive[at].0), naive[at].1 == QoS::ExactlyOnce);
+                        prop_assert_eq!(inflight.receive(naive[at].0).is_some(), naive[at].1 == QoS::ExactlyOnce);
                         naive[at].2 |= naive[at].1 == QoS::ExactlyOnce;
                     }
                     (2, Some(at)) => {
                         let due = naive[at].2;
-                        prop_assert_eq!(inflight.complete(naive[at].0), due);
+                        prop_assert_eq!(inflight.complete(naive[at].0).is_some(), due);
                         if due { naive.remove(at); }
                     }
                     _ => {
                         if !inflight.has_room(8) { continue; }
                         let qos = if which % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-                        let given = inflight.push(delivery(qos));
+                        let given = inflight.push(delivery(qos), Stage::Sent);
                         prop_assert!(naive.iter().all(|(id, ..)| *id != given));
                         naive.push((given, qos, false));
                     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use pocket_domain::Timestamp;
 
-use crate::inflight::{Inflight, Stage};
-use crate::{Delivery, Limits, PacketId, QoS};
+use crate::inflight::{Entry, Inflight, Stage};
+use crate::{Delivery, LeftDelivery, Limits, PacketId, QoS};
 
 /// What became of a message that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum OutgoingPacket {
     },
     /// PUBREL of a message of which the client confirmed the receipt on an earlier connection.
     Release(PacketId),
+    /// Nothing yet: this packet id is to be stored first, with [`Reply::Recorded`](crate::Reply::Recorded).
+    Record(PacketId),
 }
 
 /// Window and queue of one session.
@@ -38,6 +40,8 @@ pub(crate) struct Outgoing {
     inflight: Inflight,
     /// What was sent on an earlier connection and not yet again on this one, in order.
     resend: VecDeque<PacketId>,
+    /// What can be sent for the first time, because its packet id is stored.
+    ready: VecDeque<PacketId>,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
 }
@@ -56,16 +60,44 @@ impl Outgoing {
         Offer::Queued
     }
 
-    /// The next packet to send when `window` messages may be unacknowledged; expired messages are passed over.
-    pub(crate) fn next(&mut self, window: u16, now: Timestamp) -> Option<OutgoingPacket> {
-        if let Some(packet) = self.next_again(window) {
+    /// The next packet to send when `window` messages may be unacknowledged. Expired messages are passed over and told to
+    /// `lost`.
+    pub(crate) fn next(
+        &mut self,
+        window: u16,
+        now: Timestamp,
+        mut lost: impl FnMut(Delivery),
+    ) -> Option<OutgoingPacket> {
+        if let Some(packet) = self.next_again(window).or_else(|| self.next_ready()) {
             return Some(packet);
         }
         while self.resend.is_empty() && self.inflight.has_room(window) {
             let delivery = self.queue.pop_front()?;
             self.queued_bytes -= delivery.message.weight();
-            if !delivery.message.is_expired(now) {
-                let packet_id = self.inflight.push(delivery.clone());
+            if delivery.message.is_expired(now) {
+                lost(delivery);
+            } else if delivery.stored.is_some() && delivery.qos == QoS::ExactlyOnce {
+                return Some(OutgoingPacket::Record(self.inflight.push(delivery, Stage::Recording)));
+            } else {
+                let packet_id = self.inflight.push(delivery.clone(), Stage::Sent);
+                return Some(OutgoingPacket::Publish { packet_id, delivery, dup: false });
+            }
+        }
+        None
+    }
+
+    /// The packet id of a message is stored.
+    pub(crate) fn recorded(&mut self, packet_id: PacketId) {
+        if self.inflight.advance(packet_id, Stage::Recording, Stage::Recorded) {
+            self.ready.push_back(packet_id);
+        }
+    }
+
+    /// A message whose packet id was stored meanwhile.
+    fn next_ready(&mut self) -> Option<OutgoingPacket> {
+        while let Some(packet_id) = self.ready.pop_front() {
+            if self.inflight.advance(packet_id, Stage::Recorded, Stage::Sent) {
+                let delivery = self.inflight.get(packet_id)?.delivery.clone();
                 return Some(OutgoingPacket::Publish { packet_id, delivery, dup: false });
             }
         }
@@ -78,10 +110,11 @@ impl Outgoing {
             let packet_id = self.resend.pop_front()?;
             match self.inflight.get(packet_id) {
                 Some(entry) if entry.stage == Stage::Released => return Some(OutgoingPacket::Release(packet_id)),
-                Some(entry) => {
+                Some(entry) if entry.stage == Stage::Sent => {
                     return Some(OutgoingPacket::Publish { packet_id, delivery: entry.delivery.clone(), dup: true });
                 }
-                None => {}
+                // The reply that storage owes comes first.
+                Some(_) | None => {}
             }
         }
         None
@@ -90,7 +123,42 @@ impl Outgoing {
     /// The client is back on a new connection: all that is unacknowledged is to be sent again.
     pub(crate) fn resume(&mut self) {
         // [MQTT-4.4.0-1] PUBLISH and PUBREL with their ids, [MQTT-4.6.0-1] in the order of the first time
-        self.resend = self.inflight.iter().map(|(packet_id, _)| packet_id).collect();
+        let at = |stages: &'static [Stage]| {
+            let entries = self.inflight.iter().filter(|(_, entry)| stages.contains(&entry.stage));
+            entries.map(|(packet_id, _)| packet_id).collect()
+        };
+        (self.resend, self.ready) = (at(&[Stage::Sent, Stage::Released]), at(&[Stage::Recorded]));
+    }
+
+    /// What waits as it was left. Deliveries with a packet id were sent before.
+    pub(crate) fn restore(left: Vec<LeftDelivery>) -> Self {
+        let mut restored = Self::default();
+        let mut entries = Vec::new();
+        for LeftDelivery { delivery, progress } in left {
+            match progress {
+                Some((packet_id, released)) => {
+                    let stage = if released { Stage::Released } else { Stage::Sent };
+                    entries.push((packet_id, Entry { delivery, stage }));
+                }
+                None => {
+                    restored.queued_bytes += delivery.message.weight();
+                    restored.queue.push_back(delivery);
+                }
+            }
+        }
+        restored.inflight = Inflight::restore(entries);
+        restored
+    }
+
+    /// Everything that waits for the client, in the order in which it is to be sent, with its packet id if it has one.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Delivery, Option<(PacketId, Stage)>)> {
+        let sent = self.inflight.iter().map(|(id, entry)| (&entry.delivery, Some((id, entry.stage))));
+        sent.chain(self.queue.iter().map(|delivery| (delivery, None)))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        self.inflight.deliveries_mut().chain(self.queue.iter_mut())
     }
 
     /// Takes out what was meant for any member of a group, but for messages of QoS 2 that were sent: their receiver may
@@ -102,7 +170,8 @@ impl Outgoing {
         let mut taken: Vec<Delivery> =
             sent.iter().filter_map(|id| Some(self.inflight.get(*id)?.delivery.clone())).collect();
         for id in sent {
-            self.end(id, Inflight::discard);
+            // The session is over: storage forgets all of it at once.
+            let _ = self.end(id, Inflight::discard);
         }
         let (shared, kept) = std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.group.is_some());
         self.queue = kept;
@@ -131,12 +200,16 @@ impl Outgoing {
         &mut self.inflight
     }
 
-    /// Ends the exchange of a message with `end`, which says whether it was due.
-    pub(crate) fn end(&mut self, packet_id: PacketId, end: impl FnOnce(&mut Inflight, PacketId) -> bool) {
-        if end(&mut self.inflight, packet_id) {
-            // A client may acknowledge what it got on its last connection before it is sent again.
-            self.resend.retain(|id| *id != packet_id);
-        }
+    /// Ends the exchange of a message with `end`, if it was due.
+    pub(crate) fn end(
+        &mut self,
+        packet_id: PacketId,
+        end: impl FnOnce(&mut Inflight, PacketId) -> Option<Delivery>,
+    ) -> Option<Delivery> {
+        let ended = end(&mut self.inflight, packet_id)?;
+        // A client may acknowledge what it got on its last connection before it is sent again.
+        self.resend.retain(|id| *id != packet_id);
+        Some(ended)
     }
 }
 
@@ -161,7 +234,7 @@ mod tests {
             properties: None,
             expires_at,
         };
-        Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None }
+        Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None, stored: None }
     }
 
     fn offered(messages: &[(QoS, &'static str)]) -> Outgoing {
@@ -174,12 +247,13 @@ mod tests {
 
     /// What is sent, as id, payload and DUP; a PUBREL has no payload.
     fn sent(outgoing: &mut Outgoing, window: u16) -> Vec<(u16, String, bool)> {
-        std::iter::from_fn(|| outgoing.next(window, Timestamp::MIN))
+        std::iter::from_fn(|| outgoing.next(window, Timestamp::MIN, drop))
             .map(|packet| match packet {
                 OutgoingPacket::Publish { packet_id, delivery, dup } => {
                     (packet_id.get(), String::from_utf8(delivery.message.payload.to_vec()).unwrap(), dup)
                 }
                 OutgoingPacket::Release(packet_id) => (packet_id.get(), String::new(), false),
+                OutgoingPacket::Record(packet_id) => (packet_id.get(), "record".to_owned(), false),
             })
             .collect()
     }
@@ -200,7 +274,7 @@ mod tests {
     fn messages_beyond_the_window_wait_in_order() {
         let mut outgoing = offered(&[(QoS::AtLeastOnce, "a"), (QoS::AtLeastOnce, "b"), (QoS::AtLeastOnce, "c")]);
         assert_eq!(sent(&mut outgoing, 2), [new(1, "a"), new(2, "b")]);
-        outgoing.end(id(1), Inflight::acknowledge);
+        assert!(outgoing.end(id(1), Inflight::acknowledge).is_some());
         assert_eq!(sent(&mut outgoing, 2), [new(3, "c")]);
         assert_eq!((outgoing.queued(), outgoing.queued_bytes), (0, 0));
     }
@@ -240,7 +314,10 @@ mod tests {
         let soon = Timestamp::MIN.plus(Duration::from_secs(1));
         outgoing.offer(delivery(QoS::AtLeastOnce, "old", Some(soon)), &Limits::default());
         outgoing.offer(delivery(QoS::AtLeastOnce, "new", None), &Limits::default());
-        let Some(OutgoingPacket::Publish { delivery, .. }) = outgoing.next(9, soon) else { panic!("nothing was sent") };
+        let mut lost = Vec::new();
+        let next = outgoing.next(9, soon, |delivery| lost.push(delivery));
+        let Some(OutgoingPacket::Publish { delivery, .. }) = next else { panic!("nothing was sent") };
+        assert_eq!(lost.len(), 1);
         assert_eq!(&delivery.message.payload[..], b"new");
     }
 
@@ -253,7 +330,7 @@ mod tests {
             (QoS::AtLeastOnce, "d"),
         ]);
         assert_eq!(sent(&mut outgoing, 3).len(), 3);
-        assert!(outgoing.inflight().receive(id(2)));
+        assert!(outgoing.inflight().receive(id(2)).is_some());
         outgoing.resume();
         assert!(outgoing.is_idle());
         assert_eq!(sent(&mut outgoing, 9), [again(1, "a"), new(2, ""), again(3, "c"), new(4, "d")]);
@@ -265,9 +342,9 @@ mod tests {
         sent(&mut outgoing, 2);
         outgoing.resume();
         assert_eq!(sent(&mut outgoing, 1), [again(1, "a")]);
-        outgoing.end(id(2), Inflight::acknowledge);
+        assert!(outgoing.end(id(2), Inflight::acknowledge).is_some());
         assert_eq!(sent(&mut outgoing, 1), []);
-        outgoing.end(id(1), Inflight::acknowledge);
+        assert!(outgoing.end(id(1), Inflight::acknowledge).is_some());
         assert_eq!(sent(&mut outgoing, 1), [new(3, "c")]);
     }
 

@@ -8,13 +8,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use pocket_domain::{Timestamp, TopicFilter, TopicName};
 
-use crate::{Limits, Message};
+use crate::{Limits, Message, StoreKey, StoreKeys};
 
 /// What became of a message that was to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// It is kept, in place of the one before.
-    Kept,
+    Kept {
+        /// Its place in the order of all changes of retained messages.
+        key: StoreKey,
+        /// Topics whose messages had expired and were forgotten to make room.
+        forgotten: Vec<TopicName>,
+    },
     /// There is no room for one more.
     Full,
 }
@@ -38,24 +43,26 @@ struct Level {
 
 impl RetainedStore {
     /// Keeps a message in place of the one its topic has.
-    pub fn keep(&self, message: &Arc<Message>, limits: &Limits, now: Timestamp) -> Retention {
+    pub fn keep(&self, message: &Arc<Message>, limits: &Limits, keys: &StoreKeys, now: Timestamp) -> Retention {
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = Vec::new();
         if !content.has_room_for(message, limits) {
-            content.remove_expired(now);
+            forgotten = content.remove_expired(now);
             if !content.has_room_for(message, limits) {
                 return Retention::Full;
             }
         }
         content.put(message);
-        Retention::Kept
+        // Under the lock, so that the order of the keys is that of the changes.
+        Retention::Kept { key: keys.take(1), forgotten }
     }
 
-    /// Forgets the message of a topic.
-    pub fn clear(&self, topic: &TopicName) {
+    /// Forgets the message of a topic. Returns the place of this change in the order of all; `None` when there was none.
+    pub fn clear(&self, topic: &TopicName, keys: &StoreKeys) -> Option<StoreKey> {
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(message) = content.root.remove(Some(topic.as_str())) {
-            content.forget(&message);
-        }
+        let message = content.root.remove(Some(topic.as_str()))?;
+        content.forget(&message);
+        Some(keys.take(1))
     }
 
     /// The messages on topics that a filter matches, without those that expired.
@@ -103,12 +110,13 @@ impl Content {
         self.bytes -= message.weight();
     }
 
-    fn remove_expired(&mut self, now: Timestamp) {
+    fn remove_expired(&mut self, now: Timestamp) -> Vec<TopicName> {
         let mut expired = Vec::new();
         self.root.remove_expired(now, &mut expired);
-        for message in expired {
-            self.forget(&message);
+        for message in &expired {
+            self.forget(message);
         }
+        expired.iter().map(|message| message.topic.clone()).collect()
     }
 }
 
@@ -200,8 +208,9 @@ mod tests {
         })
     }
 
-    fn keep(store: &RetainedStore, message: &Arc<Message>, limits: &Limits) -> Retention {
-        store.keep(message, limits, Timestamp::MIN)
+    /// Whether it was kept.
+    fn keep(store: &RetainedStore, message: &Arc<Message>, limits: &Limits) -> bool {
+        store.keep(message, limits, &StoreKeys::default(), Timestamp::MIN) != Retention::Full
     }
 
     fn topics(store: &RetainedStore, filter: &str) -> Vec<String> {
@@ -215,12 +224,13 @@ mod tests {
     fn a_topic_has_one_message() {
         let store = RetainedStore::default();
         for payload in ["1", "2"] {
-            assert_eq!(keep(&store, &message("a/b", payload), &Limits::default()), Retention::Kept);
+            assert!(keep(&store, &message("a/b", payload), &Limits::default()));
         }
         let found = store.matches(&TopicFilter::parse("a/+").unwrap(), Timestamp::MIN);
         assert_eq!(found, [message("a/b", "2")]);
-        store.clear(&TopicName::parse("a/b").unwrap());
-        store.clear(&TopicName::parse("a/b").unwrap());
+        let keys = StoreKeys::default();
+        let topic = TopicName::parse("a/b").unwrap();
+        assert_eq!([store.clear(&topic, &keys), store.clear(&topic, &keys)], [Some(StoreKey::MIN), None]);
         assert_eq!(store.count(), 0);
         assert!(store.0.read().unwrap().root.is_empty());
     }
@@ -229,11 +239,11 @@ mod tests {
     fn messages_and_bytes_are_bounded() {
         let store = RetainedStore::default();
         let limits = Limits { retained_messages: 2, retained_bytes: 7, ..Default::default() };
-        assert_eq!(keep(&store, &message("a", "12"), &limits), Retention::Kept);
-        assert_eq!(keep(&store, &message("b", "1234"), &limits), Retention::Full);
-        assert_eq!(keep(&store, &message("b", "123"), &limits), Retention::Kept);
-        assert_eq!(keep(&store, &message("c", ""), &limits), Retention::Full);
-        assert_eq!(keep(&store, &message("b", "321"), &limits), Retention::Kept);
+        assert!(keep(&store, &message("a", "12"), &limits));
+        assert!(!keep(&store, &message("b", "1234"), &limits));
+        assert!(keep(&store, &message("b", "123"), &limits));
+        assert!(!keep(&store, &message("c", ""), &limits));
+        assert!(keep(&store, &message("b", "321"), &limits));
         assert_eq!(topics(&store, "#"), ["a", "b"]);
     }
 
@@ -243,10 +253,13 @@ mod tests {
         let limits = Limits { retained_messages: 1, ..Default::default() };
         let later = Timestamp::MIN.plus(Duration::from_secs(1));
         let passing = Message { expires_at: Some(later), ..Message::clone(&message("a", "1")) };
-        assert_eq!(keep(&store, &Arc::new(passing), &limits), Retention::Kept);
-        assert_eq!(store.keep(&message("b", "1"), &limits, Timestamp::MIN), Retention::Full);
+        assert!(keep(&store, &Arc::new(passing), &limits));
+        let keys = StoreKeys::default();
+        assert_eq!(store.keep(&message("b", "1"), &limits, &keys, Timestamp::MIN), Retention::Full);
         assert_eq!(store.matches(&TopicFilter::parse("#").unwrap(), later), []);
-        assert_eq!(store.keep(&message("b", "1"), &limits, later), Retention::Kept);
+        let forgotten = vec![TopicName::parse("a").unwrap()];
+        let kept = Retention::Kept { key: StoreKey::MIN, forgotten };
+        assert_eq!(store.keep(&message("b", "1"), &limits, &keys, later), kept);
         assert_eq!(store.count(), 1);
     }
 
@@ -260,7 +273,7 @@ mod tests {
             let mut naive = BTreeMap::new();
             for (topic, clear) in kept.iter().filter(|(topic, _)| !topic.is_empty()) {
                 if *clear {
-                    store.clear(&TopicName::parse(topic).unwrap());
+                    store.clear(&TopicName::parse(topic).unwrap(), &StoreKeys::default());
                     naive.remove(topic);
                 } else {
                     keep(&store, &message(topic, "x"), &Limits::default());

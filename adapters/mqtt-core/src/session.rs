@@ -7,11 +7,11 @@ use pocket_domain::{Timestamp, TopicFilter};
 
 use crate::acknowledgements::Acknowledgements;
 use crate::incoming::Incoming;
-use crate::inflight::Inflight;
+use crate::inflight::{Inflight, Stage};
 use crate::outgoing::Outgoing;
 use crate::{
     Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, Offer, Outcome, OutgoingPacket, Packet,
-    PacketId, ProtocolVersion, QoS, Subscription,
+    PacketId, ProtocolVersion, QoS, Reply, SessionChange, Settled, StoreKey, Subscription,
 };
 
 /// Subscriptions and the state of QoS 1 and 2 in both directions. [MQTT-4.1.0-1]
@@ -21,6 +21,8 @@ pub struct Session {
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
     acknowledgements: Acknowledgements,
+    pub(crate) key: Option<StoreKey>,
+    pub(crate) changes: Vec<SessionChange>,
     limits: Arc<Limits>,
     version: ProtocolVersion,
     /// Messages that the client accepts unacknowledged.
@@ -36,6 +38,8 @@ impl Session {
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
             acknowledgements: Acknowledgements::default(),
+            key: None,
+            changes: Vec::new(),
             limits,
             version,
             window,
@@ -50,7 +54,7 @@ impl Session {
         // What was not acknowledged at QoS 1, the client sends again; an acknowledgement of the old connection would
         // end the new exchange of the same id.
         self.incoming.forget_at_least_once();
-        self.acknowledgements.forget_at_least_once();
+        self.acknowledgements.forget_connection();
     }
 
     /// Its subscriptions.
@@ -70,13 +74,25 @@ impl Session {
 
     /// The next packet to send, if the client's window has room.
     pub fn next(&mut self, now: Timestamp) -> Option<OutgoingPacket> {
+        let Self { outgoing, changes, .. } = self;
+        let lost = |delivery: Delivery| changes.extend(delivery.stored.map(SessionChange::Delivered));
         // [MQTT-3.3.4-9] never more unacknowledged than the client's receive maximum
-        self.outgoing.next(self.window, now)
+        let next = outgoing.next(self.window, now, lost);
+        if let Some(OutgoingPacket::Record(id)) = next {
+            self.note_progress_of(id, false);
+        }
+        next
     }
 
     /// Ends a message that cannot be sent after all.
     pub fn discard(&mut self, id: PacketId) {
-        self.outgoing.end(id, Inflight::discard);
+        self.end(id, Inflight::discard);
+    }
+
+    /// Ends the exchange of a message to the client with `end`, if it was due.
+    pub(crate) fn end(&mut self, id: PacketId, end: impl FnOnce(&mut Inflight, PacketId) -> Option<Delivery>) {
+        let stored = self.outgoing.end(id, end).and_then(|delivery| delivery.stored);
+        self.changes.extend(stored.map(SessionChange::Delivered));
     }
 
     /// Whether the client owes no acknowledgement. When it does, the packet that brings it is the time to call
@@ -95,12 +111,21 @@ impl Session {
         self.outgoing.is_half_empty(&self.limits)
     }
 
-    /// Takes the acknowledgements of a batch of messages that is being stored.
-    pub fn await_storage(&mut self, acknowledgements: Vec<Acknowledgement>) -> BatchId {
-        self.acknowledgements.push(acknowledgements)
+    /// Takes what is to be done when a batch is stored. The changes that belong to it are in
+    /// [`take_changes`](Self::take_changes) after this call.
+    pub fn await_storage(&mut self, replies: Vec<Reply>) -> BatchId {
+        for reply in &replies {
+            if let Reply::Acknowledge(acknowledgement) = reply
+                && acknowledgement.qos == QoS::ExactlyOnce
+                && !acknowledgement.reason.is_error()
+            {
+                self.note(SessionChange::Received(acknowledgement.packet_id));
+            }
+        }
+        self.acknowledgements.push(replies)
     }
 
-    /// The fate of a batch is known: sends all acknowledgements whose turn it is.
+    /// The fate of a batch is known: sends all whose turn it is, and tells what else is to be done.
     ///
     /// # Errors
     /// When the connection must be closed, because 3.1.1 cannot say that a message was not stored. What was not stored is
@@ -110,24 +135,56 @@ impl Session {
         batch: BatchId,
         outcome: Outcome,
         mut send: impl FnMut(Packet<'static>),
-    ) -> Result<(), Closing> {
+    ) -> Result<Settled, Closing> {
         self.acknowledgements.settle(batch, outcome);
-        let mut closing = None;
-        while let Some((acknowledgements, outcome)) = self.acknowledgements.next() {
-            for mut acknowledgement in acknowledgements {
-                if let Some(reason) = outcome.failure_of(acknowledgement.stored_as) {
-                    acknowledgement.reason = reason;
-                    if self.version == ProtocolVersion::V311 {
-                        closing.get_or_insert(Closing::ByServer(reason));
-                        self.forget(&acknowledgement);
+        let (mut settled, mut closing) = (Settled::default(), None);
+        while let Some((replies, outcome)) = self.acknowledgements.next() {
+            for reply in replies {
+                let packet = match reply {
+                    Reply::Acknowledge(acknowledgement) => {
+                        self.settle_acknowledgement(acknowledgement, &outcome, &mut closing)
                     }
-                }
+                    // Nothing is stored any more: the platform is stopping.
+                    _ if matches!(outcome, Outcome::Failed(_)) => None,
+                    Reply::Send(packet) => Some(packet),
+                    Reply::Subscribed(granted, ack) => {
+                        settled.granted.extend(granted);
+                        Some(Packet::SubscribeAck(ack))
+                    }
+                    Reply::Recorded(id) => {
+                        self.outgoing.recorded(id);
+                        settled.resume = true;
+                        None
+                    }
+                    Reply::Released(id) => {
+                        let is_due = self.outgoing.inflight().advance(id, Stage::Releasing, Stage::Released);
+                        is_due.then(|| Packet::PublishRelease(Ack::success(id)))
+                    }
+                };
                 if closing.is_none() {
-                    send(self.acknowledge(acknowledgement));
+                    packet.into_iter().for_each(&mut send);
                 }
             }
         }
-        closing.map_or(Ok(()), Err)
+        closing.map_or(Ok(settled), Err)
+    }
+
+    /// The acknowledgement of a message whose fate is known; `None` where 3.1.1 has no word for it.
+    fn settle_acknowledgement(
+        &mut self,
+        mut acknowledgement: Acknowledgement,
+        outcome: &Outcome,
+        closing: &mut Option<Closing>,
+    ) -> Option<Packet<'static>> {
+        if let Some(reason) = outcome.failure_of(acknowledgement.stored_as) {
+            acknowledgement.reason = reason;
+            if self.version == ProtocolVersion::V311 {
+                closing.get_or_insert(Closing::ByServer(reason));
+                self.forget(&acknowledgement);
+                return None;
+            }
+        }
+        closing.is_none().then(|| self.acknowledge(acknowledgement))
     }
 
     fn acknowledge(&mut self, acknowledgement: Acknowledgement) -> Packet<'static> {
@@ -147,6 +204,7 @@ impl Session {
     fn forget(&mut self, acknowledgement: &Acknowledgement) {
         if acknowledgement.qos == QoS::ExactlyOnce {
             self.incoming.refused(acknowledgement.packet_id);
+            self.note(SessionChange::Completed(acknowledgement.packet_id));
         } else {
             self.incoming.acknowledged();
         }
@@ -175,13 +233,13 @@ mod tests {
             let stored_as = Some(place);
             Acknowledgement { packet_id, qos: *qos, reason: ReasonCode::Success, reason_string: None, stored_as }
         };
-        let acknowledgements = levels.iter().enumerate().map(acknowledgement).collect();
-        session.await_storage(acknowledgements)
+        let replies = levels.iter().enumerate().map(acknowledgement).map(Reply::from).collect();
+        session.await_storage(replies)
     }
 
     fn settle(session: &mut Session, batch: BatchId, outcome: Outcome) -> (Vec<Packet<'static>>, Result<(), Closing>) {
         let mut sent = Vec::new();
-        let result = session.settle(batch, outcome, |packet| sent.push(packet));
+        let result = session.settle(batch, outcome, |packet| sent.push(packet)).map(drop);
         (sent, result)
     }
 

@@ -84,7 +84,7 @@ fn delivery(qos: QoS, number: u32) -> Delivery {
         properties: None,
         expires_at: None,
     };
-    Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None }
+    Delivery { message: Arc::new(message), qos, retain: false, identifiers: Vec::new(), group: None, stored: None }
 }
 
 /// The broker, the client, and the two directions between them.
@@ -106,6 +106,7 @@ impl World {
                     ToClient::Publish(packet_id, delivery.qos, number)
                 }
                 OutgoingPacket::Release(packet_id) => ToClient::Release(packet_id),
+                OutgoingPacket::Record(_) => panic!("the session is not stored"),
             });
         }
     }
