@@ -41,7 +41,8 @@ pub struct ClientAccess {
     pub payload_policy: PayloadPolicy,
     /// Which topics it may use; `None`: nothing is ruled.
     pub rules: Option<Arc<AccessRules>>,
-    token: TokenHash,
+    /// What it was proved with; `None` for a client that is away.
+    token: Option<TokenHash>,
 }
 
 /// Why a device may not connect, or not stay.
@@ -109,7 +110,8 @@ impl DeviceGateway {
     /// # Errors
     /// See [`AccessDenied`]; the connection must be closed, but for `Unavailable`, when it is judged again later.
     pub async fn recheck(&self, access: &ClientAccess) -> Result<ClientAccess, AccessDenied> {
-        let renewed = self.access(access.token).await?;
+        let token = access.token.ok_or(AccessDenied::BadCredentials)?;
+        let renewed = self.access(token).await?;
         if (renewed.tenant_id, renewed.principal) == (access.tenant_id, access.principal) {
             Ok(renewed)
         } else {
@@ -132,8 +134,33 @@ impl DeviceGateway {
             until,
             payload_policy: tenant.payload_policy,
             rules,
-            token,
+            token: Some(token),
         })
+    }
+
+    /// What holds for a client that is away, without its credentials: what waits for it is judged by that. `None` when
+    /// nobody is there to come back: the device or the tenant is gone.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn access_of(
+        &self,
+        tenant: TenantId,
+        principal: Principal,
+    ) -> Result<Option<ClientAccess>, StorageError> {
+        let Principal::Device(device_id) = principal else { return Ok(None) };
+        let (Some(tenant), Some(_)) = (self.tenants.get(tenant).await?, self.devices.get(tenant, device_id).await?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(ClientAccess {
+            tenant_id: tenant.id,
+            principal,
+            until: None,
+            payload_policy: tenant.payload_policy,
+            rules: self.access_rules.read(tenant.id, device_id).await?,
+            token: None,
+        }))
     }
 
     /// Validates a message, and makes of it what is to be stored. `None`: it is fine, but this platform does not store its

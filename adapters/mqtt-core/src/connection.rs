@@ -115,6 +115,11 @@ impl Connection {
             && self.session.incoming.unacknowledged() >= usize::from(self.limits.receive_maximum)
     }
 
+    /// The will, as long as it was not taken back.
+    pub fn will(&self) -> Option<&Will> {
+        self.will.as_ref()
+    }
+
     /// The will, unless the client took it back or it was taken before.
     pub fn take_will(&mut self) -> Option<Will> {
         self.will.take()

@@ -37,6 +37,18 @@ pub struct SubscriptionOptions {
 pub struct GroupName(Arc<str>);
 
 impl GroupName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// When it is empty or has a character that no name has.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+        if text.is_empty() || text.contains(['/', '+', '#', '\0']) {
+            return Err(Invalid::new("topic", "a shared subscription has the form $share/group/filter"));
+        }
+        Ok(Self(text.into()))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -53,16 +65,11 @@ pub(crate) struct Target {
 impl Target {
     /// Parses both forms.
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
-        // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
         let Some(shared) = text.strip_prefix("$share/") else {
             return Ok(Self { filter: TopicFilter::parse(text)?, group: None });
         };
-        match shared.split_once('/') {
-            Some((group, filter)) if !group.is_empty() && !group.contains(['+', '#', '\0']) => {
-                Ok(Self { filter: TopicFilter::parse(filter)?, group: Some(GroupName(group.into())) })
-            }
-            _ => Err(Invalid::new("topic", "a shared subscription has the form $share/group/filter")),
-        }
+        let (group, filter) = shared.split_once('/').unwrap_or_default();
+        Ok(Self { group: Some(GroupName::parse(group)?), filter: TopicFilter::parse(filter)? })
     }
 }
 

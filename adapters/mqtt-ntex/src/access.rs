@@ -62,12 +62,11 @@ impl Worker {
                 }
             }
             Subject::Sleeper(id, access) => loop {
-                match self.broker.gateway.recheck(access).await {
-                    Ok(renewed) => return self.renew_sleeper(*id, renewed),
-                    // A disabled device may come back; one that was deleted, or has another token, begins anew.
-                    Err(AccessDenied::BadCredentials) => return self.end_sleeper(*id),
-                    Err(AccessDenied::Unavailable(_)) => ntex::time::sleep(PAUSE).await,
-                    Err(_) => return,
+                match self.broker.gateway.access_of(access.tenant_id, access.principal).await {
+                    Ok(Some(renewed)) => return self.renew_sleeper(*id, renewed),
+                    // A device that is disabled or gets another token may come back; one that was deleted does not.
+                    Ok(None) => return self.end_sleeper(*id),
+                    Err(_) => ntex::time::sleep(PAUSE).await,
                 }
             },
         }

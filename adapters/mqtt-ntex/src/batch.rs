@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use ntex::util::{Either, select};
 use pocket_domain::{NewTelemetry, Timestamp};
-use pocket_mqtt_core::{Acknowledgement, BatchId, Closing, Inbound, Outcome, ReasonCode};
-use pocket_ports::{Fate, IngestError, Receipt, Refused, Submission};
+use pocket_mqtt_core::{Acknowledgement, BatchId, Closing, Inbound, Outcome, ReasonCode, Reply};
+use pocket_ports::{BrokerChange, Fate, IngestError, Receipt, Refused, Submission};
 
+use crate::broker::Broker;
 use crate::client::Client;
+use crate::errands::{self, Letters};
 use crate::mailbox::Letter;
 use crate::reason;
 use crate::stats::Tally;
+use crate::subscriber::SubscriberId;
 use crate::worker::Worker;
 
 /// Collected while packets are decoded, handed over when nothing is left to decode.
@@ -20,14 +23,23 @@ pub(crate) struct Batch {
     pub(crate) now: Timestamp,
     /// The messages that came.
     pub(crate) tally: Tally,
+    /// What is to be stored of the broker's state, and the letters that leave when it is handed over.
+    pub(crate) queued: Queued,
     messages: Vec<NewTelemetry>,
-    acknowledgements: Vec<Acknowledgement>,
+    replies: Vec<Reply>,
+}
+
+/// Messages for stored sessions, and changes of retained messages.
+#[derive(Default)]
+pub(crate) struct Queued {
+    pub(crate) changes: Vec<BrokerChange>,
+    pub(crate) letters: Letters,
 }
 
 impl Batch {
     /// An empty batch.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { now, tally: Tally::default(), messages: Vec::new(), acknowledgements: Vec::new() }
+        Self { now, tally: Tally::default(), queued: Queued::default(), messages: Vec::new(), replies: Vec::new() }
     }
 
     /// A message that is fine, with what is to be stored of it.
@@ -36,38 +48,53 @@ impl Batch {
             self.messages.push(telemetry);
             self.messages.len() - 1
         });
-        self.acknowledgements.extend(inbound.acknowledgement(place));
+        self.replies.extend(inbound.acknowledgement(place).map(Reply::from));
     }
 
     /// A message that is neither stored nor routed.
     pub(crate) fn refuse(&mut self, acknowledgement: Option<Acknowledgement>) {
-        self.acknowledgements.extend(acknowledgement);
+        self.replies.extend(acknowledgement.map(Reply::from));
+    }
+
+    /// Something that waits until what the session noted is stored.
+    pub(crate) fn hold(&mut self, reply: Reply) {
+        self.replies.push(reply);
     }
 
     /// Hands the batch over to be stored. Waits while the ingest has no room, unless the broker closes the connection.
-    pub(crate) async fn submit(&mut self, worker: &Rc<Worker>, client: &Client) {
+    /// Returns whether a mailbox is full now; see [`Worker::mail_room`].
+    pub(crate) async fn submit(&mut self, worker: &Rc<Worker>, client: &Client) -> bool {
+        // What other batches of this session noted comes first.
+        worker.run_errands();
         let messages = std::mem::take(&mut self.messages);
-        let acknowledgements = std::mem::take(&mut self.acknowledgements);
-        if acknowledgements.is_empty() {
-            let count = messages.len() as u64;
-            if count > 0
-                && !submit_patiently(worker, client, Submission { messages, changes: Vec::new(), receipt: None }).await
-            {
-                // Nobody waits for messages of QoS 0.
-                worker.counters().dropped_not_stored.add(count);
+        let replies = std::mem::take(&mut self.replies);
+        let Queued { mut changes, letters } = std::mem::take(&mut self.queued);
+        let holds = replies.iter().any(|reply| !matches!(reply, Reply::Acknowledge(ack) if ack.stored_as.is_none()));
+        let batch = {
+            let mut connection = client.connection.borrow_mut();
+            let session = connection.session();
+            let batch = (!replies.is_empty()).then(|| session.await_storage(replies));
+            if let Some(key) = session.key() {
+                changes.extend(errands::changes(key, session.take_changes()));
             }
-            return;
+            batch
+        };
+        let is_empty = messages.is_empty() && changes.is_empty();
+        let waits =
+            batch.filter(|_| !worker.broker.config.ack_on_receipt && !is_empty && (holds || !changes.is_empty()));
+        let receipt = waits.map(|batch| receipt(&worker.broker, client.id, batch));
+        let count = messages.len() as u64;
+        let taken = is_empty || submit_patiently(worker, client, Submission { messages, changes, receipt }).await;
+        if !taken && batch.is_none() {
+            // Nobody waits for messages of QoS 0.
+            worker.counters().dropped_not_stored.add(count);
         }
-        let waits = !worker.broker.config.ack_on_receipt && acknowledgements.iter().any(|ack| ack.stored_as.is_some());
-        let batch = client.connection.borrow_mut().session().await_storage(acknowledgements);
-        let receipt = waits.then(|| receipt(worker, client, batch));
-        let taken = messages.is_empty()
-            || submit_patiently(worker, client, Submission { messages, changes: Vec::new(), receipt }).await;
-        match (taken, waits) {
-            (false, _) => worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError)),
-            (true, false) => worker.settle(client.id, batch, Outcome::Stored),
-            (true, true) => {}
+        match batch {
+            Some(batch) if !taken => worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError)),
+            Some(batch) if waits.is_none() => worker.settle(client.id, batch, Outcome::Stored),
+            _ => {}
         }
+        taken && worker.post(letters)
     }
 }
 
@@ -92,9 +119,8 @@ async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: 
 }
 
 /// Tells the connection's worker what became of a batch; is called on the writer's thread.
-fn receipt(worker: &Rc<Worker>, client: &Client, batch: BatchId) -> Receipt {
-    let broker = Arc::clone(&worker.broker);
-    let client = client.id;
+pub(crate) fn receipt(broker: &Arc<Broker>, client: SubscriberId, batch: BatchId) -> Receipt {
+    let broker = Arc::clone(broker);
     Box::new(move |fates| {
         let letter = Letter::Settle { client, batch, outcome: outcome(fates) };
         broker.mailboxes[usize::from(client.worker)].post(letter);

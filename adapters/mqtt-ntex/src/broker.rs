@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_application::{ClientAccess, DeviceGateway};
-use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, SubscriptionIndex};
+use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, SubscriptionIndex};
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
 
@@ -14,9 +14,11 @@ use crate::config::MqttConfig;
 use crate::mailbox::{Letter, Mailbox};
 use crate::presence::Presence;
 use crate::registry::Registry;
+use crate::restore::Restored;
 use crate::server::{BindError, BoundBroker};
 use crate::stats::{BrokerStats, Counters};
 use crate::subscriber::SubscriberId;
+use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
 
 /// Sockets beyond the limit that are still told why they are refused; more are closed at once.
@@ -36,6 +38,12 @@ pub struct Broker {
     pub(crate) counters: Box<[Counters]>,
     connections: AtomicUsize,
     sleepers: AtomicUsize,
+    /// Keys of what is stored, and the order of retained messages.
+    pub(crate) keys: StoreKeys,
+    is_stored: AtomicBool,
+    restored: Mutex<Restored>,
+    /// Errands of all workers that wait for the ingest.
+    pub(crate) errands: AtomicUsize,
     pub(crate) all_gone: Notify,
     stopping: AtomicBool,
     free_workers: Mutex<Vec<u16>>,
@@ -60,6 +68,10 @@ impl Broker {
             counters: (0..workers).map(|_| Counters::default()).collect(),
             connections: AtomicUsize::new(0),
             sleepers: AtomicUsize::new(0),
+            keys: StoreKeys::default(),
+            is_stored: AtomicBool::new(false),
+            restored: Mutex::default(),
+            errands: AtomicUsize::new(0),
             all_gone: Notify::new(),
             stopping: AtomicBool::new(false),
             free_workers: Mutex::new((0..workers).rev().collect()),
@@ -137,6 +149,25 @@ impl Broker {
         let limit = self.limits.sessions;
         let one_more = |count: usize| (count < limit).then_some(count + 1);
         self.sleepers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Whether sessions and retained messages are stored.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_stored.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stored(&self) {
+        self.is_stored.store(true, Ordering::Relaxed);
+    }
+
+    /// The sessions that a worker is to start with.
+    pub(crate) fn take_restored(&self, worker: u16) -> Vec<(SubscriberId, Sleeper)> {
+        let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+        restored.get_mut(usize::from(worker)).map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn put_restored(&self, restored: Restored) {
+        *self.restored.lock().unwrap_or_else(PoisonError::into_inner) = restored;
     }
 
     /// A number for a worker thread that starts.

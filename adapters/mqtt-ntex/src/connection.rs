@@ -7,7 +7,7 @@ use ntex::io::Io;
 use ntex::time::{Millis, sleep};
 use ntex::util::{Either, select};
 use pocket_mqtt_core::{
-    Action, Closing, Inbound, NewSubscription, Packet, ReasonCode, SubscribeAck, Subscription, TopicCache,
+    Action, Closing, Inbound, NewSubscription, Packet, ReasonCode, Reply, SubscribeAck, Subscription, TopicCache,
     UnsubscribeAck,
 };
 
@@ -52,10 +52,10 @@ impl Connection<'_> {
             let mut batch = Batch::new(self.worker.broker.gateway.now());
             self.take_all(io, first, &mut batch);
             self.worker.counters().messages_in(&batch.tally);
-            let mail_is_full = self.worker.send_mail();
+            let mut mail_is_full = self.worker.send_mail();
             // As long as nothing is read for reasons of the broker, a client's silence is not its own.
             self.client.is_held.set(true);
-            batch.submit(self.worker, self.client).await;
+            mail_is_full |= batch.submit(self.worker, self.client).await;
             if mail_is_full {
                 self.worker.mail_room().await;
             }
@@ -96,13 +96,14 @@ impl Connection<'_> {
             Action::Send(packet) => {
                 self.client.send(packet);
             }
+            Action::Hold(reply) => batch.hold(reply),
             Action::Publish(inbound) => self.publish(&inbound, batch),
             Action::Refuse(acknowledgement) => {
                 self.worker.counters().denied.add(1);
                 batch.refuse(acknowledgement);
             }
-            Action::Subscribe(granted, ack) => self.subscribe(&granted, ack),
-            Action::Unsubscribe(removed, ack) => self.unsubscribe(&removed, ack),
+            Action::Subscribe(granted, ack) => self.subscribe(granted, ack, batch),
+            Action::Unsubscribe(removed, ack) => self.unsubscribe(&removed, ack, batch),
             Action::Resume(packet) => {
                 if let Some(packet) = packet {
                     self.client.send(packet);
@@ -136,29 +137,35 @@ impl Connection<'_> {
         }
     }
 
-    fn route(&mut self, inbound: &Inbound<'_>, batch: &Batch) {
+    fn route(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
         let (worker, client) = (self.worker, self.client);
         let fanout = Fanout::of_inbound(inbound, batch.now);
         if inbound.retain {
-            worker.retain(&client.index, fanout.message());
+            worker.retain(&client.index, client.owner.tenant_id, fanout.message(), &mut batch.queued);
         }
         let routes = Routes::cached(&mut self.topics, &client.index, &inbound.topic, worker.number);
-        worker.route(&fanout, &routes, client.id);
+        worker.route(&fanout, &routes, client.id, &mut batch.queued);
     }
 
-    fn subscribe(&self, granted: &[NewSubscription], ack: SubscribeAck) {
-        for new in granted {
+    fn subscribe(&self, granted: Vec<NewSubscription>, ack: SubscribeAck, batch: &mut Batch) {
+        for new in &granted {
             self.client.index.subscribe(self.client.id, &new.subscription);
         }
         let denied = ack.reasons.iter().filter(|reason| **reason == ReasonCode::NotAuthorized).count();
         self.worker.counters().denied.add(denied as u64);
+        if self.client.id.session.is_some() {
+            return batch.hold(Reply::Subscribed(granted, ack));
+        }
         self.client.send(Packet::SubscribeAck(ack));
-        self.worker.send_retained(self.client, granted);
+        self.worker.send_retained(self.client, &granted);
     }
 
-    fn unsubscribe(&self, removed: &[Subscription], ack: UnsubscribeAck) {
+    fn unsubscribe(&self, removed: &[Subscription], ack: UnsubscribeAck, batch: &mut Batch) {
         for subscription in removed {
             self.client.index.unsubscribe(self.client.id, subscription);
+        }
+        if self.client.id.session.is_some() {
+            return batch.hold(Reply::Send(Packet::UnsubscribeAck(ack)));
         }
         self.client.send(Packet::UnsubscribeAck(ack));
     }

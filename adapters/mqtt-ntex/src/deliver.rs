@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use ntex::util::{BytePages, Bytes};
 use pocket_domain::Timestamp;
-use pocket_mqtt_core::{Ack, GroupName, Match, Offer, OutgoingPacket, Packet, Publish, QoS};
+use pocket_mqtt_core::{Ack, Delivery, GroupName, Match, Offer, OutgoingPacket, Packet, Publish, QoS, Reply, StoredAs};
+use pocket_ports::{BrokerChange, MessageRecord};
 
+use crate::batch::Queued;
 use crate::client::{Client, Sent};
 use crate::fanout::{self, Fanout};
-use crate::mailbox::Letter;
+use crate::mailbox::{Letter, StoredAt};
+use crate::records;
+use crate::router::Remote;
 use crate::stats::Tally;
 use crate::subscriber::SubscriberId;
 use crate::table::{Destination, Pending, Place};
@@ -17,17 +21,20 @@ use crate::worker::Worker;
 type Found = Match<SubscriberId>;
 
 impl Worker {
-    /// Delivers a message to sessions of this worker; `group` is the one for which they were chosen, if they were.
+    /// Delivers a message to sessions of this worker; `group` is the one for which they were chosen, if they were, and
+    /// `stored` how the deliveries are stored, if they are.
     pub(crate) fn deliver(
         &self,
         fanout: &Fanout<'_>,
         matches: &[Found],
         publisher: Option<SubscriberId>,
         group: Option<&GroupName>,
+        stored: Option<StoredAt>,
     ) {
         let mut tally = Tally::default();
         let is_only_one = matches.len() == 1;
-        for found in matches {
+        for (place, found) in matches.iter().enumerate() {
+            let stored = stored.map(|stored| stored.of(place));
             // [MQTT-3.8.3-3] not to the publisher itself when it does not want that
             if found.no_local && Some(found.subscriber) == publisher {
                 continue;
@@ -35,9 +42,12 @@ impl Worker {
             let destination = self.table.borrow().destination(found.subscriber);
             match destination {
                 Destination::Online(client)
-                    if !self.may_receive(&client.owner, &client.access.borrow(), fanout.topic()) => {}
+                    if !self.may_receive(&client.owner, &client.access.borrow(), fanout.topic()) =>
+                {
+                    self.forget(stored);
+                }
                 Destination::Online(client) if fanout.qos_for(found) > QoS::AtMostOnce => {
-                    self.queue(&client, fanout, found, group);
+                    self.queue(&client, fanout, fanout.delivery(found, group, stored));
                 }
                 Destination::Online(client) => {
                     let bytes = if is_only_one { None } else { fanout.shared_bytes(&client, found) };
@@ -45,50 +55,103 @@ impl Worker {
                         tally.add(QoS::AtMostOnce, fanout.payload_len());
                     }
                 }
-                Destination::Waiting if fanout.qos_for(found) > QoS::AtMostOnce => self.keep(fanout, found, group),
-                Destination::Moved(to) => self.forward(fanout, found, to, group),
-                Destination::Waiting | Destination::Nobody => {}
+                Destination::Waiting if fanout.qos_for(found) > QoS::AtMostOnce => {
+                    self.keep(found.subscriber, fanout.delivery(found, group, stored));
+                }
+                Destination::Moved(to) => self.forward(fanout, found, to, group, stored),
+                Destination::Waiting | Destination::Nobody => self.forget(stored),
             }
         }
         self.counters().messages_out(&tally);
     }
 
     /// Queues a message of QoS 1 or 2 and sends what there is room for.
-    fn queue(&self, client: &Client, fanout: &Fanout<'_>, found: &Found, group: Option<&GroupName>) {
-        if client.connection.borrow_mut().session().offer(fanout.delivery(found, group)) == Offer::Queued {
+    fn queue(&self, client: &Client, fanout: &Fanout<'_>, delivery: Delivery) {
+        let stored = delivery.stored;
+        if client.connection.borrow_mut().session().offer(delivery) == Offer::Queued {
             self.send_queued(client, fanout.now());
         } else {
             client.pace.overflowed();
             self.counters().dropped_queue_full.add(1);
+            self.forget(stored);
         }
     }
 
     /// Keeps a message for a client that is away or just connecting.
-    fn keep(&self, fanout: &Fanout<'_>, found: &Found, group: Option<&GroupName>) {
+    fn keep(&self, id: SubscriberId, delivery: Delivery) {
         let limit = self.broker.limits.queued_messages;
+        let stored = delivery.stored;
         let mut table = self.table.borrow_mut();
-        let offer = match table.get_mut(found.subscriber) {
+        let offer = match table.get_mut(id) {
             Some(Place::Offline(sleeper)) => {
-                if !self.may_receive(&sleeper.owner, &sleeper.access, fanout.topic()) {
-                    return;
+                if !self.may_receive(&sleeper.owner, &sleeper.access, &delivery.message.topic) {
+                    return self.forget(stored);
                 }
-                sleeper.session.offer(fanout.delivery(found, group))
+                sleeper.session.offer(delivery)
             }
             Some(Place::Opening(pending)) if pending.len() < limit => {
-                pending.push(Pending::Delivery(fanout.delivery(found, group)));
+                pending.push(Pending::Delivery(delivery));
                 Offer::Queued
             }
             _ => Offer::Dropped,
         };
         if offer == Offer::Dropped {
             self.counters().dropped_queue_full.add(1);
+            self.forget(stored);
         }
     }
 
+    /// A stored delivery will not be made.
+    pub(crate) fn forget(&self, stored: Option<StoredAs>) {
+        if let Some(stored) = stored {
+            self.note(records::delivered(stored));
+        }
+    }
+
+    /// Has a message stored for sessions of one worker, which get it by mail. `record` is the message, once it is made.
+    pub(crate) fn queue_stored(
+        &self,
+        fanout: &Fanout<'_>,
+        part: &Remote,
+        group: Option<&GroupName>,
+        publisher: Option<SubscriberId>,
+        record: &mut Option<Arc<MessageRecord>>,
+        queued: &mut Queued,
+    ) {
+        // [MQTT-3.8.3-3] not to the publisher itself when it does not want that
+        let is_own = |found: &Found| found.no_local && Some(found.subscriber) == publisher;
+        let matches = match part.matches.iter().any(is_own) {
+            true => part.matches.iter().filter(|found| !is_own(found)).cloned().collect(),
+            false => Arc::clone(&part.matches),
+        };
+        if matches.is_empty() {
+            return;
+        }
+        let keys = &self.broker.keys;
+        let record = record.get_or_insert_with(|| Arc::new(records::message_record(keys.take(1), fanout.message())));
+        let stored = StoredAt { message: record.key, first: keys.take(matches.len()) };
+        let delivery = |(place, found): (usize, &Found)| {
+            let delivery = fanout.delivery(found, group, Some(stored.of(place)));
+            records::delivery_record(found.subscriber.session?, &delivery)
+        };
+        let deliveries = matches.iter().enumerate().filter_map(delivery).collect();
+        queued.changes.push(BrokerChange::Queued(Arc::clone(record), deliveries));
+        let (message, group) = (Arc::clone(fanout.message()), group.cloned());
+        queued.letters.push((part.worker, Letter::Deliver { message, matches, group, stored: Some(stored) }));
+    }
+
     /// Sends a message after a session that went on elsewhere.
-    fn forward(&self, fanout: &Fanout<'_>, found: &Found, to: SubscriberId, group: Option<&GroupName>) {
+    fn forward(
+        &self,
+        fanout: &Fanout<'_>,
+        found: &Found,
+        to: SubscriberId,
+        group: Option<&GroupName>,
+        stored: Option<StoredAs>,
+    ) {
         let matches = Arc::new([Match { subscriber: to, ..found.clone() }]);
-        let letter = Letter::Deliver { message: Arc::clone(fanout.message()), matches, group: group.cloned() };
+        let stored = stored.map(|stored| StoredAt { message: stored.message, first: stored.delivery });
+        let letter = Letter::Deliver { message: Arc::clone(fanout.message()), matches, group: group.cloned(), stored };
         self.broker.mailboxes[usize::from(to.worker)].post(letter);
     }
 
@@ -129,6 +192,7 @@ impl Worker {
     /// Sends what is queued for a client, as far as its window and its socket have room.
     pub(crate) fn send_queued(&self, client: &Client, now: Timestamp) {
         let mut tally = Tally::default();
+        let mut recorded = Vec::new();
         let is_ruled = client.access.borrow().rules.is_some();
         while client.closing().is_none() {
             // While an acknowledgement is to come, the packet that brings it is the next chance.
@@ -141,6 +205,10 @@ impl Worker {
                 OutgoingPacket::Publish { packet_id, delivery, dup } => (packet_id, delivery, dup),
                 OutgoingPacket::Release(packet_id) => {
                     client.send(Packet::PublishRelease(Ack::success(packet_id)));
+                    continue;
+                }
+                OutgoingPacket::Record(packet_id) => {
+                    recorded.push(Reply::Recorded(packet_id));
                     continue;
                 }
             };
@@ -167,6 +235,7 @@ impl Worker {
             }
         }
         self.counters().messages_out(&tally);
+        self.note_session(client, recorded);
     }
 }
 

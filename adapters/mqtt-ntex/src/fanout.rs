@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ntex::util::Bytes as NtexBytes;
 use pocket_domain::{Timestamp, TopicName};
-use pocket_mqtt_core::{Delivery, GroupName, Inbound, Match, Message, Packet, ProtocolVersion, Publish, QoS};
+use pocket_mqtt_core::{Delivery, GroupName, Inbound, Match, Message, Packet, ProtocolVersion, Publish, QoS, StoredAs};
 
 use crate::client::Client;
 use crate::subscriber::SubscriberId;
@@ -80,6 +80,11 @@ impl<'a> Fanout<'a> {
         self.plain.payload.len()
     }
 
+    /// The QoS at which it was published.
+    pub(crate) fn qos(&self) -> QoS {
+        self.qos
+    }
+
     /// The QoS at which a subscriber gets it.
     pub(crate) fn qos_for(&self, found: &Match<SubscriberId>) -> QoS {
         // [MQTT-3.8.4-8] the lower of the two
@@ -107,13 +112,19 @@ impl<'a> Fanout<'a> {
     }
 
     /// The message for one subscriber's queue.
-    pub(crate) fn delivery(&self, found: &Match<SubscriberId>, group: Option<&GroupName>) -> Delivery {
+    pub(crate) fn delivery(
+        &self,
+        found: &Match<SubscriberId>,
+        group: Option<&GroupName>,
+        stored: Option<StoredAs>,
+    ) -> Delivery {
         Delivery {
             message: Arc::clone(self.message()),
             qos: self.qos_for(found),
             retain: self.retain_for(found),
             identifiers: found.identifiers.clone(),
             group: group.cloned(),
+            stored,
         }
     }
 

@@ -88,8 +88,9 @@ async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authent
     let Authenticated { handshake, owner, access, seat, access_changes } = authenticated;
     let id = worker.table.borrow_mut().open(worker.number);
     let left = worker.take_over(&owner, id, !handshake.clean_start()).await;
-    let Opened { connection, ack } = handshake.open(owner, left, &broker.limits);
+    let Opened { mut connection, ack } = handshake.open(owner, left, &broker.limits);
     let index = broker.index.tenant(access.tenant_id);
+    let id = worker.store_session(&mut connection, &index, id);
     let rate = broker.presence.opened(&access, &broker.gateway);
     let client = Rc::new(Client::new(id, NewClient { io: io.get_ref(), wire, connection, access, index, rate, seat }));
     worker.counters().connects_accepted.add(1);

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS, ReasonCode};
+use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS, ReasonCode, StoreKey};
 use pocket_ports::AccessChange;
 use tokio::sync::Notify;
 
@@ -24,6 +24,8 @@ pub(crate) enum Letter {
         matches: Arc<[Match<SubscriberId>]>,
         /// The group for which they were chosen.
         group: Option<GroupName>,
+        /// How the deliveries are stored, if they are.
+        stored: Option<StoredAt>,
     },
     /// The fate of a batch of messages is known.
     Settle {
@@ -40,6 +42,14 @@ pub(crate) enum Letter {
     Recheck(AccessChange),
     /// Close all connections.
     CloseAll(ReasonCode),
+}
+
+/// The keys of stored deliveries of one message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredAt {
+    pub(crate) message: StoreKey,
+    /// The delivery to the first subscriber of a letter; those of the others follow.
+    pub(crate) first: StoreKey,
 }
 
 /// The letters of one worker.
@@ -155,7 +165,7 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        Letter::Deliver { message: Arc::new(message), matches: Arc::new([]), group: None }
+        Letter::Deliver { message: Arc::new(message), matches: Arc::new([]), group: None, stored: None }
     }
 
     fn taken(mailbox: &Mailbox) -> usize {

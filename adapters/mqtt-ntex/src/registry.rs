@@ -47,7 +47,7 @@ mod tests {
             principal: Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])),
             client_id: ClientId::parse("sensor").unwrap(),
         };
-        let connection = |serial| SubscriberId { serial, slot: 0, worker: 0 };
+        let connection = |serial| SubscriberId { serial, slot: 0, worker: 0, session: None };
         assert_eq!(registry.register(&client, connection(1)), None);
         assert_eq!(registry.register(&client, connection(2)), Some(connection(1)));
         registry.forget(&client, connection(1));

@@ -9,13 +9,17 @@ use std::sync::Arc;
 use ntex::time::{Millis, sleep};
 use pocket_mqtt_core::{Match, Message, NewSubscription, QoS, RetainHandling};
 
+use crate::batch::Queued;
 use crate::client::Client;
 use crate::fanout::Fanout;
+use crate::router::Remote;
 use crate::subscriber::SubscriberId;
 use crate::worker::Worker;
 
 /// How long to wait for room.
 const PAUSE: Millis = Millis(5);
+/// Messages that are handed to storage before the session's queue is looked at again.
+const STORED_AT_A_TIME: usize = 64;
 
 impl Worker {
     /// Sends the retained messages that new subscriptions ask for.
@@ -63,12 +67,17 @@ impl Sending {
     /// Sends what there is room for now, and the rest later.
     fn start(self, messages: Vec<Arc<Message>>) {
         let mut messages = messages.into_iter();
-        while self.has_room() {
+        let is_stored = self.found.subscriber.session.is_some();
+        while !is_stored && self.has_room() {
             let Some(message) = messages.next() else { return };
             self.send(&message);
         }
         ntex::rt::spawn(async move {
-            for message in messages {
+            for (place, message) in messages.enumerate() {
+                // What is stored comes to the session by mail, so its queue has to be looked at again and again.
+                if is_stored && place % STORED_AT_A_TIME == STORED_AT_A_TIME - 1 {
+                    sleep(PAUSE).await;
+                }
                 while !self.has_room() {
                     sleep(PAUSE).await;
                     if self.client.closing().is_some() {
@@ -89,7 +98,15 @@ impl Sending {
     }
 
     fn send(&self, message: &Arc<Message>) {
-        let fanout = Fanout::of_message(message, self.worker.broker.gateway.now());
-        self.worker.deliver(&fanout, std::slice::from_ref(&self.found), None, None);
+        let worker = &self.worker;
+        let fanout = Fanout::of_message(message, worker.broker.gateway.now());
+        if self.found.subscriber.session.is_none() || fanout.qos_for(&self.found) == QoS::AtMostOnce {
+            return worker.deliver(&fanout, std::slice::from_ref(&self.found), None, None, None);
+        }
+        let part = Remote { worker: worker.number, matches: Arc::new([self.found.clone()]) };
+        let mut queued = Queued::default();
+        worker.queue_stored(&fanout, &part, None, None, &mut None, &mut queued);
+        worker.note_with_letters(queued.changes, queued.letters);
+        worker.run_errands();
     }
 }

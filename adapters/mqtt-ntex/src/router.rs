@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pocket_domain::TopicName;
-use pocket_mqtt_core::{Match, SharedGroup, TenantIndex, TopicCache};
+use pocket_mqtt_core::{Match, QoS, SharedGroup, TenantIndex, TopicCache};
 
 use crate::subscriber::SubscriberId;
 
@@ -15,11 +15,13 @@ pub(crate) struct Routes {
     pub(crate) local: Box<[Match<SubscriberId>]>,
     /// Clients of other workers.
     pub(crate) remote: Box<[Remote]>,
+    /// Stored sessions that want QoS 1 or 2, of any worker. They are not among the others.
+    pub(crate) stored: Box<[Remote]>,
     /// Groups, of which one member gets each message, whichever worker it is on.
     pub(crate) groups: Box<[SharedGroup<SubscriberId>]>,
 }
 
-/// Clients of one other worker.
+/// Clients of one worker.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) worker: u16,
@@ -53,35 +55,43 @@ impl Routes {
         if matches.is_empty() {
             return Self::default();
         }
-        let mut local = Vec::new();
-        let mut remote: Vec<(u16, Vec<Match<SubscriberId>>)> = Vec::new();
+        let (mut local, mut remote, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for found in matches {
-            let home = found.subscriber.worker;
-            if home == worker {
+            if found.subscriber.session.is_some() && found.qos > QoS::AtMostOnce {
+                add(&mut stored, found);
+            } else if found.subscriber.worker == worker {
                 local.push(found);
-                continue;
-            }
-            match remote.iter_mut().find(|(number, _)| *number == home) {
-                Some((_, others)) => others.push(found),
-                None => remote.push((home, vec![found])),
+            } else {
+                add(&mut remote, found);
             }
         }
-        let remote = remote.into_iter().map(|(worker, matches)| Remote { worker, matches: matches.into() });
-        Self { local: local.into(), remote: remote.collect(), groups: Box::default() }
+        let parts = |parts: Vec<(u16, Vec<_>)>| {
+            parts.into_iter().map(|(worker, matches)| Remote { worker, matches: matches.into() }).collect()
+        };
+        Self { local: local.into(), remote: parts(remote), stored: parts(stored), groups: Box::default() }
+    }
+}
+
+/// Puts a match among those of its worker.
+fn add(parts: &mut Vec<(u16, Vec<Match<SubscriberId>>)>, found: Match<SubscriberId>) {
+    let home = found.subscriber.worker;
+    match parts.iter_mut().find(|(number, _)| *number == home) {
+        Some((_, others)) => others.push(found),
+        None => parts.push((home, vec![found])),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pocket_mqtt_core::QoS;
+    use pocket_mqtt_core::StoreKey;
 
     use super::*;
 
     #[test]
     fn every_match_goes_to_its_own_worker() {
         let found = |serial, worker| Match {
-            subscriber: SubscriberId { serial, slot: 0, worker },
-            qos: QoS::AtMostOnce,
+            subscriber: SubscriberId { serial, slot: 0, worker, session: None },
+            qos: QoS::AtLeastOnce,
             no_local: false,
             retain_as_published: false,
             identifiers: Vec::new(),
@@ -91,5 +101,13 @@ mod tests {
         assert_eq!(serials(&routes.local), [1]);
         let remote: Vec<_> = routes.remote.iter().map(|remote| (remote.worker, serials(&remote.matches))).collect();
         assert_eq!(remote, [(1, vec![2, 4]), (2, vec![3])]);
+        let kept = |serial, worker| {
+            let other = found(serial, worker);
+            Match { subscriber: SubscriberId { session: Some(StoreKey::MIN), ..other.subscriber }, ..other }
+        };
+        let plain = Match { qos: QoS::AtMostOnce, ..kept(7, 0) };
+        let routes = Routes::split(vec![found(5, 0), kept(6, 0), plain, kept(8, 1)], 0);
+        let stored: Vec<_> = routes.stored.iter().map(|part| (part.worker, serials(&part.matches))).collect();
+        assert_eq!((serials(&routes.local), stored), (vec![5, 7], vec![(0, vec![6]), (1, vec![8])]));
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ntex::io::IoConfig;
@@ -22,6 +23,8 @@ const BACKLOG: i32 = 2_048;
 /// Unsent bytes, beyond those that deliveries may make, from which on a connection is not read until its client takes
 /// some: a client that asks and asks and never reads the answers.
 const UNSENT_ANSWERS: usize = 64 * 1024;
+/// How often it is looked whether everything was handed to storage before the broker stops.
+const ERRANDS_PERIOD: Duration = Duration::from_millis(20);
 /// How long a closing connection may take to send its last packet.
 const LAST_PACKET_SECONDS: u16 = 1;
 
@@ -153,6 +156,15 @@ impl RunningBroker {
                 }
                 all_gone.await;
             }
+        };
+        let stored = async {
+            while self.broker.errands.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(ERRANDS_PERIOD).await;
+            }
+        };
+        let gone = async {
+            gone.await;
+            stored.await;
         };
         let _ = tokio::time::timeout(deadline, gone).await;
         self.broker.open_connections()

@@ -36,6 +36,7 @@ impl Worker {
             }
             self.look_after_sleepers(now);
             self.forget_moved(now);
+            self.run_errands();
         }
     }
 
@@ -46,6 +47,7 @@ impl Worker {
             if sleeper.ends_at <= now {
                 over.push(id);
             } else if let Some((will, _)) = sleeper.will.take_if(|(_, due)| *due <= now) {
+                self.note_sleeper(sleeper);
                 due.push((id, sleeper.owner.clone(), sleeper.access.clone(), Arc::clone(&sleeper.index), will));
             }
         }

@@ -6,10 +6,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
-use pocket_mqtt_core::{Client as Owner, Delivery, Session, TenantIndex, Will};
+use pocket_domain::Timestamp;
+use pocket_mqtt_core::{Client as Owner, Delivery, Session, StoreKey, TenantIndex, Will};
 
 use crate::client::Client;
 use crate::mailbox::Letter;
@@ -39,6 +40,10 @@ pub(crate) struct Sleeper {
     pub(crate) access: ClientAccess,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) session: Session,
+    /// When the client left.
+    pub(crate) left_at: Timestamp,
+    /// How long the session lives from then on.
+    pub(crate) expiry: Duration,
     pub(crate) ends_at: Instant,
     /// The will and when it is to be published.
     pub(crate) will: Option<(Will, Instant)>,
@@ -62,13 +67,26 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// With sessions that an earlier process left, the first in slot 0, the next in slot 1, and so on.
+    pub(crate) fn with(restored: Vec<(SubscriberId, Sleeper)>) -> Self {
+        let next_serial = restored.len() as u64;
+        let place = |(id, sleeper)| Some((id, Place::Offline(Box::new(sleeper))));
+        Self { slots: restored.into_iter().map(place).collect(), free: Vec::new(), next_serial }
+    }
+
+    /// The id of the session that [`with`](Self::with) puts at a place.
+    pub(crate) fn restored_id(place: usize, worker: u16, session: StoreKey) -> SubscriberId {
+        let slot = u32::try_from(place).expect("a process has far fewer than 2^32 sessions");
+        SubscriberId { serial: u64::from(slot), slot, worker, session: Some(session) }
+    }
+
     /// Takes a slot for a client that is connecting.
     pub(crate) fn open(&mut self, worker: u16) -> SubscriberId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("a process has far fewer than 2^32 sessions")
         });
-        let id = SubscriberId { serial: self.next_serial, slot, worker };
+        let id = SubscriberId { serial: self.next_serial, slot, worker, session: None };
         self.next_serial += 1;
         self.slots[slot as usize] = Some((id, Place::Opening(Vec::new())));
         id

@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, Message, Offer, ReasonCode, Session, Will};
+use pocket_ports::BrokerChange;
 use tokio::sync::oneshot;
 
+use crate::batch::Queued;
 use crate::client::Client;
+use crate::errands;
 use crate::fanout::Fanout;
 use crate::mailbox::Letter;
 use crate::subscriber::SubscriberId;
@@ -108,10 +111,14 @@ impl Worker {
         }
     }
 
-    fn pass_on(&self, request: Request, session: Session, index: &crate::Index) {
+    fn pass_on(&self, request: Request, mut session: Session, index: &crate::Index) {
         let Request { from, to, keep, reply } = request;
+        if let Some(key) = session.key() {
+            self.note_with_letters(errands::changes(key, session.take_changes()), Vec::new());
+            self.run_errands();
+        }
         if keep {
-            index.hand_over(from, to, session.subscriptions());
+            index.hand_over(from, SubscriberId { session: session.key(), ..to }, session.subscriptions());
             self.table.borrow_mut().replace(from, Place::Moved(to, Instant::now()));
             // Nobody listens when the platform is stopping.
             let _ = reply.send(Some(session));
@@ -130,16 +137,18 @@ impl Worker {
             match waiting {
                 Pending::Letter(letter) => self.handle(letter, self.broker.gateway.now()),
                 Pending::Delivery(delivery) => {
+                    let stored = delivery.stored;
                     if !self.may_receive(&client.owner, &client.access.borrow(), &delivery.message.topic) {
-                        continue;
-                    }
-                    if client.connection.borrow_mut().session().offer(delivery) == Offer::Dropped {
+                        self.forget(stored);
+                    } else if client.connection.borrow_mut().session().offer(delivery) == Offer::Dropped {
                         self.counters().dropped_queue_full.add(1);
+                        self.forget(stored);
                     }
                 }
             }
         }
         self.send_queued(client, self.broker.gateway.now());
+        self.run_errands();
     }
 
     /// The connection is gone: the session waits, or ends with it.
@@ -179,13 +188,18 @@ impl Worker {
             access: client.access.borrow().clone(),
             index: Arc::clone(&client.index),
             session,
+            left_at: self.broker.gateway.now(),
+            expiry,
             ends_at: now + expiry,
             will,
         };
         for subscription in sleeper.session.subscriptions() {
             sleeper.index.set_away(client.id, subscription, true);
         }
-        self.table.borrow_mut().replace(client.id, Place::Offline(Box::new(sleeper)));
+        let mut sleeper = Box::new(sleeper);
+        self.note_sleeper(&mut sleeper);
+        self.table.borrow_mut().replace(client.id, Place::Offline(sleeper));
+        self.run_errands();
         if let Some(will) = due_will {
             self.publish_will(client.id, &client.owner, &client.access.borrow(), &client.index, will);
         }
@@ -219,7 +233,7 @@ impl Worker {
             return;
         }
         let expires_at = expiry.map(|expiry| self.broker.gateway.now().plus(expiry));
-        self.publish(publisher, index, &Arc::new(Message { expires_at, ..message }));
+        self.publish(publisher, index, owner.tenant_id, &Arc::new(Message { expires_at, ..message }));
     }
 
     /// Removes the subscriptions of a session, and gives what a group shares to its other members.
@@ -227,14 +241,19 @@ impl Worker {
         for subscription in session.subscriptions() {
             index.unsubscribe(id, subscription);
         }
+        let mut queued = Queued::default();
+        queued.changes.extend(session.key().filter(|_| self.broker.is_stored()).map(BrokerChange::SessionEnded));
         for delivery in session.take_shared() {
             let group = session
                 .subscriptions()
                 .find(|held| held.group == delivery.group && held.filter.matches(delivery.message.topic.as_str()));
             if let Some(group) = group.and_then(|held| index.group(held)) {
-                self.share(&Fanout::of_message(&delivery.message, self.broker.gateway.now()), &group);
+                let fanout = Fanout::of_message(&delivery.message, self.broker.gateway.now());
+                self.share(&fanout, &group, &mut None, &mut queued);
             }
         }
         self.send_mail();
+        self.note_with_letters(queued.changes, queued.letters);
+        self.run_errands();
     }
 }

@@ -4,13 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pocket_domain::Timestamp;
-use pocket_mqtt_core::{BatchId, Closing, GroupName, Match, Message, Outcome, Retention, SharedGroup};
+use pocket_domain::{TenantId, Timestamp};
+use pocket_mqtt_core::{BatchId, Closing, GroupName, Match, Message, Outcome, QoS, Retention, SharedGroup};
+use pocket_ports::{BrokerChange, MessageRecord};
 
+use crate::batch::Queued;
 use crate::broker::Broker;
+use crate::client::Client;
+use crate::errands::{self, Errands};
 use crate::fanout::Fanout;
 use crate::mailbox::Letter;
-use crate::router::Routes;
+use crate::records;
+use crate::router::{Remote, Routes};
 use crate::stats::Counters;
 use crate::subscriber::SubscriberId;
 use crate::table::{Destination, Pending, Place, Table};
@@ -25,6 +30,7 @@ pub(crate) struct Worker {
     pub(crate) table: RefCell<Table>,
     /// Messages for other workers, by worker, since the last read.
     outbox: RefCell<Vec<Vec<Letter>>>,
+    pub(crate) errands: RefCell<Errands>,
     /// Grows with every change of access, so that a client that is just connecting notices.
     pub(crate) access_changes: Cell<u64>,
 }
@@ -33,7 +39,9 @@ impl Worker {
     /// The worker of this thread, with its tasks started.
     pub(crate) fn start(broker: Arc<Broker>, number: u16) -> Rc<Self> {
         let outbox = RefCell::new((0..broker.mailboxes.len()).map(|_| Vec::new()).collect());
-        let worker = Rc::new(Self { broker, number, table: RefCell::default(), outbox, access_changes: Cell::new(0) });
+        let table = RefCell::new(Table::with(broker.take_restored(number)));
+        let errands = RefCell::default();
+        let worker = Rc::new(Self { broker, number, table, outbox, errands, access_changes: Cell::new(0) });
         ntex::rt::spawn(Rc::clone(&worker).read_mail()).detach();
         ntex::rt::spawn(Rc::clone(&worker).sweep()).detach();
         worker
@@ -45,40 +53,88 @@ impl Worker {
     }
 
     /// Routes a message that did not come with a read, such as a will.
-    pub(crate) fn publish(&self, publisher: SubscriberId, index: &crate::Index, message: &Arc<Message>) {
+    pub(crate) fn publish(
+        &self,
+        publisher: SubscriberId,
+        index: &crate::Index,
+        tenant: TenantId,
+        message: &Arc<Message>,
+    ) {
+        let mut queued = Queued::default();
         if message.retain {
-            self.retain(index, message);
+            self.retain(index, tenant, message, &mut queued);
         }
         let (_, routes) = Routes::find(index, &message.topic, self.number);
-        self.route(&Fanout::of_message(message, self.broker.gateway.now()), &routes, publisher);
+        self.route(&Fanout::of_message(message, self.broker.gateway.now()), &routes, publisher, &mut queued);
         self.send_mail();
+        self.note_with_letters(queued.changes, queued.letters);
+        self.run_errands();
     }
 
     /// Keeps a message that was published to be kept, or forgets the one its topic has.
-    pub(crate) fn retain(&self, index: &crate::Index, message: &Arc<Message>) {
+    pub(crate) fn retain(
+        &self,
+        index: &crate::Index,
+        tenant_id: TenantId,
+        message: &Arc<Message>,
+        queued: &mut Queued,
+    ) {
+        let keys = &self.broker.keys;
+        let is_stored = self.broker.is_stored();
         if message.payload.is_empty() {
-            index.retained().clear(&message.topic);
-        } else if index.retained().keep(message, &self.broker.limits, self.broker.gateway.now()) == Retention::Full {
-            self.counters().dropped_retained_full.add(1);
+            let cleared = index.retained().clear(&message.topic, keys).filter(|_| is_stored);
+            let change = |key| BrokerChange::Cleared { tenant_id, topic: message.topic.clone(), key };
+            queued.changes.extend(cleared.map(change));
+            return;
+        }
+        match index.retained().keep(message, &self.broker.limits, keys, self.broker.gateway.now()) {
+            Retention::Full => self.counters().dropped_retained_full.add(1),
+            Retention::Kept { key, forgotten } if is_stored => {
+                let cleared = |topic| BrokerChange::Cleared { tenant_id, topic, key };
+                queued.changes.extend(forgotten.into_iter().map(cleared));
+                let record = records::message_record(key, message);
+                queued.changes.push(BrokerChange::Retained(tenant_id, Arc::new(record)));
+            }
+            Retention::Kept { .. } => {}
         }
     }
 
-    /// Delivers to the sessions of this worker and puts the message into the outbox for the others.
-    pub(crate) fn route(&self, fanout: &Fanout<'_>, routes: &Routes, publisher: SubscriberId) {
-        self.deliver(fanout, &routes.local, Some(publisher), None);
+    /// Delivers to the sessions of this worker and puts the message into the outbox for the others. What stored sessions
+    /// are to get waits in `queued` until it is handed to storage.
+    pub(crate) fn route(&self, fanout: &Fanout<'_>, routes: &Routes, publisher: SubscriberId, queued: &mut Queued) {
+        self.deliver(fanout, &routes.local, Some(publisher), None, None);
         for remote in &routes.remote {
             self.write(remote.worker, fanout.message(), &remote.matches, None);
         }
+        let mut record = None;
+        for part in &routes.stored {
+            if fanout.qos() > QoS::AtMostOnce {
+                self.queue_stored(fanout, part, None, Some(publisher), &mut record, queued);
+            } else if part.worker == self.number {
+                self.deliver(fanout, &part.matches, Some(publisher), None, None);
+            } else {
+                self.write(part.worker, fanout.message(), &part.matches, None);
+            }
+        }
         for group in &routes.groups {
-            self.share(fanout, group);
+            self.share(fanout, group, &mut record, queued);
         }
     }
 
     /// Delivers to one member of a group.
-    pub(crate) fn share(&self, fanout: &Fanout<'_>, group: &SharedGroup<SubscriberId>) {
+    pub(crate) fn share(
+        &self,
+        fanout: &Fanout<'_>,
+        group: &SharedGroup<SubscriberId>,
+        record: &mut Option<Arc<MessageRecord>>,
+        queued: &mut Queued,
+    ) {
         let Some(found) = group.choose() else { return };
-        if found.subscriber.worker == self.number {
-            self.deliver(fanout, std::slice::from_ref(found), None, Some(&group.name));
+        if found.subscriber.session.is_some() && fanout.qos_for(found) > QoS::AtMostOnce {
+            let part = Remote { worker: found.subscriber.worker, matches: Arc::new([found.clone()]) };
+            self.queue_stored(fanout, &part, Some(&group.name), None, record, queued);
+        } else if found.subscriber.worker == self.number {
+            self.deliver(fanout, std::slice::from_ref(found), None, Some(&group.name), None);
         } else {
             let matches = Arc::new([found.clone()]) as Arc<[_]>;
             self.write(found.subscriber.worker, fanout.message(), &matches, Some(&group.name));
@@ -93,8 +149,12 @@ impl Worker {
         matches: &Arc<[Match<SubscriberId>]>,
         group: Option<&GroupName>,
     ) {
-        let letter =
-            Letter::Deliver { message: Arc::clone(message), matches: Arc::clone(matches), group: group.cloned() };
+        let (message, matches) = (Arc::clone(message), Arc::clone(matches));
+        self.write_letter(worker, Letter::Deliver { message, matches, group: group.cloned(), stored: None });
+    }
+
+    /// Puts a letter into the outbox.
+    pub(crate) fn write_letter(&self, worker: u16, letter: Letter) {
         self.outbox.borrow_mut()[usize::from(worker)].push(letter);
     }
 
@@ -130,18 +190,20 @@ impl Worker {
                 self.handle(letter, now);
                 handled += 1;
                 if handled % LETTERS_A_TURN == 0 {
+                    self.run_errands();
                     tokio::task::yield_now().await;
                     now = self.broker.gateway.now();
                 }
             }
+            self.run_errands();
         }
     }
 
     /// Does what a letter wants.
     pub(crate) fn handle(self: &Rc<Self>, letter: Letter, now: Timestamp) {
         match letter {
-            Letter::Deliver { message, matches, group } => {
-                self.deliver(&Fanout::of_message(&message, now), &matches, None, group.as_ref());
+            Letter::Deliver { message, matches, group, stored } => {
+                self.deliver(&Fanout::of_message(&message, now), &matches, None, group.as_ref(), stored);
             }
             Letter::Settle { client, batch, outcome } => self.settle(client, batch, outcome),
             Letter::TakeOver(request) => self.give_up(request),
@@ -156,17 +218,10 @@ impl Worker {
     }
 
     /// The fate of a session's batch is known, wherever the session is now.
-    pub(crate) fn settle(&self, id: SubscriberId, batch: BatchId, outcome: Outcome) {
+    pub(crate) fn settle(self: &Rc<Self>, id: SubscriberId, batch: BatchId, outcome: Outcome) {
         let destination = self.table.borrow().destination(id);
         match destination {
-            Destination::Online(client) => {
-                let send = |packet| client.send_ack(packet);
-                let settled = client.connection.borrow_mut().session().settle(batch, outcome, send);
-                if let Err(closing) = settled {
-                    client.close(closing);
-                }
-                client.changed.notify_one();
-            }
+            Destination::Online(client) => self.settle_online(&client, batch, outcome),
             Destination::Moved(to) => {
                 let letter = Letter::Settle { client: to, batch, outcome };
                 self.broker.mailboxes[usize::from(to.worker)].post(letter);
@@ -178,11 +233,30 @@ impl Worker {
                 Some(Place::Offline(sleeper)) => {
                     // There is no connection to send on, nor one to close.
                     let _ = sleeper.session.settle(batch, outcome, drop);
+                    if let Some(key) = sleeper.session.key() {
+                        self.note_with_letters(errands::changes(key, sleeper.session.take_changes()), Vec::new());
+                    }
                 }
                 _ => {}
             },
             Destination::Nobody => {}
         }
+    }
+
+    fn settle_online(self: &Rc<Self>, client: &Rc<Client>, batch: BatchId, outcome: Outcome) {
+        let send = |packet| client.send_ack(packet);
+        let settled = client.connection.borrow_mut().session().settle(batch, outcome, send);
+        self.note_session(client, Vec::new());
+        match settled {
+            Ok(settled) => {
+                self.send_retained(client, &settled.granted);
+                if settled.resume {
+                    self.send_queued(client, self.broker.gateway.now());
+                }
+            }
+            Err(closing) => client.close(closing),
+        }
+        client.changed.notify_one();
     }
 }
 

@@ -1,0 +1,127 @@
+//! What a worker has for storage beside what came with a read: changes of sessions, wills, messages for stored sessions.
+//!
+//! Errands are handed over in order. A letter about something that is stored leaves when its errand is taken, so that
+//! whatever its receiver has for storage comes after it. While the ingest is full they wait here: each is about a message,
+//! a client or a session, all of which are bounded.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use pocket_mqtt_core::{Outcome, Reply, SessionChange, StoreKey, key_behind};
+use pocket_ports::{BrokerChange, Receipt, Refused, Submission};
+
+use crate::client::Client;
+use crate::mailbox::{Letter, StoredAt};
+use crate::records;
+use crate::worker::Worker;
+
+/// Something for storage.
+#[derive(Default)]
+pub(crate) struct Errand {
+    changes: Vec<BrokerChange>,
+    receipt: Option<Receipt>,
+    letters: Letters,
+}
+
+/// Letters with the workers they go to.
+pub(crate) type Letters = Vec<(u16, Letter)>;
+
+/// The errands of a worker, oldest first.
+#[derive(Default)]
+pub(crate) struct Errands(VecDeque<Errand>);
+
+impl Worker {
+    /// Has a change stored, when the broker's state is.
+    pub(crate) fn note(&self, change: BrokerChange) {
+        if self.broker.is_stored() {
+            self.have_stored(Errand { changes: vec![change], ..Errand::default() });
+        }
+    }
+
+    /// Has changes stored, then sends the letters that are about them.
+    pub(crate) fn note_with_letters(&self, changes: Vec<BrokerChange>, letters: Letters) {
+        if !changes.is_empty() || !letters.is_empty() {
+            self.have_stored(Errand { changes, receipt: None, letters });
+        }
+    }
+
+    /// Has the changes of a client's session stored; `replies` wait for it.
+    pub(crate) fn note_session(&self, client: &Client, replies: Vec<Reply>) {
+        let mut connection = client.connection.borrow_mut();
+        let session = connection.session();
+        let Some(key) = session.key() else { return };
+        let changes = changes(key, session.take_changes());
+        if replies.is_empty() {
+            drop(connection);
+            return self.note_with_letters(changes, Vec::new());
+        }
+        let batch = session.await_storage(replies);
+        drop(connection);
+        if self.broker.config.ack_on_receipt {
+            self.note_with_letters(changes, Vec::new());
+            // By mail: the caller may be in the middle of this session.
+            let letter = Letter::Settle { client: client.id, batch, outcome: Outcome::Stored };
+            self.broker.mailboxes[usize::from(self.number)].post(letter);
+            return;
+        }
+        let receipt = Some(crate::batch::receipt(&self.broker, client.id, batch));
+        self.have_stored(Errand { changes, receipt, letters: Vec::new() });
+    }
+
+    fn have_stored(&self, errand: Errand) {
+        let mut errands = self.errands.borrow_mut();
+        match errands.0.back_mut() {
+            // Many small changes become one submission.
+            Some(last) if last.receipt.is_none() && last.letters.is_empty() => {
+                last.changes.extend(errand.changes);
+                last.receipt = errand.receipt;
+                last.letters = errand.letters;
+            }
+            _ => {
+                errands.0.push_back(errand);
+                self.broker.errands.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Hands errands over as far as the ingest has room.
+    pub(crate) fn run_errands(&self) {
+        loop {
+            let Some(errand) = self.errands.borrow_mut().0.pop_front() else { break };
+            let Errand { changes, receipt, letters } = errand;
+            match self.broker.gateway.submit(Submission { messages: Vec::new(), changes, receipt }) {
+                Ok(()) => drop(self.post(letters)),
+                Err(Refused::Full(Submission { changes, receipt, .. })) => {
+                    self.errands.borrow_mut().0.push_front(Errand { changes, receipt, letters });
+                    break;
+                }
+                // The platform is stopping, and nothing is stored any more.
+                Err(Refused::Closed(_)) => {}
+            }
+            self.broker.errands.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends letters that waited for their errand. Returns whether a mailbox is full now; see [`Worker::mail_room`].
+    pub(crate) fn post(&self, letters: Letters) -> bool {
+        if letters.is_empty() {
+            return false;
+        }
+        for (worker, letter) in letters {
+            self.write_letter(worker, letter);
+        }
+        self.send_mail()
+    }
+}
+
+/// What a session noted, for storage.
+pub(crate) fn changes(session: StoreKey, noted: Vec<SessionChange>) -> Vec<BrokerChange> {
+    noted.into_iter().map(|change| records::change(session, change)).collect()
+}
+
+impl StoredAt {
+    /// The keys of the delivery at a place of the letter.
+    pub(crate) fn of(self, place: usize) -> pocket_mqtt_core::StoredAs {
+        pocket_mqtt_core::StoredAs { delivery: key_behind(self.first, place), message: self.message }
+    }
+}
