@@ -26,7 +26,7 @@ pub use async_trait::async_trait;
 
 pub use access_log::{AccessChange, AccessLog, LoggedChange};
 pub use access_rules::AccessRuleRepository;
-pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer};
+pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer, ValidToken};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use devices::{DeviceActivity, DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
