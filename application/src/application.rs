@@ -14,6 +14,7 @@ use crate::auth::AuthService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore};
+use crate::people::People;
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
 use crate::telemetry::{TelemetryRules, TelemetryService};
@@ -115,6 +116,7 @@ impl Application {
                 scope: scope.clone(),
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
+                watch: Arc::clone(&watch),
                 hasher: Arc::clone(&password_hasher),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
@@ -139,7 +141,7 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
                 hasher: password_hasher,
-                issuer: token_issuer,
+                issuer: Arc::clone(&token_issuer),
                 throttle: LoginThrottle::new(options.people_throttle),
                 clock: Arc::clone(&clock),
             },
@@ -159,6 +161,7 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 access_rules: RuleReader::new(Arc::clone(&storage.access_rules)),
                 token_hasher,
+                people: People { users: Arc::clone(&storage.users), issuer: token_issuer },
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),
                 rules: options.telemetry,

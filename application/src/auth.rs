@@ -85,7 +85,7 @@ impl AuthService {
     /// # Errors
     /// `Unauthenticated`.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, Error> {
-        let claims = self.issuer.verify(token, self.clock.now())?;
+        let claims = self.issuer.verify(token, self.clock.now())?.claims;
         let user = self.users.get(claims.tenant_id, claims.user_id).await?.ok_or(Error::Unauthenticated)?;
         if user.credential_version != claims.credential_version {
             return Err(Error::Unauthenticated);

@@ -1,11 +1,12 @@
-//! The door for devices, whatever transport they come by: who may connect, what is accepted, what is stored.
+//! The door for devices, and for people who connect to the broker, whatever transport they come by: who may connect, what
+//! is accepted, what is stored.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use pocket_domain::{
     AccessRules, DeviceId, DeviceStanding, DeviceToken, NewTelemetry, Payload, PayloadError, PayloadPolicy, Principal,
-    Rejection, TenantId, Timestamp, TokenHash, TopicName,
+    Rejection, TenantId, Timestamp, TokenHash, TopicName, TopicRights,
 };
 use pocket_ports::{
     BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
@@ -13,16 +14,18 @@ use pocket_ports::{
 };
 
 use crate::activity::ActivityRecorder;
+use crate::people::{Pass, People};
+use crate::policy;
 use crate::rule_reader::RuleReader;
 use crate::telemetry::TelemetryRules;
 use crate::throttle::LoginThrottle;
 
-/// What a device shows when it connects.
+/// What a client shows when it connects.
 #[derive(Clone, Copy)]
-pub struct DeviceCredentials<'a> {
-    /// The device's id; or its token, when there is no password.
+pub struct ClientCredentials<'a> {
+    /// The device's id, or the person's name; or the device's token, when there is no password.
     pub username: Option<&'a str>,
-    /// The device's token.
+    /// The device's token, or the person's bearer token.
     pub password: Option<&'a [u8]>,
     /// Where it connects from.
     pub source: IpAddr,
@@ -41,20 +44,36 @@ pub struct ClientAccess {
     pub payload_policy: PayloadPolicy,
     /// Which topics it may use; `None`: nothing is ruled.
     pub rules: Option<Arc<AccessRules>>,
-    /// What it was proved with; `None` for a client that is away.
-    token: Option<TokenHash>,
+    /// What it may do with topics at all.
+    pub rights: TopicRights,
+    proof: Proof,
 }
 
-/// Why a device may not connect, or not stay.
+/// What the access rests on, to be judged by again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proof {
+    Token(TokenHash),
+    Pass(Pass),
+    /// Nothing: the client is away.
+    Absent,
+}
+
+/// What was shown, by its form: a device's token has no dot, and a bearer token has two.
+enum Shown<'a> {
+    Token { device: Option<DeviceId>, token: DeviceToken },
+    Bearer { username: &'a str, token: &'a str },
+}
+
+/// Why a client may not connect, or not stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessDenied {
-    /// Unknown, deleted, a wrong token, an expired token: which, is not told to the device.
+    /// Unknown, deleted, a wrong token, an expired token: which, is not told to the client.
     #[error("not authorised")]
     BadCredentials,
     /// A right token of a device that a person disabled.
     #[error("the device is disabled")]
     Disabled,
-    /// Too many failed attempts from this source or for this device.
+    /// Too many failed attempts from this source or for this device or person.
     #[error("too many failed attempts")]
     TooManyAttempts,
     /// Storage cannot be asked at present.
@@ -62,7 +81,7 @@ pub enum AccessDenied {
     Unavailable(String),
 }
 
-/// Use cases of devices themselves. One for all transports of a process.
+/// Use cases of connected clients themselves. One for all transports of a process.
 pub struct DeviceGateway {
     pub(crate) broker: Option<Arc<dyn BrokerStore>>,
     pub(crate) node: Arc<str>,
@@ -70,6 +89,7 @@ pub struct DeviceGateway {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) access_rules: RuleReader,
     pub(crate) token_hasher: Arc<dyn DeviceTokenHasher>,
+    pub(crate) people: People,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) activity: Arc<ActivityRecorder>,
     pub(crate) rules: TelemetryRules,
@@ -78,11 +98,12 @@ pub struct DeviceGateway {
 }
 
 impl DeviceGateway {
-    /// Checks what a device shows: `username = device id, password = token`, or `username = token` and no password.
+    /// Checks what a client shows. A device: `username = device id, password = token`, or `username = token` and no
+    /// password. A person: `username = their name, password = a bearer token`.
     ///
     /// # Errors
     /// See [`AccessDenied`].
-    pub async fn connect(&self, credentials: DeviceCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
+    pub async fn connect(&self, credentials: ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
         let source = credentials.source;
         let account = account_of(&credentials);
         let now = self.clock.now();
@@ -96,8 +117,14 @@ impl DeviceGateway {
         result
     }
 
-    async fn prove(&self, credentials: &DeviceCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
-        let (device, token) = parse(credentials).ok_or(AccessDenied::BadCredentials)?;
+    async fn prove(&self, credentials: &ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
+        let (device, token) = match parse(credentials).ok_or(AccessDenied::BadCredentials)? {
+            Shown::Token { device, token } => (device, token),
+            Shown::Bearer { username, token } => {
+                let pass = self.people.prove(username, token, self.clock.now()).await?;
+                return self.access_of_person(pass).await;
+            }
+        };
         let access = self.access(self.token_hasher.hash(&token)).await?;
         match device {
             Some(device) if Principal::Device(device) != access.principal => Err(AccessDenied::BadCredentials),
@@ -105,13 +132,19 @@ impl DeviceGateway {
         }
     }
 
-    /// Judges a connection anew, with the token it was opened with.
+    /// Judges a connection anew, with the credentials it was opened with.
     ///
     /// # Errors
     /// See [`AccessDenied`]; the connection must be closed, but for `Unavailable`, when it is judged again later.
     pub async fn recheck(&self, access: &ClientAccess) -> Result<ClientAccess, AccessDenied> {
-        let token = access.token.ok_or(AccessDenied::BadCredentials)?;
-        let renewed = self.access(token).await?;
+        let renewed = match access.proof {
+            Proof::Token(token) => self.access(token).await?,
+            Proof::Absent => return Err(AccessDenied::BadCredentials),
+            Proof::Pass(pass) => {
+                self.people.recheck(pass, self.clock.now()).await?;
+                return self.access_of_person(pass).await;
+            }
+        };
         if (renewed.tenant_id, renewed.principal) == (access.tenant_id, access.principal) {
             Ok(renewed)
         } else {
@@ -134,7 +167,21 @@ impl DeviceGateway {
             until,
             payload_policy: tenant.payload_policy,
             rules,
-            token: Some(token),
+            rights: TopicRights::TENANT,
+            proof: Proof::Token(token),
+        })
+    }
+
+    async fn access_of_person(&self, pass: Pass) -> Result<ClientAccess, AccessDenied> {
+        let tenant = self.tenants.get(pass.tenant_id).await?.ok_or(AccessDenied::BadCredentials)?;
+        Ok(ClientAccess {
+            tenant_id: tenant.id,
+            principal: Principal::User(pass.user_id),
+            until: Some(pass.until),
+            payload_policy: tenant.payload_policy,
+            rules: self.access_rules.read_for_person(tenant.id, pass.user_id).await?,
+            rights: policy::topic_rights(pass.role),
+            proof: Proof::Pass(pass),
         })
     }
 
@@ -159,7 +206,8 @@ impl DeviceGateway {
             until: None,
             payload_policy: tenant.payload_policy,
             rules: self.access_rules.read(tenant.id, device_id).await?,
-            token: None,
+            rights: TopicRights::TENANT,
+            proof: Proof::Absent,
         }))
     }
 
@@ -251,23 +299,24 @@ impl DeviceGateway {
     }
 }
 
-/// Whose failures are counted. The source is part of it, so that nobody can lock a device out from elsewhere.
-fn account_of(credentials: &DeviceCredentials<'_>) -> String {
+/// Whose failures are counted. The source is part of it, so that nobody can lock others out from elsewhere.
+fn account_of(credentials: &ClientCredentials<'_>) -> String {
     match (credentials.username, credentials.password) {
         (Some(username), Some(_)) => format!("{}/{:.64}", credentials.source, username),
         _ => credentials.source.to_string(),
     }
 }
 
-fn parse(credentials: &DeviceCredentials<'_>) -> Option<(Option<DeviceId>, DeviceToken)> {
+fn parse<'a>(credentials: &ClientCredentials<'a>) -> Option<Shown<'a>> {
     let username = credentials.username?;
-    match credentials.password {
-        Some(password) => {
-            let token = DeviceToken::parse(std::str::from_utf8(password).ok()?).ok()?;
-            Some((Some(username.parse().ok()?), token))
-        }
-        None => Some((None, DeviceToken::parse(username).ok()?)),
+    let Some(password) = credentials.password else {
+        return Some(Shown::Token { device: None, token: DeviceToken::parse(username).ok()? });
+    };
+    let password = std::str::from_utf8(password).ok()?;
+    if password.contains('.') {
+        return Some(Shown::Bearer { username, token: password });
     }
+    Some(Shown::Token { device: Some(username.parse().ok()?), token: DeviceToken::parse(password).ok()? })
 }
 
 impl From<StorageError> for AccessDenied {

@@ -1,7 +1,8 @@
 //! What Pocket IoT does: the use cases, who may call them, and the batching ingest.
 //!
 //! Every method that people call begins by asking [`policy`] and by fixing the one tenant it works in, so that nothing
-//! below can cross tenants. Devices come in through [`DeviceGateway`].
+//! below can cross tenants. Devices, and people who
+//! connect to the broker, come in through [`DeviceGateway`].
 //!
 //! Architecture invariant: no adapter is named here, no HTTP status, no MQTT reason code. Time and randomness come through
 //! ports.
@@ -17,6 +18,7 @@ mod error;
 mod first_start;
 mod gateway;
 mod ingest;
+mod people;
 pub mod policy;
 pub mod recovery;
 mod rule_reader;
@@ -35,7 +37,7 @@ pub use caller::Caller;
 pub use devices::{DeviceService, NewDevice, RegisteredDevice};
 pub use error::Error;
 pub use first_start::{CreatedAdmin, FirstAdmin, prepare};
-pub use gateway::{AccessDenied, ClientAccess, DeviceCredentials, DeviceGateway};
+pub use gateway::{AccessDenied, ClientAccess, ClientCredentials, DeviceGateway};
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};

@@ -1,6 +1,6 @@
 //! Who may do what: pure functions of the caller's role and of what is asked.
 
-use pocket_domain::{Role, TenantId};
+use pocket_domain::{Role, TenantId, TopicRights};
 
 use crate::{Caller, Error};
 
@@ -21,11 +21,17 @@ pub enum Action {
     WriteTelemetry,
     /// See telemetry.
     ReadTelemetry,
+    /// Publish to the tenant's devices.
+    PublishMessages,
+    /// Receive what is published in the tenant.
+    ReceiveMessages,
+    /// See what the broker tells of itself, which is about all tenants.
+    WatchBroker,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ManageTenants,
         Self::ManageUsers,
         Self::ManageDevices,
@@ -33,15 +39,18 @@ impl Action {
         Self::ReadDevices,
         Self::WriteTelemetry,
         Self::ReadTelemetry,
+        Self::PublishMessages,
+        Self::ReceiveMessages,
+        Self::WatchBroker,
     ];
 
     /// The least role that may do it.
     pub fn least_role(self) -> Role {
         match self {
-            Self::ManageTenants => Role::PlatformAdmin,
+            Self::ManageTenants | Self::WatchBroker => Role::PlatformAdmin,
             Self::ManageUsers | Self::ManageTenantRules => Role::Admin,
-            Self::ManageDevices | Self::WriteTelemetry => Role::Operator,
-            Self::ReadDevices | Self::ReadTelemetry => Role::Viewer,
+            Self::ManageDevices | Self::WriteTelemetry | Self::PublishMessages => Role::Operator,
+            Self::ReadDevices | Self::ReadTelemetry | Self::ReceiveMessages => Role::Viewer,
         }
     }
 }
@@ -52,6 +61,16 @@ impl Action {
 /// `Forbidden` when the role does not reach.
 pub fn permit(caller: &Caller, action: Action) -> Result<(), Error> {
     if caller.role() >= action.least_role() { Ok(()) } else { Err(Error::Forbidden("your role does not allow this")) }
+}
+
+/// What a person who is connected to the broker may do with topics.
+pub fn topic_rights(role: Role) -> TopicRights {
+    let reaches = |action: Action| role >= action.least_role();
+    TopicRights {
+        publish: reaches(Action::PublishMessages),
+        subscribe: reaches(Action::ReceiveMessages),
+        system: reaches(Action::WatchBroker),
+    }
 }
 
 /// The tenant that a call works in: the caller's own, or for a platform administrator the one asked for.
@@ -98,7 +117,16 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let allowed = |role| Action::ALL.into_iter().filter(|action| permit(&caller(role), *action).is_ok()).count();
-        assert_eq!(Role::ALL.map(allowed), [2, 4, 6, 7]);
+        assert_eq!(Role::ALL.map(allowed), [3, 6, 8, 10]);
+    }
+
+    #[test]
+    fn a_viewer_only_listens_and_a_platform_administrator_hears_the_broker_too() {
+        let rights = |publish, system| TopicRights { publish, subscribe: true, system };
+        assert_eq!(
+            Role::ALL.map(topic_rights),
+            [rights(false, false), rights(true, false), rights(true, false), rights(true, true)]
+        );
     }
 
     #[test]

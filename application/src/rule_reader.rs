@@ -1,9 +1,9 @@
-//! Reads the access rules of devices that connect.
+//! Reads the access rules of devices and people that connect.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use pocket_domain::{AccessRule, AccessRules, DeviceId, Principal, TenantId};
+use pocket_domain::{AccessRule, AccessRules, DeviceId, MAX_ACCESS_RULES, PageRequest, Principal, TenantId, UserId};
 use pocket_ports::{AccessRuleRepository, StorageError};
 
 /// Reads rules from storage.
@@ -29,6 +29,21 @@ impl RuleReader {
         }
         let (for_all, own) = rules.into_iter().partition(|rule| rule.device_id.is_none());
         Ok(Some(Arc::new(AccessRules::new(Principal::Device(device), self.of_tenants.shared(tenant, for_all), own))))
+    }
+
+    /// The rules that hold for a person: those of the tenant. `None` when nothing is ruled.
+    pub(crate) async fn read_for_person(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<Option<Arc<AccessRules>>, StorageError> {
+        let all = PageRequest::new(Some(MAX_ACCESS_RULES), None).expect("a tenant has fewer rules than a page takes");
+        let rules = self.rules.list(tenant, None, all).await?.items;
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        let shared = self.of_tenants.shared(tenant, rules);
+        Ok(Some(Arc::new(AccessRules::new(Principal::User(user), shared, Vec::new()))))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use pocket_domain::{Invalid, Page, PageRequest, Password, Role, TenantId, TenantName, User, UserId, Username};
-use pocket_ports::{Clock, Entropy, PasswordHasher, TenantRepository, UserRepository, UserUpdate};
+use pocket_ports::{AccessChange, Clock, Entropy, PasswordHasher, TenantRepository, UserRepository, UserUpdate};
 
+use crate::access_watch::AccessWatch;
 use crate::policy::{self, Action};
 use crate::scope::Scope;
 use crate::{Caller, Error};
@@ -34,6 +35,7 @@ pub struct UserService {
     pub(crate) scope: Scope,
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) users: Arc<dyn UserRepository>,
+    pub(crate) watch: Arc<AccessWatch>,
     pub(crate) hasher: Arc<dyn PasswordHasher>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -73,7 +75,7 @@ impl UserService {
         self.users.get(tenant, id).await?.ok_or(Error::NotFound)
     }
 
-    /// Changes a user's name or role.
+    /// Changes a user's name or role. Another role ends their connections to the broker.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` with the name of another or when the last administrator would be gone; `Forbidden` when
@@ -91,11 +93,12 @@ impl UserService {
             self.permit_role_in(caller, before.tenant_id, role).await?;
         }
         let user = self.users.update(before.tenant_id, id, update).await?;
+        self.announce(&user);
         tracing::info!(user = %id, role = %user.role, by = %caller.user_id(), "user changed");
         Ok(user)
     }
 
-    /// Removes a user; their bearer tokens end at once.
+    /// Removes a user; their bearer tokens and their connections to the broker end at once.
     ///
     /// # Errors
     /// `NotFound`; `Conflict(LastAdmin)`; `Forbidden` when the user's role is above the caller's.
@@ -105,11 +108,12 @@ impl UserService {
         if !self.users.delete(user.tenant_id, id).await? {
             return Err(Error::NotFound);
         }
+        self.announce(&user);
         tracing::info!(user = %id, by = %caller.user_id(), "user removed");
         Ok(())
     }
 
-    /// Gives a user a new password, which ends their bearer tokens. Administrators may do it for those who are not above
+    /// Gives a user a new password, which ends their bearer tokens and their connections to the broker. Administrators may do it for those who are not above
     /// them; everybody may do it for themselves with their present password.
     ///
     /// # Errors
@@ -131,8 +135,14 @@ impl UserService {
         };
         let hash = self.hasher.hash(change.password).await?;
         self.users.set_password(user.tenant_id, id, &hash).await?;
+        self.announce(&user);
         tracing::info!(user = %id, by = %caller.user_id(), "password changed");
         Ok(())
+    }
+
+    /// Tells this process's connections of the person; those of others hear of it by the access log.
+    fn announce(&self, user: &User) {
+        self.watch.announce(AccessChange::User { tenant_id: user.tenant_id, user_id: user.id });
     }
 
     async fn check_current(&self, caller: &Caller, current: Option<String>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, DeviceCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt, NewDevice,
+    Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt, NewDevice,
     Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// What a transport of one's own does: prove the device, validate its messages, wait for the commit.
 async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Result<(), Box<dyn Error>> {
-    let credentials = DeviceCredentials { username: Some(registered.token.expose()), password: None, source: HERE };
+    let credentials = ClientCredentials { username: Some(registered.token.expose()), password: None, source: HERE };
     let access = gateway.connect(credentials).await?;
     let topic = TopicName::parse("house/boiler/temperature")?;
     let mut messages = Vec::new();

@@ -91,7 +91,7 @@ impl Bound {
         Ok(Running {
             #[cfg(feature = "transport-mqtt")]
             mqtt: match self.mqtt {
-                Some(broker) => Some(broker.start().await.map_err(|e| Failure::while_doing("cannot serve MQTT", e))?),
+                Some(broker) => Some(start_mqtt(broker).await?),
                 None => None,
             },
             #[cfg(feature = "transport-rest")]
@@ -175,6 +175,13 @@ fn bind_mqtt(
     let counted = Arc::clone(&broker);
     metrics.add(move || crate::metrics::broker(&counted.stats()));
     broker.bind().map_err(|error| Failure::Other(error.to_string()))
+}
+
+#[cfg(feature = "transport-mqtt")]
+async fn start_mqtt(bound: BoundBroker) -> Result<RunningBroker, Failure> {
+    let broker = bound.broker();
+    broker.restore().await.map_err(|error| Failure::while_doing("cannot read the sessions of MQTT clients", error))?;
+    bound.start().await.map_err(|error| Failure::while_doing("cannot serve MQTT", error))
 }
 
 #[cfg(feature = "transport-rest")]

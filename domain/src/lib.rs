@@ -28,7 +28,7 @@ pub use id::{AccessRuleId, DeviceId, TenantId, UserId};
 pub use invalid::Invalid;
 pub use page::{Page, PageLimit, PageRequest};
 pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError, PayloadPolicy, ReadPayload};
-pub use principal::Principal;
+pub use principal::{Principal, TopicRights};
 pub use rejection::Rejection;
 pub use telemetry::{NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery};
 pub use tenant::{Tenant, TenantName};

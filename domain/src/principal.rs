@@ -1,4 +1,4 @@
-//! Who is behind a connection: a device, or a person.
+//! Who is behind a connection, a device or a person, and what they may do with topics.
 
 use std::fmt;
 
@@ -21,6 +21,22 @@ impl Principal {
             Self::User(_) => None,
         }
     }
+}
+
+/// What a principal may do with topics at all, before access rules are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRights {
+    /// Publish in the tenant.
+    pub publish: bool,
+    /// Subscribe in the tenant.
+    pub subscribe: bool,
+    /// Subscribe to what the broker tells of itself below `$SYS/`.
+    pub system: bool,
+}
+
+impl TopicRights {
+    /// Everything in the tenant, and nothing of the broker.
+    pub const TENANT: Self = Self { publish: true, subscribe: true, system: false };
 }
 
 impl fmt::Display for Principal {

@@ -11,6 +11,9 @@ use crate::Invalid;
 /// The most bytes of a topic name or filter.
 pub const MAX_TOPIC_BYTES: usize = 1_024;
 
+/// How the topics begin on which the broker tells of itself.
+const SYSTEM_PREFIX: &str = "$SYS/";
+
 /// Where a message is published: no wildcards. Cloning shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Arc<str>);
@@ -37,6 +40,11 @@ impl TopicName {
     /// The parts between the slashes; at least one, each may be empty.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// Whether the broker tells of itself there: it begins with `$SYS/`.
+    pub fn is_of_broker(&self) -> bool {
+        self.0.starts_with(SYSTEM_PREFIX)
     }
 
     /// Whether it begins with `$`: the broker's own topics, which are neither telemetry nor matched by `#` and `+/…`.
@@ -89,6 +97,11 @@ impl TopicFilter {
     /// The parts between the slashes.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// Whether it asks for what the broker tells of itself: it begins with `$SYS/`.
+    pub fn is_of_broker(&self) -> bool {
+        self.0.starts_with(SYSTEM_PREFIX)
     }
 
     /// Whether it has `+` or `#`; without, it means exactly the topic of the same text.

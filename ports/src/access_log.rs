@@ -1,7 +1,7 @@
-//! A log of what changed about who may be connected, read by every process that has connections of devices.
+//! A log of what changed about who may be connected, read by every process that has connections of devices and people.
 
 use async_trait::async_trait;
-use pocket_domain::{DeviceId, TenantId};
+use pocket_domain::{DeviceId, TenantId, UserId};
 
 use crate::StorageError;
 
@@ -15,7 +15,14 @@ pub enum AccessChange {
         /// The device.
         device_id: DeviceId,
     },
-    /// Those of a whole tenant: deleted, with another payload policy, or with other access rules.
+    /// Those of one person: removed, with another role, or with another password.
+    User {
+        /// Their tenant.
+        tenant_id: TenantId,
+        /// The person.
+        user_id: UserId,
+    },
+    /// Those of a whole tenant, its people among them: deleted, with another payload policy, or with other access rules.
     Tenant {
         /// The tenant.
         tenant_id: TenantId,

@@ -40,14 +40,23 @@ pub struct Claims {
     pub credential_version: u32,
 }
 
+/// A bearer token that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidToken {
+    /// What it says.
+    pub claims: Claims,
+    /// When it stops.
+    pub until: Timestamp,
+}
+
 /// Signs and checks bearer tokens.
 pub trait TokenIssuer: Send + Sync {
     /// A token that is valid from `now` for [`ttl_seconds`](Self::ttl_seconds).
     fn issue(&self, claims: &Claims, now: Timestamp) -> Result<String, AuthError>;
 
-    /// The claims of a token. MUST return `InvalidToken` for one that is malformed, signed with another key or algorithm,
+    /// The claims of a token, and when it stops. MUST return `InvalidToken` for one that is malformed, signed with another key or algorithm,
     /// or expired at `now`.
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError>;
+    fn verify(&self, token: &str, now: Timestamp) -> Result<ValidToken, AuthError>;
 
     /// How long a token is valid.
     fn ttl_seconds(&self) -> u64;

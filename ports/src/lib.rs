@@ -27,7 +27,7 @@ pub use async_trait::async_trait;
 
 pub use access_log::{AccessChange, AccessLog, LoggedChange};
 pub use access_rules::AccessRuleRepository;
-pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer};
+pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer, ValidToken};
 pub use broker::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StoredSession, SubscriptionRecord,

@@ -37,15 +37,15 @@ pub trait UserRepository: Send + Sync {
     /// Changes a user and returns it. MUST return `NotFound` when the tenant has no such user, `Conflict(Username)` when
     /// the new name is taken, `Conflict(LastAdmin)` when the change would leave the tenant without a user whose role
     /// administers (`admin` or `platform_admin`) or the platform without a `platform_admin`, though there was one. Two such
-    /// changes at the same time MUST NOT both succeed.
+    /// changes at the same time MUST NOT both succeed. MUST log `AccessChange::User` when the role becomes another.
     async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError>;
 
     /// Replaces the password's hash and adds one to `credential_version`. MUST return `NotFound` when the tenant has no
-    /// such user.
+    /// such user. MUST log `AccessChange::User`.
     async fn set_password(&self, tenant: TenantId, id: UserId, password: &PasswordHash) -> Result<User, StorageError>;
 
     /// Removes a user; `false` when the tenant has no such user. MUST return `Conflict(LastAdmin)` under the rule of
-    /// [`update`](Self::update).
+    /// [`update`](Self::update). MUST log `AccessChange::User`.
     async fn delete(&self, tenant: TenantId, id: UserId) -> Result<bool, StorageError>;
 
     /// Whether there is any user in any tenant; the first administrator is made only when there is none.

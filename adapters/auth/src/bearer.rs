@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use pocket_domain::Timestamp;
-use pocket_ports::{AuthError, Claims, TokenIssuer};
+use pocket_ports::{AuthError, Claims, TokenIssuer, ValidToken};
 use serde::{Deserialize, Serialize};
 
 use crate::KeyTooShort;
@@ -65,7 +65,7 @@ impl TokenIssuer for JwtIssuer {
             .map_err(|error| AuthError::Backend(error.to_string()))
     }
 
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<ValidToken, AuthError> {
         let claims = jsonwebtoken::decode::<WireClaims>(token, &self.checking, &self.validation)
             .map_err(|_| AuthError::InvalidToken)?
             .claims;
@@ -73,11 +73,14 @@ impl TokenIssuer for JwtIssuer {
         if seconds(now) >= claims.exp {
             return Err(AuthError::InvalidToken);
         }
-        Ok(Claims {
+        // One that stops later than time can be written does not stop while it matters.
+        let until = Timestamp::from_millis(claims.exp.saturating_mul(1_000)).unwrap_or(Timestamp::MAX);
+        let claims = Claims {
             user_id: claims.sub.parse().map_err(|_| AuthError::InvalidToken)?,
             tenant_id: claims.tenant.parse().map_err(|_| AuthError::InvalidToken)?,
             credential_version: claims.version,
-        })
+        };
+        Ok(ValidToken { claims, until })
     }
 
     fn ttl_seconds(&self) -> u64 {
@@ -128,14 +131,15 @@ mod tests {
     #[test]
     fn a_token_gives_back_its_claims() {
         let token = issuer().issue(&claims(), at(0)).unwrap();
-        assert_eq!(issuer().verify(&token, at(0)), Ok(claims()));
+        let until = at(0).plus(Duration::from_secs(TTL));
+        assert_eq!(issuer().verify(&token, at(0)), Ok(ValidToken { claims: claims(), until }));
     }
 
     #[test]
     fn a_token_ends_with_its_last_second() {
         let token = issuer().issue(&claims(), at(0)).unwrap();
         let end = i64::try_from(TTL).unwrap() * 1_000;
-        assert_eq!(issuer().verify(&token, at(end - 1)), Ok(claims()));
+        assert!(issuer().verify(&token, at(end - 1)).is_ok());
         assert_eq!(issuer().verify(&token, at(end)), Err(AuthError::InvalidToken));
     }
 

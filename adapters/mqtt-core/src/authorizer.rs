@@ -1,6 +1,6 @@
 //! Who may publish and subscribe to what.
 
-use pocket_domain::{AccessRules, TopicAction, TopicFilter, TopicName};
+use pocket_domain::{AccessRules, TopicAction, TopicFilter, TopicName, TopicRights};
 
 use crate::Client;
 
@@ -36,17 +36,21 @@ impl Authorizer for TenantAuthorizer {
     }
 }
 
-/// Asks another authorizer, and then the access rules of the client's device.
+/// Asks what the client may do at all, then another authorizer, and then the access rules that hold for the client.
+///
+/// Whatever the others say, nobody publishes on topics that begin with `$`, and those below `$SYS/` are for clients that
+/// have the right. They belong to the broker and not to a tenant, so the tenant's rules say nothing about them.
 #[derive(Clone, Copy)]
 pub struct RuleAuthorizer<'a> {
     first: &'a dyn Authorizer,
+    rights: TopicRights,
     rules: Option<&'a AccessRules>,
 }
 
 impl<'a> RuleAuthorizer<'a> {
-    /// An authorizer for the clients of one device; without rules it is the other one.
-    pub fn new(first: &'a dyn Authorizer, rules: Option<&'a AccessRules>) -> Self {
-        Self { first, rules }
+    /// An authorizer for the clients of one device or person.
+    pub fn new(first: &'a dyn Authorizer, rights: TopicRights, rules: Option<&'a AccessRules>) -> Self {
+        Self { first, rights, rules }
     }
 
     fn rules_allow(&self, action: TopicAction, client: &Client, topic: &TopicName) -> bool {
@@ -57,16 +61,128 @@ impl<'a> RuleAuthorizer<'a> {
 
 impl Authorizer for RuleAuthorizer<'_> {
     fn may_publish(&self, client: &Client, topic: &TopicName) -> bool {
-        self.first.may_publish(client, topic) && self.rules_allow(TopicAction::Publish, client, topic)
+        self.rights.publish
+            && !topic.is_system()
+            && self.first.may_publish(client, topic)
+            && self.rules_allow(TopicAction::Publish, client, topic)
     }
 
     fn may_subscribe(&self, client: &Client, filter: &TopicFilter) -> bool {
+        if filter.is_of_broker() {
+            return self.rights.system;
+        }
         let client_id = Some(client.client_id.as_str());
-        self.first.may_subscribe(client, filter)
+        self.rights.subscribe
+            && self.first.may_subscribe(client, filter)
             && self.rules.is_none_or(|rules| rules.on_filter(filter, client_id).is_allowed())
     }
 
     fn may_receive(&self, client: &Client, topic: &TopicName) -> bool {
-        self.first.may_receive(client, topic) && self.rules_allow(TopicAction::Subscribe, client, topic)
+        if topic.is_of_broker() {
+            return self.rights.system;
+        }
+        self.rights.subscribe
+            && self.first.may_receive(client, topic)
+            && self.rules_allow(TopicAction::Subscribe, client, topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_domain::{AccessRule, AccessRuleId, Effect, Principal, TenantId, Timestamp, TopicPattern, UserId};
+
+    use super::*;
+    use crate::ClientId;
+
+    const VIEWER: TopicRights = TopicRights { publish: false, subscribe: true, system: false };
+    const PLATFORM_ADMIN: TopicRights = TopicRights { publish: true, subscribe: true, system: true };
+
+    struct Generous;
+
+    impl Authorizer for Generous {
+        fn may_publish(&self, _: &Client, _: &TopicName) -> bool {
+            true
+        }
+
+        fn may_subscribe(&self, _: &Client, _: &TopicFilter) -> bool {
+            true
+        }
+
+        fn may_receive(&self, _: &Client, _: &TopicName) -> bool {
+            true
+        }
+    }
+
+    fn person() -> Client {
+        Client {
+            tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
+            principal: Principal::User(UserId::new(Timestamp::MIN, [2; 10])),
+            client_id: ClientId::parse("desk").unwrap(),
+        }
+    }
+
+    fn allowing(topic: &str) -> AccessRules {
+        let person = person();
+        let rule = AccessRule {
+            id: AccessRuleId::new(Timestamp::MIN, [3; 10]),
+            tenant_id: person.tenant_id,
+            device_id: None,
+            effect: Effect::Allow,
+            action: TopicAction::Subscribe,
+            topic: TopicPattern::parse(topic).unwrap(),
+            created_at: Timestamp::MIN,
+        };
+        AccessRules::new(person.principal, [rule].into(), Vec::new())
+    }
+
+    fn topic(text: &str) -> TopicName {
+        TopicName::parse(text).unwrap()
+    }
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text).unwrap()
+    }
+
+    #[test]
+    fn who_only_listens_publishes_nowhere() {
+        let authorizer = RuleAuthorizer::new(&TenantAuthorizer, VIEWER, None);
+        assert!(!authorizer.may_publish(&person(), &topic("a")));
+        assert!(authorizer.may_subscribe(&person(), &filter("#")) && authorizer.may_receive(&person(), &topic("a")));
+    }
+
+    #[test]
+    fn the_topics_of_the_broker_are_for_those_who_have_the_right() {
+        for (rights, system) in [(VIEWER, false), (TopicRights::TENANT, false), (PLATFORM_ADMIN, true)] {
+            for first in [&TenantAuthorizer as &dyn Authorizer, &Generous] {
+                let authorizer = RuleAuthorizer::new(first, rights, None);
+                for text in ["$SYS/#", "$SYS/broker/uptime", "$SYS/+/uptime"] {
+                    assert_eq!(authorizer.may_subscribe(&person(), &filter(text)), system, "{text}");
+                }
+                assert_eq!(authorizer.may_receive(&person(), &topic("$SYS/broker/uptime")), system);
+                assert!(!authorizer.may_publish(&person(), &topic("$SYS/broker/uptime")));
+            }
+            let authorizer = RuleAuthorizer::new(&TenantAuthorizer, rights, None);
+            for text in ["$SYS", "$other/#", "$SYSTEM/#"] {
+                assert!(!authorizer.may_subscribe(&person(), &filter(text)), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_of_the_tenant_say_nothing_about_the_broker() {
+        let rules = allowing("a/#");
+        let authorizer = RuleAuthorizer::new(&TenantAuthorizer, PLATFORM_ADMIN, Some(&rules));
+        assert!(
+            authorizer.may_subscribe(&person(), &filter("a/b")) && !authorizer.may_subscribe(&person(), &filter("b"))
+        );
+        assert!(authorizer.may_subscribe(&person(), &filter("$SYS/#")));
+    }
+
+    #[test]
+    fn a_level_for_the_device_matches_nothing_for_a_person() {
+        let rules = allowing("devices/%d");
+        let authorizer = RuleAuthorizer::new(&TenantAuthorizer, PLATFORM_ADMIN, Some(&rules));
+        let Principal::User(id) = person().principal else { panic!("a person") };
+        assert!(!authorizer.may_receive(&person(), &topic(&format!("devices/{id}"))));
     }
 }

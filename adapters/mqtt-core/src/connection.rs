@@ -26,6 +26,8 @@ pub(crate) struct Agreed {
     pub(crate) keep_alive: u16,
     /// Seconds that the session outlives the connection.
     pub(crate) session_expiry: u32,
+    /// The most seconds that it may.
+    pub(crate) longest_session: u32,
 }
 
 /// One accepted connection.
@@ -39,6 +41,9 @@ pub struct Connection {
     will: Option<Will>,
     keep_alive: KeepAlive,
     session_expiry: u32,
+    longest_session: u32,
+    /// The client asked for a session that ends with the connection.
+    is_brief: bool,
     maximum_packet_size: Option<u32>,
     limits: Arc<Limits>,
 }
@@ -52,7 +57,7 @@ impl Connection {
         agreed: Agreed,
         limits: Arc<Limits>,
     ) -> Self {
-        let Agreed { keep_alive, session_expiry } = agreed;
+        let Agreed { keep_alive, session_expiry, longest_session } = agreed;
         Self {
             version: connect.version,
             client,
@@ -62,6 +67,8 @@ impl Connection {
             will,
             keep_alive: KeepAlive::from_seconds(keep_alive),
             session_expiry,
+            longest_session,
+            is_brief: connect.session_expiry == 0,
             maximum_packet_size: connect.maximum_packet_size,
             limits,
         }
@@ -312,10 +319,10 @@ impl Connection {
     fn on_disconnect(&mut self, disconnect: &Disconnect) -> Action<'static> {
         // [MQTT-3.14.2-2] a session that was to end with the connection cannot be prolonged at the end
         if let Some(seconds) = disconnect.session_expiry {
-            if seconds > 0 && self.session_expiry == 0 {
+            if seconds > 0 && self.is_brief {
                 return Action::Close(Closing::ByServer(ReasonCode::ProtocolError));
             }
-            self.session_expiry = seconds.min(self.limits.session_expiry_seconds);
+            self.session_expiry = seconds.min(self.longest_session);
         }
         // [MQTT-3.14.4-3] only a normal disconnection takes the will back
         let with_will = disconnect.reason != ReasonCode::Success;

@@ -122,12 +122,19 @@ impl Handshake {
     /// Opens the connection of an authenticated client, with the session it left if there is one to go on with.
     pub fn open(self, client: Client, left: Option<Session>, limits: &Arc<Limits>) -> Opened {
         let connect = self.connect;
+        let longest_session = match client.principal {
+            Principal::Device(_) => limits.session_expiry_seconds,
+            // A person's access ends with a bearer token that nothing renews, and so does the session.
+            Principal::User(_) => 0,
+        };
         let agreed = Agreed {
             keep_alive: agreed_keep_alive(&connect, limits),
-            session_expiry: connect.session_expiry.min(limits.session_expiry_seconds),
+            session_expiry: connect.session_expiry.min(longest_session),
+            longest_session,
         };
         let ack = ConnectAck {
             session_present: left.is_some(),
+            // [MQTT-3.2.2-21] told where it is not what the client asked for
             session_expiry: (agreed.session_expiry != connect.session_expiry).then_some(agreed.session_expiry),
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: Some(limits.packet_bytes),
@@ -184,7 +191,7 @@ fn will(connect: &Connect) -> Result<Option<Will>, Refusal> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use pocket_domain::{DeviceId, Timestamp};
+    use pocket_domain::{DeviceId, Timestamp, UserId};
 
     use super::*;
     use crate::{QoS, TenantAuthorizer, WillRequest};
@@ -218,10 +225,17 @@ mod tests {
         })
     }
 
+    fn device() -> Principal {
+        Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]))
+    }
+
     fn open(connect: Connect, limits: Limits) -> Result<Opened, Refusal> {
+        open_as(device(), connect, limits)
+    }
+
+    fn open_as(principal: Principal, connect: Connect, limits: Limits) -> Result<Opened, Refusal> {
         let handshake = Handshake::begin(connect, [7; 8])?;
-        let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
-        let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), device);
+        let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), principal);
         handshake.authorize(&client, &TenantAuthorizer)?;
         Ok(handshake.open(client, None, &Arc::new(limits)))
     }
@@ -266,6 +280,21 @@ mod tests {
             let connect = Connect { session_expiry: asked, ..connect(ProtocolVersion::V5) };
             let opened = open(connect, limits.clone()).unwrap();
             assert_eq!((opened.ack.session_expiry, opened.connection.session_expiry().as_secs()), (told, agreed));
+        }
+    }
+
+    #[test]
+    fn the_session_of_a_person_ends_with_the_connection_and_5_0_is_told() {
+        let person = Principal::User(UserId::new(Timestamp::MIN, [2; 10]));
+        for (version, asked, told) in [
+            (ProtocolVersion::V5, 0, None),
+            (ProtocolVersion::V5, 60, Some(0)),
+            (ProtocolVersion::V311, u32::MAX, Some(0)),
+        ] {
+            let connect = Connect { session_expiry: asked, clean_start: false, ..connect(version) };
+            let opened = open_as(person, connect, Limits::default()).unwrap();
+            assert_eq!(opened.ack.session_expiry, told);
+            assert!(opened.connection.session_expiry().is_zero());
         }
     }
 

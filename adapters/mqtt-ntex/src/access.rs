@@ -107,6 +107,9 @@ fn concerns(change: AccessChange, access: &ClientAccess) -> bool {
         AccessChange::Device { tenant_id, device_id } => {
             (access.tenant_id, access.principal) == (tenant_id, Principal::Device(device_id))
         }
+        AccessChange::User { tenant_id, user_id } => {
+            (access.tenant_id, access.principal) == (tenant_id, Principal::User(user_id))
+        }
         AccessChange::Tenant { tenant_id } => access.tenant_id == tenant_id,
     }
 }

@@ -103,9 +103,9 @@ impl Broker {
         stats
     }
 
-    /// Who judges the clients of a device that has this access.
+    /// Who judges clients that have this access.
     pub(crate) fn authorizer<'a>(&'a self, access: &'a ClientAccess) -> RuleAuthorizer<'a> {
-        RuleAuthorizer::new(&*self.authorizer, access.rules.as_deref())
+        RuleAuthorizer::new(&*self.authorizer, access.rights, access.rules.as_deref())
     }
 
     /// Sends a letter to every worker.

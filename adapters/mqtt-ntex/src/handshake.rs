@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ntex::io::{Io, types::PeerAddr};
 use ntex::time::{Millis, timeout};
 use ntex::util::Either;
-use pocket_application::{ClientAccess, DeviceCredentials};
+use pocket_application::{ClientAccess, ClientCredentials};
 use pocket_mqtt_core::{
     Client as Owner, Closing, Connect, Handshake, Opened, Packet, ProtocolVersion, ReasonCode, Refusal,
 };
@@ -71,7 +71,7 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
     let handshake = Handshake::begin(connect, worker.broker.random())?;
     let access_changes = worker.access_changes.get();
     let credentials =
-        DeviceCredentials { username: handshake.username(), password: handshake.password(), source: source(io) };
+        ClientCredentials { username: handshake.username(), password: handshake.password(), source: source(io) };
     let access = worker.broker.gateway.connect(credentials).await.map_err(|denied| {
         tracing::debug!(source = %source(io), %denied, "connection refused");
         reason::of_access(&denied)

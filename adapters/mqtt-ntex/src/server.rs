@@ -64,6 +64,11 @@ impl BoundBroker {
         Ok(Self { broker, listener, address })
     }
 
+    /// The broker.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// Where it listens; with the port that was found when 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address

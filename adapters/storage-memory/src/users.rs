@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
-use pocket_ports::{Conflict, StorageError, UserRepository, UserUpdate};
+use pocket_ports::{AccessChange, Conflict, StorageError, UserRepository, UserUpdate};
 
 use crate::Memory;
 use crate::state::{State, page_of};
@@ -65,6 +65,7 @@ impl UserRepository for Memory {
     async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError> {
         let mut state = self.state();
         let mut user = state.user(tenant, id).cloned().ok_or(StorageError::NotFound)?;
+        let role = user.role;
         if let Some(role) = update.role {
             state.check_not_last_admin(&user, Some(role))?;
             user.role = role;
@@ -78,6 +79,9 @@ impl UserRepository for Memory {
         if let Some((stored, _)) = state.users.get_mut(&id) {
             *stored = user.clone();
         }
+        if user.role != role {
+            state.log(AccessChange::User { tenant_id: tenant, user_id: id });
+        }
         Ok(user)
     }
 
@@ -87,7 +91,9 @@ impl UserRepository for Memory {
             Some((user, hash)) if user.tenant_id == tenant => {
                 user.credential_version += 1;
                 *hash = password.clone();
-                Ok(user.clone())
+                let user = user.clone();
+                state.log(AccessChange::User { tenant_id: tenant, user_id: id });
+                Ok(user)
             }
             _ => Err(StorageError::NotFound),
         }
@@ -98,6 +104,7 @@ impl UserRepository for Memory {
         let Some(user) = state.user(tenant, id) else { return Ok(false) };
         state.check_not_last_admin(user, None)?;
         state.users.remove(&id);
+        state.log(AccessChange::User { tenant_id: tenant, user_id: id });
         Ok(true)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pocket_domain::{DeviceId, TenantId};
+use pocket_domain::{DeviceId, TenantId, UserId};
 use pocket_ports::{AccessChange, AccessLog, Clock, LoggedChange, StorageError, SystemClock};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter};
 use sea_orm::{QueryOrder, QuerySelect, Set};
@@ -27,14 +27,16 @@ pub(crate) struct AccessLogReader(pub(crate) Arc<Database>);
 pub(crate) async fn write(transaction: &DatabaseTransaction, change: AccessChange) -> Result<(), Error> {
     locks::take(transaction, Lock::Access).await?;
     let now = SystemClock.now();
-    let (tenant, device) = match change {
-        AccessChange::Device { tenant_id, device_id } => (tenant_id, Some(device_id)),
-        AccessChange::Tenant { tenant_id } => (tenant_id, None),
+    let (tenant, device, person) = match change {
+        AccessChange::Device { tenant_id, device_id } => (tenant_id, Some(device_id.as_uuid()), None),
+        AccessChange::User { tenant_id, user_id } => (tenant_id, None, Some(user_id.as_uuid())),
+        AccessChange::Tenant { tenant_id } => (tenant_id, None, None),
     };
     let entry = access_change::ActiveModel {
         sequence: NotSet,
         tenant: Set(tenant.as_uuid()),
-        device: Set(device.map(|device| device.as_uuid())),
+        device: Set(device),
+        person: Set(person),
         at: Set(now.as_millis()),
     };
     access_change::Entity::insert(entry).exec(transaction).await?;
@@ -58,9 +60,10 @@ pub(crate) async fn latest(connection: &impl ConnectionTrait) -> Result<i64, Err
 
 fn from_row(row: &access_change::Model) -> LoggedChange {
     let tenant_id = TenantId::from_uuid(row.tenant);
-    let change = match row.device.map(DeviceId::from_uuid) {
-        Some(device_id) => AccessChange::Device { tenant_id, device_id },
-        None => AccessChange::Tenant { tenant_id },
+    let change = match (row.device, row.person) {
+        (Some(device), _) => AccessChange::Device { tenant_id, device_id: DeviceId::from_uuid(device) },
+        (None, Some(person)) => AccessChange::User { tenant_id, user_id: UserId::from_uuid(person) },
+        (None, None) => AccessChange::Tenant { tenant_id },
     };
     LoggedChange { sequence: row.sequence.unsigned_abs(), change }
 }

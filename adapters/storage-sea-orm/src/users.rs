@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
-use pocket_ports::{Conflict, StorageError, UserRepository, UserUpdate};
+use pocket_ports::{AccessChange, Conflict, StorageError, UserRepository, UserUpdate};
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel};
 use sea_orm::{ModelTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
@@ -13,7 +13,7 @@ use crate::database::Database;
 use crate::entity::{corrupt, time, user};
 use crate::error::Error;
 use crate::locks::{self, Lock};
-use crate::tenants;
+use crate::{access_log, tenants};
 
 /// The people of a database.
 pub(crate) struct Users(pub(crate) Arc<Database>);
@@ -136,14 +136,18 @@ impl UserRepository for Users {
                 if update.role.is_some() {
                     check_not_last_admin(&transaction, &row, update.role).await?;
                 }
+                let role = update.role.map(Role::as_str).filter(|role| *role != row.role);
                 let mut changed = row.into_active_model();
-                if let Some(role) = update.role {
-                    changed.role = Set(role.as_str().to_owned());
+                if let Some(role) = role {
+                    changed.role = Set(role.to_owned());
                 }
                 if let Some(username) = update.username {
                     changed.username = Set(username.to_string());
                 }
                 let row = changed.update(&transaction).await?;
+                if role.is_some() {
+                    access_log::write(&transaction, AccessChange::User { tenant_id: tenant, user_id: id }).await?;
+                }
                 transaction.commit().await?;
                 Ok(row)
             })
@@ -163,6 +167,7 @@ impl UserRepository for Users {
                 changed.password = Set(password);
                 changed.credential_version = Set(version);
                 let row = changed.update(&transaction).await?;
+                access_log::write(&transaction, AccessChange::User { tenant_id: tenant, user_id: id }).await?;
                 transaction.commit().await?;
                 Ok(row)
             })
@@ -178,6 +183,7 @@ impl UserRepository for Users {
                 let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 check_not_last_admin(&transaction, &row, None).await?;
                 row.delete(&transaction).await?;
+                access_log::write(&transaction, AccessChange::User { tenant_id: tenant, user_id: id }).await?;
                 transaction.commit().await?;
                 Ok(true)
             })

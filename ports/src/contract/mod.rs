@@ -69,6 +69,8 @@ macro_rules! storage_contract {
             of_two_platform_administrators_in_two_tenants_one_stays
             a_new_password_replaces_the_hash_and_is_counted
             a_deleted_user_is_gone_and_the_name_is_free
+            another_role_a_new_password_and_a_deletion_are_logged
+            what_ends_no_access_of_a_user_is_not_logged
             any_tells_whether_there_is_a_user
         }
         $crate::storage_contract! { @cases $make, devices:

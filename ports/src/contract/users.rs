@@ -3,9 +3,9 @@
 
 use pocket_domain::{PageRequest, Role, TenantId, User, UserId, Username};
 
-use super::fixture::{a_user, hash, names, new_tenant_id, new_user_id, page, tenant, user};
+use super::fixture::{a_user, hash, logged, names, new_tenant_id, new_user_id, page, tenant, user};
 use super::race::both;
-use crate::{Conflict, Storage, StorageError, UserUpdate};
+use crate::{AccessChange, Conflict, Storage, StorageError, UserUpdate};
 
 const TAKEN: StorageError = StorageError::Conflict(Conflict::Username);
 const LAST: StorageError = StorageError::Conflict(Conflict::LastAdmin);
@@ -205,6 +205,32 @@ pub async fn a_deleted_user_is_gone_and_the_name_is_free(storage: &Storage) {
     assert_eq!(storage.users.delete(acme, ada).await, Ok(false));
     assert_eq!(storage.users.get(acme, ada).await, Ok(None));
     user(storage, acme, "ada", Role::Viewer).await;
+}
+
+pub async fn another_role_a_new_password_and_a_deletion_are_logged(storage: &Storage) {
+    let tenant_id = tenant(storage, "acme").await;
+    user(storage, tenant_id, "root", Role::Admin).await;
+    let user_id = user(storage, tenant_id, "ada", Role::Viewer).await;
+    let changes = async || logged(storage).await.len();
+    assert_eq!(changes().await, 0);
+    storage.users.update(tenant_id, user_id, with_role(Role::Operator)).await.unwrap();
+    assert_eq!(changes().await, 1);
+    storage.users.set_password(tenant_id, user_id, &hash("new")).await.unwrap();
+    assert_eq!(changes().await, 2);
+    storage.users.delete(tenant_id, user_id).await.unwrap();
+    assert_eq!(logged(storage).await, [AccessChange::User { tenant_id, user_id }; 3]);
+}
+
+pub async fn what_ends_no_access_of_a_user_is_not_logged(storage: &Storage) {
+    let (acme, other) = (tenant(storage, "acme").await, tenant(storage, "other").await);
+    let ada = user(storage, acme, "ada", Role::Admin).await;
+    storage.users.update(acme, ada, renamed("ada.l")).await.unwrap();
+    storage.users.update(acme, ada, with_role(Role::Admin)).await.unwrap();
+    assert_eq!(storage.users.update(acme, ada, with_role(Role::Viewer)).await, Err(LAST));
+    assert_eq!(storage.users.delete(acme, ada).await, Err(LAST));
+    assert_eq!(storage.users.delete(other, ada).await, Ok(false));
+    assert!(storage.users.set_password(other, ada, &hash("x")).await.is_err());
+    assert_eq!(logged(storage).await, []);
 }
 
 pub async fn any_tells_whether_there_is_a_user(storage: &Storage) {

@@ -11,6 +11,7 @@ mod connect;
 mod limits;
 mod malformed;
 mod packets;
+mod people;
 mod platform;
 mod publish;
 mod publish_rate;

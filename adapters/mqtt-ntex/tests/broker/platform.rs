@@ -96,6 +96,7 @@ impl Platform {
         adjust(&mut config);
         let broker = Broker::new(config, Arc::clone(&application.gateway), Arc::new(TenantAuthorizer));
         application.attach_sessions(broker.clone());
+        broker.restore().await.unwrap();
         let running = broker.bind().unwrap().start().await.unwrap();
         Self { application, broker, running, admin: Caller::new(admin.user) }
     }

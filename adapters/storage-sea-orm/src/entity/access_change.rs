@@ -9,6 +9,7 @@ pub struct Model {
     pub sequence: i64,
     pub tenant: Uuid,
     pub device: Option<Uuid>,
+    pub person: Option<Uuid>,
     pub at: i64,
 }
 

@@ -5,6 +5,7 @@
 
 mod m0001_first;
 mod m0002_access_rules;
+mod m0004_access_of_people;
 mod m0005_broker_state;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_first::Migration),
             Box::new(m0002_access_rules::Migration),
+            Box::new(m0004_access_of_people::Migration),
             Box::new(m0005_broker_state::Migration),
         ]
     }
