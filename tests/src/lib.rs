@@ -9,9 +9,11 @@ mod binary;
 mod load;
 mod platform;
 mod postgres;
+mod strict;
 
 pub use api::{Answer, Api};
 pub use binary::binary;
 pub use load::{Load, Measured};
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;
+pub use strict::StrictClient;

@@ -5,6 +5,7 @@ mod access_rules;
 mod architecture;
 mod contract;
 mod documentation;
+mod durability;
 mod embedded;
 mod lifecycle;
 mod mqtt;
