@@ -10,8 +10,8 @@ use crate::QoS;
 /// What a publisher may say about a payload in 5.0, passed on as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MessageProperties {
-    /// The payload is said to be UTF-8.
-    pub payload_is_utf8: bool,
+    /// Whether the payload is said to be UTF-8, if anything is said.
+    pub payload_is_utf8: Option<bool>,
     /// MIME type or whatever the clients agreed on.
     pub content_type: Option<Box<str>>,
     /// Where an answer is expected.

@@ -22,6 +22,8 @@ mod handshake;
 mod mailbox;
 mod pace;
 mod presence;
+mod properties;
+mod publish;
 mod reason;
 mod registry;
 mod retained;
