@@ -65,6 +65,9 @@ impl Worker {
 
     /// Keeps a message for a client that is away or just connecting.
     fn keep(&self, fanout: &Fanout<'_>, found: &Found, group: Option<&GroupName>) {
+        if fanout.message().is_passing(fanout.now()) {
+            return;
+        }
         let limit = self.broker.limits.queued_messages;
         let mut table = self.table.borrow_mut();
         let offer = match table.get_mut(found.subscriber) {
