@@ -7,7 +7,7 @@ pub struct Limits {
     pub connections: usize,
     /// Clients of a tenant that are connected at a time; more are refused (3.1.1: 3, 5.0: 0x97). 0: no limit.
     pub tenant_connections: usize,
-    /// Bytes of a packet after its fixed header; a larger one closes the connection (0x95). Announced in 5.0.
+    /// Bytes of a packet; a larger one closes the connection (0x95). Announced in 5.0.
     pub packet_bytes: u32,
     /// Unacknowledged messages of QoS 1 and 2 from a client. Announced in 5.0, where more close the connection (0x93);
     /// from a client of 3.1.1 nothing is read until some are acknowledged.

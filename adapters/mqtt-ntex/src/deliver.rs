@@ -56,7 +56,7 @@ impl Worker {
                     }
                 }
                 Destination::Waiting if fanout.qos_for(found) > QoS::AtMostOnce => {
-                    self.keep(found.subscriber, fanout.delivery(found, group, stored));
+                    self.keep(found.subscriber, fanout.delivery(found, group, stored), fanout.now());
                 }
                 Destination::Moved(to) => self.forward(fanout, found, to, group, stored),
                 Destination::Waiting | Destination::Nobody => self.forget(stored),
@@ -78,7 +78,10 @@ impl Worker {
     }
 
     /// Keeps a message for a client that is away or just connecting.
-    fn keep(&self, id: SubscriberId, delivery: Delivery) {
+    fn keep(&self, id: SubscriberId, delivery: Delivery, now: Timestamp) {
+        if delivery.message.is_passing(now) {
+            return self.forget(delivery.stored);
+        }
         let limit = self.broker.limits.queued_messages;
         let stored = delivery.stored;
         let mut table = self.table.borrow_mut();

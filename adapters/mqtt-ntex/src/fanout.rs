@@ -45,7 +45,7 @@ impl<'a> Fanout<'a> {
             },
             qos: inbound.qos,
             retain: inbound.retain,
-            expires_at: inbound.message_expiry.map(|seconds| now.plus(Duration::from_secs(seconds.into()))),
+            expires_at: inbound.message_expiry.map(|seconds| Message::expiry(now, Duration::from_secs(seconds.into()))),
             message: OnceCell::new(),
             encoded: Default::default(),
         }

@@ -23,6 +23,8 @@ mod handshake;
 mod mailbox;
 mod pace;
 mod presence;
+mod properties;
+mod publish;
 mod reason;
 mod records;
 mod registry;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// The properties of 5.0, as JSON.
 #[derive(Serialize, Deserialize, Default)]
 struct Properties {
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    utf8: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    utf8: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,7 +237,7 @@ mod tests {
 
     fn a_message() -> Message {
         let properties = MessageProperties {
-            payload_is_utf8: true,
+            payload_is_utf8: Some(true),
             content_type: Some("text/plain".into()),
             response_topic: Some("r".into()),
             correlation_data: Some(Bytes::from_static(b"\0\xff")),

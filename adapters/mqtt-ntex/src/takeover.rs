@@ -232,7 +232,7 @@ impl Worker {
             self.counters().denied.add(1);
             return;
         }
-        let expires_at = expiry.map(|expiry| self.broker.gateway.now().plus(expiry));
+        let expires_at = expiry.map(|expiry| Message::expiry(self.broker.gateway.now(), expiry));
         self.publish(publisher, index, owner.tenant_id, &Arc::new(Message { expires_at, ..message }));
     }
 

@@ -1,7 +1,7 @@
 //! Packets of 3.1.1 between the codec and the broker.
 
 use bytes::Bytes;
-use ntex::util::{ByteString, Bytes as NtexBytes};
+use ntex::util::ByteString;
 use ntex_mqtt::v3::codec::{self as v3, Decoded, Encoded};
 use pocket_mqtt_core::{
     Ack, Connect, ConnectAck, ConnectReturnCode, Disconnect, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
@@ -95,13 +95,9 @@ fn request((filter, level): &(ByteString, v3::QoS)) -> SubscribeRequest {
     }
 }
 
-/// A packet for the codec; `None` where 3.1.1 has no such packet from a server.
+/// A packet for the codec; `None` for PUBLISH, which it does not write, and where 3.1.1 has no such packet from a server.
 pub(crate) fn encoded(packet: Packet<'_>) -> Option<Encoded> {
     let packet = match packet {
-        Packet::Publish(publish) => {
-            let payload = NtexBytes::copy_from_slice(publish.payload);
-            return Some(Encoded::Publish(encoded_publish(&publish), Some(payload)));
-        }
         Packet::ConnectAck(ack) => v3::Packet::ConnectAck(connect_ack(&ack)?),
         Packet::PublishAck(ack) => v3::Packet::PublishAck { packet_id: ack.packet_id },
         Packet::PublishReceived(ack) => v3::Packet::PublishReceived { packet_id: ack.packet_id },
@@ -113,7 +109,8 @@ pub(crate) fn encoded(packet: Packet<'_>) -> Option<Encoded> {
         },
         Packet::UnsubscribeAck(ack) => v3::Packet::UnsubscribeAck { packet_id: ack.packet_id },
         Packet::PingResponse => v3::Packet::PingResponse,
-        Packet::Connect(_)
+        Packet::Publish(_)
+        | Packet::Connect(_)
         | Packet::Subscribe(_)
         | Packet::Unsubscribe(_)
         | Packet::PingRequest
@@ -121,17 +118,6 @@ pub(crate) fn encoded(packet: Packet<'_>) -> Option<Encoded> {
         | Packet::Auth(_) => return None,
     };
     Some(Encoded::Packet(packet))
-}
-
-fn encoded_publish(publish: &Publish<'_>) -> v3::Publish {
-    v3::Publish {
-        dup: publish.dup,
-        retain: publish.retain,
-        qos: encoded_qos(publish.qos),
-        topic: ByteString::from(publish.topic),
-        packet_id: publish.packet_id,
-        payload_size: u32::try_from(publish.payload.len()).unwrap_or(u32::MAX),
-    }
 }
 
 fn connect_ack(ack: &ConnectAck) -> Option<v3::ConnectAck> {

@@ -2,10 +2,11 @@
 //!
 //! That a client wants no reason strings (request problem information 0) the codec remembers from CONNECT by itself.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ntex::util::{ByteString, Bytes as NtexBytes};
+use ntex::util::ByteString;
 use ntex_mqtt::v5::codec::{self as v5, Decoded, Encoded};
 use pocket_mqtt_core::{
     Ack, Auth, Connect, ConnectAck, Disconnect, MessageProperties, Packet, ProtocolVersion, Publish, ReasonCode,
@@ -13,11 +14,12 @@ use pocket_mqtt_core::{
     WillRequest,
 };
 
+use crate::properties::Notes;
 use crate::reason;
 use crate::v3::{encoded_qos, qos};
 
 /// A packet from the codec; `None` for a part of a packet.
-pub(crate) fn packet(decoded: &Decoded) -> Option<Packet<'_>> {
+pub(crate) fn packet(decoded: &Decoded, notes: Notes) -> Option<Packet<'_>> {
     match decoded {
         Decoded::Publish(publish, payload, _) => Some(Packet::Publish(Publish {
             dup: publish.dup,
@@ -27,18 +29,23 @@ pub(crate) fn packet(decoded: &Decoded) -> Option<Packet<'_>> {
             packet_id: publish.packet_id,
             payload,
             topic_alias: publish.properties.topic_alias.map(u16::from),
-            message_expiry: publish.properties.message_expiry_interval.map(u32::from),
+            message_expiry: message_expiry(publish.properties.message_expiry_interval, notes),
             subscription_ids: &publish.properties.subscription_ids,
-            properties: publish_properties(&publish.properties),
+            properties: publish_properties(&publish.properties, notes),
         })),
-        Decoded::Packet(packet, _) => Some(control_packet(packet)),
+        Decoded::Packet(packet, _) => Some(control_packet(packet, notes)),
         Decoded::PayloadChunk(..) => None,
     }
 }
 
-fn control_packet(packet: &v5::Packet) -> Packet<'static> {
+/// What the codec was shown in place of a message expiry of 0 is that again.
+fn message_expiry(seconds: Option<NonZeroU32>, notes: Notes) -> Option<u32> {
+    if notes.zero_expiry.is_some() { Some(0) } else { seconds.map(u32::from) }
+}
+
+fn control_packet(packet: &v5::Packet, notes: Notes) -> Packet<'static> {
     match packet {
-        v5::Packet::Connect(packet) => Packet::Connect(Box::new(connect(packet))),
+        v5::Packet::Connect(packet) => Packet::Connect(Box::new(connect(packet, notes))),
         v5::Packet::ConnectAck(_) => Packet::ConnectAck(Box::default()),
         v5::Packet::PublishAck(ack) => Packet::PublishAck(publish_ack(ack)),
         v5::Packet::PublishReceived(ack) => Packet::PublishReceived(publish_ack(ack)),
@@ -78,7 +85,7 @@ fn control_packet(packet: &v5::Packet) -> Packet<'static> {
     }
 }
 
-fn connect(packet: &v5::Connect) -> Connect {
+fn connect(packet: &v5::Connect, notes: Notes) -> Connect {
     Connect {
         version: ProtocolVersion::V5,
         clean_start: packet.clean_start,
@@ -86,7 +93,7 @@ fn connect(packet: &v5::Connect) -> Connect {
         client_id: packet.client_id.to_string(),
         username: packet.username.as_ref().map(ToString::to_string),
         password: packet.password.as_ref().map(|password| Bytes::copy_from_slice(password)),
-        will: packet.last_will.as_ref().map(will),
+        will: packet.last_will.as_ref().map(|last_will| will(last_will, notes)),
         session_expiry: packet.session_expiry_interval_secs,
         receive_maximum: packet.receive_max.map_or(u16::MAX, u16::from),
         maximum_packet_size: packet.max_packet_size.map(u32::from),
@@ -95,9 +102,9 @@ fn connect(packet: &v5::Connect) -> Connect {
     }
 }
 
-fn will(will: &v5::LastWill) -> WillRequest {
+fn will(will: &v5::LastWill, notes: Notes) -> WillRequest {
     let properties = MessageProperties {
-        payload_is_utf8: will.is_utf8_payload.unwrap_or(false),
+        payload_is_utf8: notes.payload_is_utf8,
         content_type: will.content_type.as_deref().map(Box::from),
         response_topic: will.response_topic.as_deref().map(Box::from),
         correlation_data: will.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data)),
@@ -109,20 +116,20 @@ fn will(will: &v5::LastWill) -> WillRequest {
         qos: qos(will.qos),
         retain: will.retain,
         delay: will.will_delay_interval_sec.unwrap_or(0),
-        message_expiry: will.message_expiry_interval.map(u32::from),
+        message_expiry: message_expiry(will.message_expiry_interval, notes),
         properties: (properties != MessageProperties::default()).then(|| Arc::new(properties)),
     }
 }
 
-fn publish_properties(properties: &v5::PublishProperties) -> Option<Arc<MessageProperties>> {
+fn publish_properties(properties: &v5::PublishProperties, notes: Notes) -> Option<Arc<MessageProperties>> {
     let plain = properties.content_type.is_none()
         && properties.response_topic.is_none()
         && properties.correlation_data.is_none()
         && properties.user_properties.is_empty()
-        && !properties.is_utf8_payload;
+        && notes.payload_is_utf8.is_none();
     (!plain).then(|| {
         Arc::new(MessageProperties {
-            payload_is_utf8: properties.is_utf8_payload,
+            payload_is_utf8: notes.payload_is_utf8,
             content_type: properties.content_type.as_deref().map(Box::from),
             response_topic: properties.response_topic.as_deref().map(Box::from),
             correlation_data: properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data)),
@@ -174,13 +181,9 @@ fn request((filter, options): &(ByteString, v5::SubscriptionOptions)) -> Subscri
     }
 }
 
-/// A packet for the codec; `None` for those that only a client sends.
+/// A packet for the codec; `None` for PUBLISH, which it does not write, and for those that only a client sends.
 pub(crate) fn encoded(packet: Packet<'_>) -> Option<Encoded> {
     let packet = match packet {
-        Packet::Publish(publish) => {
-            let payload = NtexBytes::copy_from_slice(publish.payload);
-            return Some(Encoded::Publish(encoded_publish(&publish), Some(payload)));
-        }
         Packet::ConnectAck(ack) => v5::Packet::ConnectAck(Box::new(connect_ack(*ack))),
         Packet::PublishAck(ack) => v5::Packet::PublishAck(encoded_ack(ack)),
         Packet::PublishReceived(ack) => v5::Packet::PublishReceived(encoded_ack(ack)),
@@ -203,37 +206,14 @@ pub(crate) fn encoded(packet: Packet<'_>) -> Option<Encoded> {
                 .reason_string(disconnect.reason_string.map(ByteString::from)),
         ),
         Packet::PingResponse => v5::Packet::PingResponse,
-        Packet::Connect(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PingRequest | Packet::Auth(_) => {
-            return None;
-        }
+        Packet::Publish(_)
+        | Packet::Connect(_)
+        | Packet::Subscribe(_)
+        | Packet::Unsubscribe(_)
+        | Packet::PingRequest
+        | Packet::Auth(_) => return None,
     };
     Some(Encoded::Packet(packet))
-}
-
-fn encoded_publish(publish: &Publish<'_>) -> v5::Publish {
-    let mut properties = v5::PublishProperties {
-        topic_alias: publish.topic_alias.and_then(std::num::NonZeroU16::new),
-        message_expiry_interval: publish.message_expiry.and_then(std::num::NonZeroU32::new),
-        subscription_ids: publish.subscription_ids.to_vec(),
-        ..Default::default()
-    };
-    if let Some(passed_on) = &publish.properties {
-        properties.is_utf8_payload = passed_on.payload_is_utf8;
-        properties.content_type = passed_on.content_type.as_deref().map(ByteString::from);
-        properties.response_topic = passed_on.response_topic.as_deref().map(ByteString::from);
-        properties.correlation_data = passed_on.correlation_data.as_deref().map(NtexBytes::copy_from_slice);
-        let pairs = passed_on.user_properties.iter();
-        properties.user_properties = pairs.map(|(name, value)| ((&**name).into(), (&**value).into())).collect();
-    }
-    v5::Publish {
-        dup: publish.dup,
-        retain: publish.retain,
-        qos: encoded_qos(publish.qos),
-        packet_id: publish.packet_id,
-        topic: ByteString::from(publish.topic),
-        payload_size: u32::try_from(publish.payload.len()).unwrap_or(u32::MAX),
-        properties,
-    }
 }
 
 fn connect_ack(ack: ConnectAck) -> v5::ConnectAck {

@@ -1,17 +1,18 @@
 //! Bytes to packets and back, for the version that the CONNECT of a connection announced.
 //!
 //! A packet reaches the codec only when all of it is there and [`frame::check`] has passed, so a PUBLISH always comes
-//! with its whole payload. A PUBLISH without properties is written here and not by the codec, which would copy topic and
-//! payload twice for each subscriber.
+//! with its whole payload. PUBLISH is written by [`publish`] and all else by the codec.
 
 use std::cell::Cell;
 
 use ntex::codec::{Decoder, Encoder};
-use ntex::util::{BufMut, BytePages, Bytes, BytesMut};
+use ntex::util::{BytePages, Bytes, BytesMut};
 use ntex_mqtt::{v3, v5};
-use pocket_mqtt_core::{Packet, ProtocolVersion, Publish, ReasonCode};
+use pocket_mqtt_core::{Packet, ProtocolVersion, ReasonCode};
 
 use crate::frame::{self, Header};
+use crate::properties::Notes;
+use crate::publish::{self, Size};
 use crate::{v3 as convert3, v5 as convert5};
 
 /// Both codecs of one connection.
@@ -22,11 +23,11 @@ pub(crate) struct Wire {
     maximum: u32,
 }
 
-/// A packet as its codec left it.
+/// A packet as its codec left it, with what the codec of 5.0 cannot say of it.
 #[derive(Debug)]
 pub(crate) enum Frame {
     V3(v3::codec::Decoded),
-    V5(v5::codec::Decoded),
+    V5(v5::codec::Decoded, Notes),
 }
 
 impl Frame {
@@ -34,13 +35,13 @@ impl Frame {
     pub(crate) fn packet(&self) -> Option<Packet<'_>> {
         match self {
             Self::V3(decoded) => convert3::packet(decoded),
-            Self::V5(decoded) => convert5::packet(decoded),
+            Self::V5(decoded, notes) => convert5::packet(decoded, *notes),
         }
     }
 }
 
 impl Wire {
-    /// For packets of up to `maximum` bytes after the fixed header.
+    /// For packets of up to `maximum` bytes.
     pub(crate) fn new(maximum: u32) -> Self {
         Self { version: Cell::new(None), v3: v3::codec::Codec::new(), v5: v5::codec::Codec::new(), maximum }
     }
@@ -52,13 +53,10 @@ impl Wire {
 
     /// Appends the bytes of a packet; `false` when the codec cannot write it. A packet that the version does not have is nothing.
     pub(crate) fn write(&self, packet: Packet<'_>, pages: &mut BytePages) -> bool {
-        let packet = match packet {
-            Packet::Publish(publish) if is_plain(&publish) => {
-                write_plain(self.version.get(), &publish, pages);
-                return true;
-            }
-            packet => packet,
-        };
+        if let Packet::Publish(publish) = &packet {
+            publish::write(&Size::of(self.version.get(), publish), publish, pages);
+            return true;
+        }
         if self.version.get() == Some(ProtocolVersion::V5) {
             convert5::encoded(packet).is_none_or(|item| self.v5.encodev(item, pages).is_ok())
         } else {
@@ -68,55 +66,15 @@ impl Wire {
 
     /// The bytes of a packet by themselves.
     pub(crate) fn bytes(&self, packet: Packet<'_>) -> Option<Bytes> {
-        if let Packet::Publish(publish) = &packet
-            && is_plain(publish)
-        {
-            let mut bytes = BytesMut::with_capacity(PLAIN_OVERHEAD + publish.topic.len() + publish.payload.len());
-            write_plain(self.version.get(), publish, &mut bytes);
+        if let Packet::Publish(publish) = &packet {
+            let size = Size::of(self.version.get(), publish);
+            let mut bytes = BytesMut::with_capacity(size.total());
+            publish::write(&size, publish, &mut bytes);
             return Some(bytes.freeze());
         }
         let mut pages = BytePages::default();
         self.write(packet, &mut pages).then(|| pages.freeze())
     }
-}
-
-/// The most bytes of a plain PUBLISH beside topic and payload: fixed header, two lengths, packet id, alias.
-const PLAIN_OVERHEAD: usize = 5 + 2 + 2 + 1 + 3;
-/// The property Topic Alias.
-const TOPIC_ALIAS: u8 = 0x23;
-
-/// Whether a PUBLISH carries nothing but topic, topic alias, packet id and payload.
-fn is_plain(publish: &Publish<'_>) -> bool {
-    publish.properties.is_none() && publish.message_expiry.is_none() && publish.subscription_ids.is_empty()
-}
-
-/// Writes a plain PUBLISH. The sizes were checked when the message came in.
-fn write_plain(version: Option<ProtocolVersion>, publish: &Publish<'_>, out: &mut impl BufMut) {
-    let is_v5 = version == Some(ProtocolVersion::V5);
-    let flags = u8::from(publish.dup) << 3 | (publish.qos as u8) << 1 | u8::from(publish.retain);
-    out.put_u8(0x30 | flags);
-    let id_len = if publish.packet_id.is_some() { 2 } else { 0 };
-    let alias = publish.topic_alias.filter(|_| is_v5);
-    let alias_len = if alias.is_some() { 3 } else { 0 };
-    let mut rest = 2 + publish.topic.len() + id_len + usize::from(is_v5) + alias_len + publish.payload.len();
-    while rest > 0x7f {
-        out.put_u8((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
-    out.put_u16(publish.topic.len() as u16);
-    out.put_slice(publish.topic.as_bytes());
-    if let Some(packet_id) = publish.packet_id {
-        out.put_u16(packet_id.get());
-    }
-    if is_v5 {
-        out.put_u8(alias_len as u8);
-    }
-    if let Some(alias) = alias {
-        out.put_u8(TOPIC_ALIAS);
-        out.put_u16(alias);
-    }
-    out.put_slice(publish.payload);
 }
 
 impl Decoder for Wire {
@@ -129,7 +87,7 @@ impl Decoder for Wire {
         if self.version.get().is_none() && !header.is_connect() {
             return Err(ReasonCode::ProtocolError);
         }
-        if header.remaining > self.maximum {
+        if header.total() > self.maximum as usize {
             return Err(ReasonCode::PacketTooLarge);
         }
         if src.len() < header.total() {
@@ -144,10 +102,18 @@ impl Decoder for Wire {
                 version
             }
         };
-        frame::check(version, header.first, body)?;
+        // [MQTT-1.5.5-1] of 5.0
+        if version == ProtocolVersion::V5 && !header.is_minimal() {
+            return Err(ReasonCode::MalformedPacket);
+        }
+        let notes = frame::check(version, header.first, body)?;
+        if let Some(at) = notes.zero_expiry {
+            // The codec refuses a message expiry of 0: it is shown a 1.
+            src[header.len + at + 3] = 1;
+        }
         let frame = match version {
             ProtocolVersion::V311 => self.v3.decode(src).map(|decoded| decoded.map(Frame::V3)),
-            ProtocolVersion::V5 => self.v5.decode(src).map(|decoded| decoded.map(Frame::V5)),
+            ProtocolVersion::V5 => self.v5.decode(src).map(|decoded| decoded.map(|packet| Frame::V5(packet, notes))),
         };
         frame.map_err(|error| crate::reason::of_decode_error(&error))
     }
@@ -158,7 +124,7 @@ mod tests {
     use std::sync::Arc;
 
     use pocket_domain::{DeviceId, Principal, TenantId, Timestamp};
-    use pocket_mqtt_core::{Action, Handshake, Limits, PacketId, QoS, TenantAuthorizer, TopicCache};
+    use pocket_mqtt_core::{Action, Handshake, Limits, TenantAuthorizer, TopicCache};
     use proptest::prelude::*;
 
     use super::*;
@@ -237,51 +203,6 @@ mod tests {
                     Action::Unsubscribe(_, ack) => assert!(wire.bytes(Packet::UnsubscribeAck(ack)).is_some()),
                     _ => {}
                 }
-            }
-        }
-    }
-
-    fn through_codec(version: ProtocolVersion, publish: &Publish<'_>) -> Vec<u8> {
-        let mut pages = BytePages::default();
-        let packet = Packet::Publish(publish.clone());
-        let written = match version {
-            ProtocolVersion::V311 => v3::codec::Codec::new().encodev(convert3::encoded(packet).unwrap(), &mut pages),
-            ProtocolVersion::V5 => v5::codec::Codec::new().encodev(convert5::encoded(packet).unwrap(), &mut pages),
-        };
-        written.unwrap();
-        pages.freeze().to_vec()
-    }
-
-    proptest! {
-        #[test]
-        fn a_plain_publish_is_what_the_codec_would_write(
-            (dup, retain) in any::<(bool, bool)>(),
-            qos in prop::sample::select(QoS::ALL.as_slice()),
-            id in 1u16..,
-            topic_alias in prop::option::of(1u16..),
-            topic in "[a-z/]{1,300}",
-            payload in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), Just(vec![7; 20_000])],
-        ) {
-            let publish = Publish {
-                dup,
-                qos,
-                retain,
-                topic: &topic,
-                packet_id: (qos > QoS::AtMostOnce).then(|| PacketId::new(id).unwrap()),
-                payload: &payload,
-                topic_alias,
-                message_expiry: None,
-                subscription_ids: &[],
-                properties: None,
-            };
-            for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
-                let wire = Wire::new(1_000);
-                wire.version.set(Some(version));
-                let expected = through_codec(version, &publish);
-                prop_assert_eq!(&wire.bytes(Packet::Publish(publish.clone())).unwrap()[..], &expected[..]);
-                let mut pages = BytePages::default();
-                prop_assert!(wire.write(Packet::Publish(publish.clone()), &mut pages));
-                prop_assert_eq!(&pages.freeze()[..], &expected[..]);
             }
         }
     }

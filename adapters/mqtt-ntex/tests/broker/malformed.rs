@@ -43,14 +43,25 @@ async fn every_malformed_packet_closes_with_its_reason() {
         (b"\x32\x06\0\x01t\0\0\0", 0x81),
         (b"\x30\x04\0\x01#\0", 0x90),
         (b"\x30\x03\0\0\0", 0x82),
-        // A topic that is not UTF-8, a property of another packet, a property twice.
+        // A topic that is not UTF-8, a topic with U+0000, a property of another packet, a property twice.
         (b"\x30\x04\0\x01\xff\0", 0x81),
+        (b"\x30\x04\0\x01\0\0", 0x81),
         (b"\x30\x07\0\x01t\x03\x21\0\x01", 0x81),
-        (b"\x30\x08\0\x01t\x04\x01\0\x01\0", 0x81),
+        (b"\x30\x08\0\x01t\x04\x01\0\x01\0", 0x82),
+        // Topic alias 0, a payload format that does not exist, a response topic with a wildcard.
+        (b"\x30\x07\0\x01t\x03\x23\0\0", 0x94),
+        (b"\x30\x06\0\x01t\x02\x01\x02", 0x82),
+        (b"\x30\x08\0\x01t\x04\x08\0\x01#", 0x82),
         // SUBSCRIBE without filters, with reserved bits, with wrong flags; UNSUBSCRIBE without filters.
         (b"\x82\x03\0\x01\0", 0x82),
         (b"\x82\x07\0\x01\0\0\x01t\x40", 0x81),
         (b"\x80\x07\0\x01\0\0\x01t\0", 0x81),
+        // QoS 3, retain handling 3, subscription identifier 0, a filter with U+0000.
+        (b"\x82\x07\0\x01\0\0\x01t\x03", 0x82),
+        (b"\x82\x07\0\x01\0\0\x01t\x30", 0x82),
+        (b"\x82\x09\0\x01\x02\x0b\0\0\x01t\0", 0x82),
+        (b"\x82\x07\0\x01\0\0\x01\0\0", 0x81),
+        (b"\xa2\x06\0\x01\0\0\x01\0", 0x81),
         (b"\xa2\x03\0\x01\0", 0x82),
         // PINGREQ with a body, a type that does not exist, AUTH without a method, a server's packets.
         (b"\xc0\x01x", 0x81),
@@ -58,8 +69,9 @@ async fn every_malformed_packet_closes_with_its_reason() {
         (b"\xf0\x00", 0x82),
         (b"\xd0\x00", 0x82),
         (b"\x90\x04\0\x01\0\0", 0x82),
-        // A length of five bytes, a subscription identifier from a client.
+        // A length of five bytes, one of more bytes than needed, a subscription identifier from a client.
         (b"\x30\xff\xff\xff\xff\x01", 0x81),
+        (b"\xc0\x80\0", 0x81),
         (b"\x30\x06\0\x01t\x02\x0b\x01", 0x82),
     ];
     for (bytes, reason) in cases {
@@ -81,11 +93,11 @@ async fn a_packet_that_is_too_large_closes_the_connection_before_it_is_read() {
     let platform = Platform::start_with(|config| config.limits.packet_bytes = 100).await;
     let device = platform.device("a").await;
     let mut socket = platform.v5(&device, "x").await;
-    let fitting = publish5(0, "t", 0, b"", &[b'1'; 96]);
-    assert_eq!(fitting[1], 100);
+    let fitting = publish5(0, "t", 0, b"", &[b'1'; 94]);
+    assert_eq!(fitting.len(), 100);
     socket.send(&fitting).await;
     socket.expect_nothing().await;
-    socket.send(b"\x30\x65").await;
+    socket.send(b"\x30\x63").await;
     socket.expect_disconnect(0x95).await;
 }
 
