@@ -115,11 +115,12 @@ impl Connection {
         &mut self.outgoing_aliases
     }
 
-    /// Whether a client of 3.1.1, which knows no receive maximum, has more unacknowledged messages than a client of 5.0
-    /// might: nothing is to be read from it until some are acknowledged.
+    /// Whether a client of 3.1.1, which knows no receive maximum, waits for as many answers as a client of 5.0 might:
+    /// nothing is to be read from it until some are sent. Messages that wait for its PUBREL do not count, because reading
+    /// on is how that comes.
     pub fn is_at_receive_maximum(&self) -> bool {
         self.version == ProtocolVersion::V311
-            && self.session.incoming.unacknowledged() >= usize::from(self.limits.receive_maximum)
+            && self.session.incoming.unanswered() >= usize::from(self.limits.receive_maximum)
     }
 
     /// The will, as long as it was not taken back.

@@ -20,7 +20,11 @@ pub(crate) enum Arrival {
 /// Where a message of QoS 2 stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// It is being stored.
     Pending,
+    /// It is being stored since an earlier connection, and the client has not sent it again on this one.
+    Left,
+    /// PUBREC was sent.
     Received,
 }
 
@@ -28,6 +32,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     exactly_once: HashMap<PacketId, Stage>,
+    /// How many of these are pending.
+    pending: usize,
     at_least_once: usize,
 }
 
@@ -38,6 +44,11 @@ impl Incoming {
             // [MQTT-4.3.3-10] until PUBREL the same id is the same message
             match self.exactly_once.get(&id) {
                 Some(Stage::Pending) => return Arrival::Pending,
+                Some(Stage::Left) => {
+                    self.exactly_once.insert(id, Stage::Pending);
+                    self.pending += 1;
+                    return Arrival::Pending;
+                }
                 Some(Stage::Received) => return Arrival::Received,
                 None => {}
             }
@@ -47,6 +58,7 @@ impl Incoming {
         }
         if qos == QoS::ExactlyOnce {
             self.exactly_once.insert(id, Stage::Pending);
+            self.pending += 1;
         } else {
             self.at_least_once += 1;
         }
@@ -58,24 +70,38 @@ impl Incoming {
         self.at_least_once = self.at_least_once.saturating_sub(1);
     }
 
-    /// The client will send all of QoS 1 again.
-    pub(crate) fn forget_at_least_once(&mut self) {
+    /// The client is back: it will send again all that was not answered. [MQTT-4.4.0-1]
+    pub(crate) fn resume(&mut self) {
         self.at_least_once = 0;
+        for stage in self.exactly_once.values_mut().filter(|stage| **stage == Stage::Pending) {
+            *stage = Stage::Left;
+        }
+        self.pending = 0;
+    }
+
+    /// Whether the client is going to send a message of QoS 2 again. An answer before it does would answer the wrong
+    /// packet: after a failure the client would use the id for its next message, and that one be taken for this.
+    pub(crate) fn will_come_again(&self, id: PacketId) -> bool {
+        self.exactly_once.get(&id) == Some(&Stage::Left)
     }
 
     /// PUBREC of success was sent.
     pub(crate) fn received(&mut self, id: PacketId) {
-        self.exactly_once.insert(id, Stage::Received);
+        let before = self.exactly_once.insert(id, Stage::Received);
+        self.no_longer(before);
     }
 
     /// PUBREC of failure was sent: the id is free again.
     pub(crate) fn refused(&mut self, id: PacketId) {
-        self.exactly_once.remove(&id);
+        let before = self.exactly_once.remove(&id);
+        self.no_longer(before);
     }
 
     /// PUBREL: `false` when the id is not known.
     pub(crate) fn release(&mut self, id: PacketId) -> bool {
-        self.exactly_once.remove(&id).is_some()
+        let before = self.exactly_once.remove(&id);
+        self.no_longer(before);
+        before.is_some()
     }
 
     /// The ids of messages for which PUBREC was sent.
@@ -86,6 +112,15 @@ impl Incoming {
     /// Messages that count towards the receive maximum.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.at_least_once + self.exactly_once.len()
+    }
+
+    /// Those of them to which the broker has not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.at_least_once + self.pending
+    }
+
+    fn no_longer(&mut self, stage: Option<Stage>) {
+        self.pending -= usize::from(stage == Some(Stage::Pending));
     }
 }
 
@@ -109,6 +144,36 @@ mod tests {
         assert_eq!(begin(&mut incoming), Arrival::New);
         incoming.refused(id(1));
         assert_eq!(begin(&mut incoming), Arrival::New);
+    }
+
+    #[test]
+    fn what_is_pending_when_the_client_comes_back_comes_again() {
+        let mut incoming = Incoming::default();
+        for number in 1..=2 {
+            incoming.begin(QoS::ExactlyOnce, id(number), None);
+        }
+        incoming.received(id(2));
+        assert!(!incoming.will_come_again(id(1)));
+        incoming.resume();
+        assert!(incoming.will_come_again(id(1)) && !incoming.will_come_again(id(2)));
+        assert_eq!(incoming.unanswered(), 0);
+        assert_eq!(incoming.begin(QoS::ExactlyOnce, id(1), None), Arrival::Pending);
+        assert!(!incoming.will_come_again(id(1)));
+        assert_eq!(incoming.unanswered(), 1);
+    }
+
+    #[test]
+    fn a_message_that_waits_for_its_release_is_answered() {
+        let mut incoming = Incoming::default();
+        for number in 1..=3 {
+            incoming.begin(QoS::ExactlyOnce, id(number), None);
+        }
+        incoming.received(id(1));
+        incoming.received(id(1));
+        incoming.refused(id(2));
+        assert_eq!((incoming.unanswered(), incoming.unacknowledged()), (1, 2));
+        assert!(incoming.release(id(1)) && incoming.release(id(3)));
+        assert_eq!((incoming.unanswered(), incoming.unacknowledged()), (0, 0));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Session {
         self.outgoing.resume();
         // What was not acknowledged at QoS 1, the client sends again; an acknowledgement of the old connection would
         // end the new exchange of the same id.
-        self.incoming.forget_at_least_once();
+        self.incoming.resume();
         self.acknowledgements.forget_connection();
     }
 
@@ -176,15 +176,19 @@ impl Session {
         outcome: &Outcome,
         closing: &mut Option<Closing>,
     ) -> Option<Packet<'static>> {
-        if let Some(reason) = outcome.failure_of(acknowledgement.stored_as) {
-            acknowledgement.reason = reason;
-            if self.version == ProtocolVersion::V311 {
+        let failure = outcome.failure_of(acknowledgement.stored_as);
+        acknowledgement.reason = failure.unwrap_or(acknowledgement.reason);
+        // It is answered when the client sends it again.
+        let is_silent =
+            self.incoming.will_come_again(acknowledgement.packet_id) && acknowledgement.qos == QoS::ExactlyOnce;
+        if let (Some(reason), ProtocolVersion::V311) = (failure, self.version) {
+            self.forget(&acknowledgement);
+            if !is_silent {
                 closing.get_or_insert(Closing::ByServer(reason));
-                self.forget(&acknowledgement);
-                return None;
             }
+            return None;
         }
-        closing.is_none().then(|| self.acknowledge(acknowledgement))
+        Some(self.acknowledge(acknowledgement)).filter(|_| !is_silent)
     }
 
     fn acknowledge(&mut self, acknowledgement: Acknowledgement) -> Packet<'static> {
@@ -262,6 +266,29 @@ mod tests {
         assert_eq!(sent, [Packet::PublishAck(Ack::success(id(1)))]);
         assert!(result.is_err());
         assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(2), None), Arrival::New);
+    }
+
+    #[test]
+    fn a_failure_is_not_told_before_the_client_sends_the_message_again() {
+        for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+            let mut session = session(version);
+            let batch = arrive(&mut session, &[QoS::ExactlyOnce]);
+            session.resume(version, 10);
+            let (sent, result) = settle(&mut session, batch, Outcome::Failed(ReasonCode::UnspecifiedError));
+            assert_eq!((sent, result), (Vec::new(), Ok(())));
+            assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(1), None), Arrival::New);
+        }
+    }
+
+    #[test]
+    fn what_was_stored_beside_a_message_that_was_lost_is_not_forgotten() {
+        let mut session = session(ProtocolVersion::V311);
+        let batch = arrive(&mut session, &[QoS::ExactlyOnce, QoS::ExactlyOnce]);
+        let (sent, result) = settle(&mut session, batch, Outcome::Lost(vec![0]));
+        assert!(sent.is_empty() && result.is_err());
+        session.resume(ProtocolVersion::V311, 10);
+        assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(1), None), Arrival::New);
+        assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(2), None), Arrival::Received);
     }
 
     #[test]

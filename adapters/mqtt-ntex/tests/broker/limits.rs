@@ -66,6 +66,21 @@ async fn a_client_of_3_1_1_is_not_read_while_too_much_is_unacknowledged() {
 }
 
 #[tokio::test]
+async fn a_client_of_3_1_1_may_have_any_number_of_messages_unreleased() {
+    let platform = Platform::start_with(|config| config.limits.receive_maximum = 2).await;
+    let device = platform.device("a").await;
+    let mut socket = platform.v3(&device, "x").await;
+    for id in 1..=5 {
+        socket.send(&publish3(2, "t", id, b"1")).await;
+        socket.expect(&[0x50, 2, 0, u8::try_from(id).unwrap()]).await;
+    }
+    for id in 1..=5 {
+        socket.send(&[0x62, 2, 0, id]).await;
+        socket.expect(&[0x70, 2, 0, id]).await;
+    }
+}
+
+#[tokio::test]
 async fn subscriptions_of_a_session_are_bounded() {
     let platform = Platform::start_with(|config| config.limits.subscriptions = 2).await;
     let device = platform.device("a").await;
