@@ -30,8 +30,8 @@ pub struct Submission {
     pub messages: Vec<NewTelemetry>,
     /// Changes of the broker's state that are committed together with them.
     pub changes: Vec<BrokerChange>,
-    /// Who waits for the commit. With a receipt the messages are written as soon as the writer is idle; without, they
-    /// wait until a batch is full or the flush interval is over.
+    /// Who waits for the commit. With a receipt, or with a change that a client was told of, all is written as soon as the
+    /// writer is idle; without, it waits until a batch is full or the flush interval is over.
     pub receipt: Option<Receipt>,
 }
 

@@ -35,12 +35,21 @@ fn weight(submission: &Submission) -> usize {
     submission.messages.len() + submission.changes.iter().map(of_change).sum::<usize>()
 }
 
+/// Whether a submission is written as soon as the writer is idle: because somebody waits for it, or because a client was
+/// told of it already. That a delivery is over can wait; forgotten, the message comes once more.
+fn is_awaited(submission: &Submission) -> bool {
+    let is_told = |change: &BrokerChange| {
+        matches!(change, BrokerChange::SessionKept(_) | BrokerChange::SessionEnded(_) | BrokerChange::Queued(..))
+    };
+    submission.receipt.is_some() || submission.changes.iter().any(is_told)
+}
+
 #[derive(Default)]
 struct State {
     submissions: VecDeque<Submission>,
     /// Their weight, as the bounds count it.
     waiting: usize,
-    /// Submissions among them that somebody waits for.
+    /// Submissions among them that do not wait for the timer.
     awaited: usize,
     /// When the oldest message came.
     oldest: Option<Instant>,
@@ -74,7 +83,7 @@ impl Queue {
         }
         let was_empty = state.waiting == 0;
         let was_full = state.waiting >= self.options.batch;
-        let awaited = submission.receipt.is_some();
+        let awaited = is_awaited(&submission);
         state.waiting += weight(&submission);
         state.awaited += usize::from(awaited);
         if was_empty {
@@ -141,7 +150,7 @@ impl Queue {
         let mut taken = 0;
         while let Some(submission) = state.submissions.pop_front() {
             taken += weight(&submission);
-            state.awaited -= usize::from(submission.receipt.is_some());
+            state.awaited -= usize::from(is_awaited(&submission));
             batch.receipts.push((submission.messages.len(), submission.receipt));
             if batch.messages.is_empty() {
                 batch.messages = submission.messages;

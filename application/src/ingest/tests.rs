@@ -259,6 +259,23 @@ async fn what_is_refused_hinders_neither_the_other_changes_nor_the_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_client_was_told_does_not_wait_for_the_flush_interval() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let begin = Instant::now();
+    let lasting = |change| Submission { messages: Vec::new(), changes: vec![change], receipt: None };
+    let key = BrokerKey::MIN;
+    assert!(ingest.submit(lasting(BrokerChange::Delivered { delivery: key, message: key })).is_ok());
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert!(store.changes.lock().unwrap().is_empty());
+    assert!(ingest.submit(lasting(ended(1))).is_ok());
+    while store.changes.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(begin.elapsed(), Duration::from_millis(1_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_count_for_the_bound_of_the_queue() {
     let store = Arc::<ToldStore>::default();
     let ingest = ingest(&store, IngestOptions { batch: 1_000, queue: 3, ..IngestOptions::default() });

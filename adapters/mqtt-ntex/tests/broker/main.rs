@@ -21,6 +21,7 @@ mod rules;
 mod sessions;
 mod shared;
 mod slow_consumers;
+mod stored;
 mod subscribe;
 mod wills;
 mod workers;

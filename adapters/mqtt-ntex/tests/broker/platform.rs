@@ -11,10 +11,10 @@ use pocket_application::{
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
     DeviceId, DeviceName, Labels, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId, TenantName,
-    TopicFilter, Username,
+    TopicFilter, User, Username,
 };
 use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer};
-use pocket_ports::{Storage, SystemClock};
+use pocket_ports::{BrokerState, Clock, Storage, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -79,7 +79,9 @@ impl Platform {
             username: Username::parse("admin").unwrap(),
             password: Some(Password::parse("a long enough password").unwrap()),
         };
-        let admin = prepare(&adapters, first).await.unwrap().unwrap();
+        let created = prepare(&adapters, first).await.unwrap();
+        let admin = admin(&adapters.storage).await;
+        assert!(created.is_none_or(|created| created.user == admin));
         let options = Options {
             node: "main".into(),
             ingest,
@@ -98,7 +100,40 @@ impl Platform {
         application.attach_sessions(broker.clone());
         broker.restore().await.unwrap();
         let running = broker.bind().unwrap().start().await.unwrap();
-        Self { application, broker, running, admin: Caller::new(admin.user) }
+        Self { application, broker, running, admin: Caller::new(admin) }
+    }
+
+    /// The process is gone without a word, and another one starts on the same storage.
+    pub(crate) async fn crash(self) -> Self {
+        self.running.stop().await;
+        Self::start_on(self.application.storage.clone(), |_| {}, &["#"], IngestOptions::default()).await
+    }
+
+    /// The broker stops as it should, and another one starts on the same storage.
+    pub(crate) async fn restart(self) -> Self {
+        self.running.stop_accepting().await;
+        assert_eq!(self.running.close_sessions(PATIENCE).await, 0);
+        self.application.ingest.drain(PATIENCE).await;
+        self.crash().await
+    }
+
+    /// What storage has of the broker's state.
+    pub(crate) async fn stored_state(&self) -> BrokerState {
+        let broker = self.application.storage.broker.as_ref().unwrap();
+        broker.load("main", SystemClock.now()).await.unwrap()
+    }
+
+    /// Waits until storage has something of the broker's state that nobody waits for.
+    pub(crate) async fn eventually_stored(&self, what: impl Fn(&BrokerState) -> bool) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let state = self.stored_state().await;
+            if what(&state) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < until, "never stored: {state:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// A device of the tenant `default`.
@@ -197,6 +232,13 @@ impl Platform {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The first administrator.
+async fn admin(storage: &Storage) -> User {
+    let tenant = storage.tenants.find_by_name(&TenantName::parse("default").unwrap()).await.unwrap().unwrap();
+    let found = storage.users.find_by_name(tenant.id, &Username::parse("admin").unwrap()).await.unwrap();
+    found.unwrap().0
 }
 
 /// The other end of a connection.
