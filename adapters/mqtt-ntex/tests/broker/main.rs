@@ -7,6 +7,8 @@
 mod access;
 mod aliases;
 mod backpressure;
+mod conformance3;
+mod conformance5;
 mod connect;
 mod limits;
 mod malformed;
@@ -20,6 +22,7 @@ mod rules;
 mod sessions;
 mod shared;
 mod slow_consumers;
+mod stage;
 mod subscribe;
 mod wills;
 mod workers;
