@@ -228,12 +228,7 @@ impl DeviceGateway {
         } else {
             self.rules.check_size(payload).map(|()| None)
         };
-        let read = read.inspect_err(|error| {
-            let rejection = Rejection::new(received_at, topic.clone(), &error.to_string());
-            if let Some(device) = access.principal.device() {
-                self.activity.rejected(access.tenant_id, device, rejection);
-            }
-        })?;
+        let read = read.inspect_err(|error| self.note_refusal(access, topic, &error.to_string(), received_at))?;
         let (Some(read), Some(device_id)) = (read, access.principal.device()) else { return Ok(None) };
         Ok(Some(NewTelemetry {
             tenant_id: access.tenant_id,
@@ -243,6 +238,14 @@ impl DeviceGateway {
             timestamp: read.own_time.unwrap_or(received_at),
             received_at,
         }))
+    }
+
+    /// Notes on the device that a message of it was refused, for a reason of the transport's own.
+    pub fn note_refusal(&self, access: &ClientAccess, topic: &TopicName, reason: &str, received_at: Timestamp) {
+        if let Some(device) = access.principal.device() {
+            let rejection = Rejection::new(received_at, topic.clone(), reason);
+            self.activity.rejected(access.tenant_id, device, rejection);
+        }
     }
 
     /// What the broker of this node left when it ended; `None` when storage keeps no such state, so that none of it needs

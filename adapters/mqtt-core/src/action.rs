@@ -52,6 +52,11 @@ pub struct Inbound<'a> {
 }
 
 impl Inbound<'_> {
+    /// Whether the payload is said to be UTF-8 and is not. Section 3.3.2.3.2 lets a receiver look.
+    pub fn is_misdeclared(&self) -> bool {
+        self.properties.as_ref().is_some_and(|properties| properties.misdeclare(self.payload))
+    }
+
     /// The acknowledgement it asks for when it is fine; QoS 0 asks for none. `stored_as` is its place among the messages
     /// that are stored together, if it is stored.
     pub fn acknowledgement(&self, stored_as: Option<usize>) -> Option<Acknowledgement> {

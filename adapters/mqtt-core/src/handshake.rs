@@ -173,6 +173,12 @@ fn will(connect: &Connect) -> Result<Option<Will>, Refusal> {
     let topic = TopicName::parse(&request.topic).map_err(|_| {
         Refusal::new(ReasonCode::TopicNameInvalid, "a will's topic has 1 to 1024 bytes without + # and U+0000")
     })?;
+    if request.properties.as_ref().is_some_and(|properties| properties.misdeclare(&request.payload)) {
+        return Err(Refusal::new(
+            ReasonCode::PayloadFormatInvalid,
+            "the will is not UTF-8, as its format indicator says",
+        ));
+    }
     let message = Message {
         topic,
         payload: request.payload.clone(),

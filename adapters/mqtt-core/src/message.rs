@@ -23,6 +23,13 @@ pub struct MessageProperties {
     pub user_properties: Vec<(Box<str>, Box<str>)>,
 }
 
+impl MessageProperties {
+    /// Whether they say that a payload is UTF-8 which is not.
+    pub(crate) fn misdeclare(&self, payload: &[u8]) -> bool {
+        self.payload_is_utf8 == Some(true) && std::str::from_utf8(payload).is_err()
+    }
+}
+
 /// An accepted message. Shared between all who will get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

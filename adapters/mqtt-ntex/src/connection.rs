@@ -19,6 +19,9 @@ use crate::wire::Frame;
 use crate::worker::Worker;
 use crate::{handshake, reason};
 
+/// Why a payload that is said to be UTF-8 is refused.
+const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
+
 /// Serves a socket until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io) {
     let Some(_guard) = worker.broker.count_connection() else { return };
@@ -123,8 +126,13 @@ impl Connection<'_> {
             batch.accept(inbound, None);
             return self.route(inbound, batch);
         }
-        let accepted =
-            worker.broker.gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.now);
+        let gateway = &worker.broker.gateway;
+        if inbound.is_misdeclared() {
+            gateway.note_refusal(&client.access.borrow(), &inbound.topic, NOT_UTF8, batch.now);
+            worker.counters().rejected.add(1);
+            return batch.refuse(inbound.refusal(ReasonCode::PayloadFormatInvalid, Some(NOT_UTF8.into())));
+        }
+        let accepted = gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.now);
         match accepted {
             Ok(telemetry) => {
                 batch.accept(inbound, telemetry);

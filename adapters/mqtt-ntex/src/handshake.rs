@@ -8,7 +8,7 @@ use ntex::time::{Millis, timeout};
 use ntex::util::Either;
 use pocket_application::{ClientAccess, ClientCredentials};
 use pocket_mqtt_core::{
-    Client as Owner, Closing, Connect, Handshake, Opened, Packet, ProtocolVersion, ReasonCode, Refusal,
+    Client as Owner, Closing, Connect, ConnectAck, Handshake, Opened, Packet, ProtocolVersion, ReasonCode, Refusal,
 };
 
 use crate::access::Subject;
@@ -21,14 +21,18 @@ use crate::worker::Worker;
 /// Reads CONNECT and answers it; `None` when the client was refused.
 pub(crate) async fn open(worker: &Rc<Worker>, io: &Io) -> Option<Rc<Client>> {
     let wire = Wire::new(worker.broker.limits.packet_bytes);
+    let mut maximum = None;
     let accepted = match read_connect(worker, io, &wire).await {
-        Ok(connect) => authenticate(worker, io, connect).await,
+        Ok(connect) => {
+            maximum = connect.maximum_packet_size;
+            authenticate(worker, io, connect).await
+        }
         Err(refusal) => Err(refusal),
     };
     match accepted {
         Ok(authenticated) => Some(accept(worker, io, wire, authenticated).await),
         Err(refusal) => {
-            refuse(worker, io, &wire, &refusal);
+            refuse(worker, io, &wire, &refusal, maximum);
             None
         }
     }
@@ -63,7 +67,8 @@ async fn read_connect(worker: &Worker, io: &Io, wire: &Wire) -> Result<Connect, 
 
 async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Authenticated, Refusal> {
     if worker.broker.is_stopping() {
-        return Err(Refusal::new(ReasonCode::ServerShuttingDown, "the platform is stopping"));
+        // Of the two codes that fit, CONNACK has this one.
+        return Err(Refusal::new(ReasonCode::ServerUnavailable, "the platform is stopping"));
     }
     if worker.broker.is_over_connection_limit() {
         return Err(Refusal::new(ReasonCode::QuotaExceeded, "too many connections"));
@@ -95,8 +100,8 @@ async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authent
     let client = Rc::new(Client::new(id, NewClient { io: io.get_ref(), wire, connection, access, index, rate, seat }));
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {
-        // Not even the answer fits: there is nothing to talk about.
-        client.close(Closing::ByServer(ReasonCode::PacketTooLarge));
+        // Not even the answer fits: there is nothing to talk about. [MQTT-3.14.0-1] And no DISCONNECT without CONNACK.
+        client.close(Closing::ByClient { with_will: true });
     }
     worker.go_online(&client);
     if broker.is_stopping() {
@@ -109,15 +114,23 @@ async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authent
     client
 }
 
-fn refuse(worker: &Worker, io: &Io, wire: &Wire, refusal: &Refusal) {
+/// Says why, as far as the version has words for it and the client takes a packet of that size.
+fn refuse(worker: &Worker, io: &Io, wire: &Wire, refusal: &Refusal, maximum: Option<u32>) {
     worker.counters().connects_refused.add(1);
     // A CONNECT of an unknown version is answered as 3.1.1 demands. [MQTT-3.1.2-2]
     let version = wire
         .version()
         .or_else(|| (refusal.reason == ReasonCode::UnsupportedProtocolVersion).then_some(ProtocolVersion::V311));
-    if let Some(ack) = version.and_then(|version| refusal.packet(version)) {
+    let Some(ack) = version.and_then(|version| refusal.packet(version)) else { return };
+    let fitting = |ack| {
+        let bytes = wire.bytes(Packet::ConnectAck(Box::new(ack)));
+        bytes.filter(|bytes| maximum.is_none_or(|maximum| bytes.len() <= maximum as usize))
+    };
+    // [MQTT-3.2.2-19] without the words where they make it too large
+    let bytes = fitting(ack.clone()).or_else(|| fitting(ConnectAck { reason_string: None, ..ack }));
+    if let Some(bytes) = bytes {
         // An error means that the connection is already gone.
-        let _ = io.with_write_buf(|pages| wire.write(Packet::ConnectAck(Box::new(ack)), pages));
+        let _ = io.with_write_buf(|pages| pages.append(bytes));
     }
 }
 

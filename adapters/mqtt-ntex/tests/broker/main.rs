@@ -7,6 +7,8 @@
 mod access;
 mod aliases;
 mod backpressure;
+mod conformance3;
+mod conformance5;
 mod connect;
 mod limits;
 mod malformed;
@@ -21,6 +23,7 @@ mod rules;
 mod sessions;
 mod shared;
 mod slow_consumers;
+mod stage;
 mod stored;
 mod subscribe;
 mod wills;
