@@ -10,6 +10,7 @@ mod access_log;
 mod access_rules;
 mod devices;
 mod name_pattern;
+mod presence;
 mod state;
 mod telemetry;
 mod tenants;
@@ -29,6 +30,7 @@ pub fn storage() -> Storage {
         tenants: memory.clone(),
         users: memory.clone(),
         devices: memory.clone(),
+        presence: memory.clone(),
         access_rules: memory.clone(),
         telemetry: memory.clone(),
         access_log: memory.clone(),

@@ -9,6 +9,8 @@ use pocket_domain::{
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
+use crate::presence::Heard;
+
 /// How long an entry of the access log is kept at least.
 const LOG_KEPT: Duration = Duration::from_secs(3_600);
 
@@ -25,6 +27,7 @@ pub(crate) struct State {
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) users: BTreeMap<UserId, (User, PasswordHash)>,
     pub(crate) devices: BTreeMap<DeviceId, Device>,
+    pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
     pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
@@ -44,9 +47,10 @@ impl State {
         self.devices.get(&id).filter(|device| device.tenant_id == tenant)
     }
 
-    /// Takes a device away with its tokens, its rules and its messages.
+    /// Takes a device away with its tokens, its rules, its messages and what was heard of it.
     pub(crate) fn remove_device(&mut self, tenant: TenantId, id: DeviceId) {
         self.devices.remove(&id);
+        self.heard.remove(&id);
         self.tokens.retain(|_, token| token.device_id != id);
         self.access_rules.retain(|_, rule| rule.device_id != Some(id));
         if let Some(history) = self.telemetry.get_mut(&tenant) {

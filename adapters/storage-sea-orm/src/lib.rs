@@ -10,16 +10,17 @@
 
 mod access_log;
 mod access_rules;
-mod activity;
 mod append;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod database;
 mod dead_letters;
+mod device_events;
 mod devices;
 mod entity;
 mod error;
 mod health;
+mod json_rows;
 mod key_cache;
 mod locks;
 mod migration;
@@ -28,6 +29,7 @@ mod open;
 mod options;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod presence;
 mod purge;
 #[cfg(all(test, feature = "sqlite"))]
 mod sample;

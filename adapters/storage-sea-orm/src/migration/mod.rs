@@ -5,6 +5,7 @@
 
 mod m0001_first;
 mod m0002_access_rules;
+mod m0003_presence;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,11 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_first::Migration), Box::new(m0002_access_rules::Migration)]
+        vec![
+            Box::new(m0001_first::Migration),
+            Box::new(m0002_access_rules::Migration),
+            Box::new(m0003_presence::Migration),
+        ]
     }
 }
 
