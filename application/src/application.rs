@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_ports::{
-    Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, TelemetryIngest, TokenIssuer,
+    Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, StorageError, TelemetryIngest,
+    TokenIssuer,
 };
 
 use crate::access_rules::AccessRuleService;
 use crate::access_watch::AccessWatch;
-use crate::activity::ActivityRecorder;
+use crate::activity::{ActivityOptions, ActivityRecorder};
 use crate::auth::AuthService;
+use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
 use crate::ingest::{BatchingIngest, IngestOptions};
@@ -45,6 +47,8 @@ pub struct Options {
     pub ingest: IngestOptions,
     /// What is stored.
     pub telemetry: TelemetryRules,
+    /// Who records what is heard of devices.
+    pub activity: ActivityOptions,
     /// How many failed log-ins of people are heard.
     pub people_throttle: ThrottleLimits,
     /// How many failed log-ins of devices are heard.
@@ -66,6 +70,8 @@ pub struct Application {
     pub users: UserService,
     /// Devices, as people see them.
     pub devices: DeviceService,
+    /// What happened to the connections of devices.
+    pub device_events: DeviceEventService,
     /// Which topics devices may use.
     pub access_rules: AccessRuleService,
     /// Logging in.
@@ -76,9 +82,11 @@ pub struct Application {
     pub gateway: Arc<DeviceGateway>,
     /// The writer of telemetry.
     pub ingest: Arc<BatchingIngest>,
+    /// What is heard of devices.
+    pub activity: Arc<ActivityRecorder>,
     /// The database.
     pub storage: Storage,
-    activity: Arc<ActivityRecorder>,
+    clock: Arc<dyn Clock>,
     watch: Arc<AccessWatch>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -89,7 +97,7 @@ impl Application {
         let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
         let ingest =
             Arc::new(BatchingIngest::start(Arc::clone(&storage.telemetry), Arc::clone(&clock), options.ingest));
-        let activity = Arc::new(ActivityRecorder::new(Arc::clone(&storage.devices)));
+        let activity = Arc::new(ActivityRecorder::new(Arc::clone(&storage.presence), options.activity));
         let watch = Arc::<AccessWatch>::default();
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
@@ -120,6 +128,11 @@ impl Application {
                 watch: Arc::clone(&watch),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
+            },
+            device_events: DeviceEventService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                presence: Arc::clone(&storage.presence),
             },
             access_rules: AccessRuleService {
                 scope: scope.clone(),
@@ -155,14 +168,23 @@ impl Application {
                 activity: Arc::clone(&activity),
                 rules: options.telemetry,
                 throttle: LoginThrottle::new(options.device_throttle),
-                clock,
+                clock: Arc::clone(&clock),
             }),
             ingest,
-            storage,
             activity,
+            storage,
+            clock,
             watch,
             tasks,
         })
+    }
+
+    /// To be called before devices are let in: those that an earlier process of this node left as online are not.
+    ///
+    /// # Errors
+    /// Those of storage.
+    pub async fn restart_presence(&self) -> Result<(), StorageError> {
+        self.activity.restart(self.clock.now()).await
     }
 
     /// Names the connections that must hear of revoked access.
@@ -173,12 +195,12 @@ impl Application {
     /// Stores what is queued, then ends all connections to the database. Transports must be stopped before.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let not_stored = self.ingest.drain(deadline).await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        // Presence of the connections that were just closed.
+        // Presence of the connections that were just closed. A batch that the recorder is at goes first, so it still runs.
         if tokio::time::timeout(deadline, self.activity.flush()).await.is_err() {
             tracing::warn!("presence of devices could not be recorded in time");
+        }
+        for task in &self.tasks {
+            task.abort();
         }
         if tokio::time::timeout(deadline, self.storage.health.close()).await.is_err() {
             tracing::warn!("the database did not close in time");

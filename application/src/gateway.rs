@@ -1,11 +1,12 @@
 //! The door for devices, whatever transport they come by: who may connect, what is accepted, what is stored.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use pocket_domain::{
-    AccessRules, DeviceId, DeviceStanding, DeviceToken, NewTelemetry, Payload, PayloadError, PayloadPolicy, Rejection,
-    TenantId, Timestamp, TokenHash, TopicName,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, NewDeviceEvent,
+    NewTelemetry, Payload, PayloadError, PayloadPolicy, Peer, Rejection, TenantId, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{
     Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission, TelemetryIngest, TenantRepository,
@@ -177,14 +178,17 @@ impl DeviceGateway {
         self.ingest.room().await;
     }
 
-    /// The first connection of a device was opened.
-    pub fn connected(&self, access: &DeviceAccess) {
-        self.activity.presence(access.tenant_id, access.device_id, true, self.clock.now());
+    /// A connection of a device was opened. Every one is to be told, and its end too.
+    pub fn connected(&self, access: &DeviceAccess, peer: Peer) {
+        let connection = DeviceConnection { connected_at: self.clock.now(), peer };
+        self.activity.connected(access.tenant_id, access.device_id, connection);
     }
 
-    /// The last connection of a device is gone.
-    pub fn disconnected(&self, access: &DeviceAccess) {
-        self.activity.presence(access.tenant_id, access.device_id, false, self.clock.now());
+    /// A connection of a device is gone, for a reason as [`DeviceEventKind::Disconnected`] has it. `is_last`: the device has
+    /// no other connection to this process. Calls about one device must come in the order of what happened.
+    pub fn disconnected(&self, access: &DeviceAccess, peer: Peer, reason: Cow<'static, str>, is_last: bool) {
+        let event = NewDeviceEvent { at: self.clock.now(), kind: DeviceEventKind::Disconnected(reason), peer };
+        self.activity.disconnected(access.tenant_id, access.device_id, event, is_last);
     }
 
     /// A device was heard of. Takes a lock that all connections share: once in some seconds a connection is enough.

@@ -12,6 +12,7 @@ mod limits;
 mod malformed;
 mod packets;
 mod platform;
+mod presence;
 mod publish;
 mod publish_rate;
 mod qos2;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, Caller, FirstAdmin, IngestOptions, NewDevice, NewTenant, Options, TelemetryRules,
-    ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, Caller, FirstAdmin, IngestOptions, NewDevice, NewTenant, Options,
+    TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
@@ -86,6 +86,7 @@ impl Platform {
                 topics: topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
                 max_payload: 65_536,
             },
+            activity: ActivityOptions::default(),
             people_throttle: ThrottleLimits::PEOPLE,
             device_throttle: ThrottleLimits::DEVICES,
         };
@@ -210,6 +211,11 @@ impl Socket {
         Self { stream, pending: Vec::new() }
     }
 
+    /// Where the server sees it come from.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Sends bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
@@ -237,6 +243,11 @@ impl Socket {
             Ok(Some(packet)) => panic!("instead of closing the server sent {packet:02x?}"),
             Err(_) => panic!("the connection is still open"),
         }
+    }
+
+    /// The server closes, whether it says why or not.
+    pub(crate) async fn packet_or_end(&mut self) {
+        assert!(tokio::time::timeout(PATIENCE, self.next()).await.is_ok(), "the connection is still open");
     }
 
     /// The server says DISCONNECT with this reason and closes.
