@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, DeviceCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt, NewDevice,
-    Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, DeviceCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt,
+    NewDevice, Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{DeviceName, Labels, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username};
@@ -98,6 +98,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(Options {
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
+        activity: ActivityOptions::default(),
         people_throttle: ThrottleLimits::PEOPLE,
         device_throttle: ThrottleLimits::DEVICES,
     })

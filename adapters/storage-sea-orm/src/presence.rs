@@ -54,7 +54,8 @@ const UPDATE: &str = "
         events = devices.events + rows.events
     FROM rows JOIN tenants ON tenants.id = rows.tenant
     WHERE devices.id = rows.device AND devices.tenant = tenants.key AND NOT devices.deleted
-    RETURNING devices.key AS key, devices.id AS id, devices.events AS events";
+    RETURNING devices.key AS key, devices.id AS id, devices.events AS events,
+        (SELECT owner.id FROM tenants AS owner WHERE owner.key = devices.tenant) AS tenant";
 
 const CAME: &[(&str, Column)] = &[
     ("device", Column::Integer),
@@ -77,6 +78,8 @@ const GO: &str = "DELETE FROM device_presence WHERE node = $2 AND device IN (SEL
 struct Found {
     key: i64,
     id: Uuid,
+    /// The id of its tenant.
+    tenant: Uuid,
     /// The number of its last event, those that are being recorded among them.
     events: i64,
 }
@@ -153,7 +156,8 @@ async fn record(db: &Database, node: &NodeName, activity: &[DeviceActivity], kee
     let found: HashMap<Uuid, Found> = found.into_iter().map(|found| (found.id, found)).collect();
     let (mut came, mut went, mut events) = (Vec::new(), Vec::new(), Vec::new());
     for entry in activity {
-        let Some(found) = found.get(&entry.device_id.as_uuid()) else { continue };
+        let found = found.get(&entry.device_id.as_uuid());
+        let Some(found) = found.filter(|found| found.tenant == entry.tenant_id.as_uuid()) else { continue };
         match &entry.connection {
             _ if entry.offline => went.push(json!([found.key])),
             Some(connection) => {

@@ -8,5 +8,6 @@ mod documentation;
 mod embedded;
 mod lifecycle;
 mod mqtt;
+mod presence;
 mod rest;
 mod storage;
