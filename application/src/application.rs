@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pocket_domain::NodeName;
 use pocket_ports::{
-    Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, TelemetryIngest, TokenIssuer,
+    Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, StorageError, TelemetryIngest,
+    TokenIssuer,
 };
 
 use crate::access_rules::AccessRuleService;
 use crate::access_watch::AccessWatch;
-use crate::activity::ActivityRecorder;
+use crate::activity::{ActivityOptions, ActivityRecorder};
 use crate::auth::AuthService;
+use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore};
@@ -43,11 +46,13 @@ pub struct Adapters {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Names this process among those that share the database, as the owner of its broker's state.
-    pub node: Arc<str>,
+    pub node: NodeName,
     /// When batches are written.
     pub ingest: IngestOptions,
     /// What is stored.
     pub telemetry: TelemetryRules,
+    /// Who records what is heard of devices.
+    pub activity: ActivityOptions,
     /// How many failed log-ins of people are heard.
     pub people_throttle: ThrottleLimits,
     /// How many failed log-ins of devices are heard.
@@ -69,6 +74,8 @@ pub struct Application {
     pub users: UserService,
     /// Devices, as people see them.
     pub devices: DeviceService,
+    /// What happened to the connections of devices.
+    pub device_events: DeviceEventService,
     /// Which topics devices may use.
     pub access_rules: AccessRuleService,
     /// Logging in.
@@ -79,9 +86,11 @@ pub struct Application {
     pub gateway: Arc<DeviceGateway>,
     /// The writer of telemetry.
     pub ingest: Arc<BatchingIngest>,
+    /// What is heard of devices.
+    pub activity: Arc<ActivityRecorder>,
     /// The database.
     pub storage: Storage,
-    activity: Arc<ActivityRecorder>,
+    clock: Arc<dyn Clock>,
     watch: Arc<AccessWatch>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -93,10 +102,11 @@ impl Application {
         let store = IngestStore {
             telemetry: Arc::clone(&storage.telemetry),
             broker: storage.broker.clone(),
-            node: Arc::clone(&options.node),
+            node: options.node.clone(),
         };
         let ingest = Arc::new(BatchingIngest::start(store, Arc::clone(&clock), options.ingest));
-        let activity = Arc::new(ActivityRecorder::new(Arc::clone(&storage.devices)));
+        let activity =
+            Arc::new(ActivityRecorder::new(Arc::clone(&storage.presence), options.node.clone(), options.activity));
         let watch = Arc::<AccessWatch>::default();
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
@@ -128,6 +138,11 @@ impl Application {
                 watch: Arc::clone(&watch),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
+            },
+            device_events: DeviceEventService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                presence: Arc::clone(&storage.presence),
             },
             access_rules: AccessRuleService {
                 scope: scope.clone(),
@@ -166,14 +181,23 @@ impl Application {
                 activity: Arc::clone(&activity),
                 rules: options.telemetry,
                 throttle: LoginThrottle::new(options.device_throttle),
-                clock,
+                clock: Arc::clone(&clock),
             }),
             ingest,
-            storage,
             activity,
+            storage,
+            clock,
             watch,
             tasks,
         })
+    }
+
+    /// To be called before devices are let in: those that an earlier process of this node left as online are not.
+    ///
+    /// # Errors
+    /// Those of storage.
+    pub async fn restart_presence(&self) -> Result<(), StorageError> {
+        self.activity.restart(self.clock.now()).await
     }
 
     /// Names the connections that must hear of revoked access.
@@ -184,12 +208,12 @@ impl Application {
     /// Stores what is queued, then ends all connections to the database. Transports must be stopped before.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let not_stored = self.ingest.drain(deadline).await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        // Presence of the connections that were just closed.
+        // Presence of the connections that were just closed. A batch that the recorder is at goes first, so it still runs.
         if tokio::time::timeout(deadline, self.activity.flush()).await.is_err() {
             tracing::warn!("presence of devices could not be recorded in time");
+        }
+        for task in &self.tasks {
+            task.abort();
         }
         if tokio::time::timeout(deadline, self.storage.health.close()).await.is_err() {
             tracing::warn!("the database did not close in time");

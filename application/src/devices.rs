@@ -76,6 +76,7 @@ impl DeviceService {
             created_at: now,
             updated_at: now,
             online: false,
+            connection: None,
             last_seen_at: None,
             last_rejection: None,
         };

@@ -1,12 +1,14 @@
 //! The door for devices, and for people who connect to the broker, whatever transport they come by: who may connect, what
 //! is accepted, what is stored.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use pocket_domain::{
-    AccessRules, DeviceId, DeviceStanding, DeviceToken, NewTelemetry, Payload, PayloadError, PayloadPolicy, Principal,
-    Rejection, TenantId, Timestamp, TokenHash, TopicName, TopicRights,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, NewDeviceEvent,
+    NewTelemetry, NodeName, Payload, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId, Timestamp,
+    TokenHash, TopicName, TopicRights,
 };
 use pocket_ports::{
     BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
@@ -84,7 +86,7 @@ pub enum AccessDenied {
 /// Use cases of connected clients themselves. One for all transports of a process.
 pub struct DeviceGateway {
     pub(crate) broker: Option<Arc<dyn BrokerStore>>,
-    pub(crate) node: Arc<str>,
+    pub(crate) node: NodeName,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) access_rules: RuleReader,
@@ -273,20 +275,19 @@ impl DeviceGateway {
         self.ingest.room().await;
     }
 
-    /// The first connection of a device was opened. Of people no presence is kept.
-    pub fn connected(&self, access: &ClientAccess) {
-        self.presence(access, true);
+    /// A connection of a device was opened. Every one is to be told, and its end too. Of people no presence is kept.
+    pub fn connected(&self, access: &ClientAccess, peer: Peer) {
+        let Some(device) = access.principal.device() else { return };
+        let connection = DeviceConnection { connected_at: self.clock.now(), peer };
+        self.activity.connected(access.tenant_id, device, connection);
     }
 
-    /// The last connection of a device is gone.
-    pub fn disconnected(&self, access: &ClientAccess) {
-        self.presence(access, false);
-    }
-
-    fn presence(&self, access: &ClientAccess, online: bool) {
-        if let Some(device) = access.principal.device() {
-            self.activity.presence(access.tenant_id, device, online, self.clock.now());
-        }
+    /// A connection of a device is gone, for a reason as [`DeviceEventKind::Disconnected`] has it. `is_last`: the device has
+    /// no other connection to this process. Calls about one device must come in the order of what happened.
+    pub fn disconnected(&self, access: &ClientAccess, peer: Peer, reason: Cow<'static, str>, is_last: bool) {
+        let Some(device) = access.principal.device() else { return };
+        let event = NewDeviceEvent { at: self.clock.now(), kind: DeviceEventKind::Disconnected(reason), peer };
+        self.activity.disconnected(access.tenant_id, device, event, is_last);
     }
 
     /// A device was heard of. Takes a lock that all connections share: once in some seconds a connection is enough.

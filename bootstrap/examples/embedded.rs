@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt, NewDevice,
-    Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt,
+    NewDevice, Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
-use pocket_domain::{DeviceName, Labels, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username};
+use pocket_domain::{
+    DeviceName, Labels, NodeName, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username,
+};
 use pocket_ports::{Storage, Submission, SystemClock};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -97,9 +99,10 @@ fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
 
 fn options() -> Result<Options, Box<dyn Error>> {
     Ok(Options {
-        node: "main".into(),
+        node: NodeName::default(),
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
+        activity: ActivityOptions::default(),
         people_throttle: ThrottleLimits::PEOPLE,
         device_throttle: ThrottleLimits::DEVICES,
     })

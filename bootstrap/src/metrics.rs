@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::IngestStats;
+use pocket_application::{ActivityStats, IngestStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -139,6 +139,15 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
         Figure::counter("ingest_commits", "Transactions", stats.commits),
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
         Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
+    ]
+}
+
+/// The figures of what is heard of devices.
+pub(crate) fn activity(stats: ActivityStats) -> Vec<Figure> {
+    let dropped = [("event", stats.events_dropped), ("note", stats.notes_dropped)];
+    vec![
+        Figure::gauge("device_activity_waiting", "Devices of which something waits to be recorded", stats.waiting),
+        Figure::counters("device_activity_dropped", "What was heard of devices and not recorded", "kind", dropped),
     ]
 }
 

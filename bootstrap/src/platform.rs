@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules, ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules,
+    ThrottleLimits, prepare,
 };
 
 use crate::config::{FailureLimits, Settings};
@@ -36,12 +37,14 @@ impl Platform {
         metrics.add(metrics::process);
         let ingest = Arc::clone(&application.ingest);
         metrics.add(move || metrics::ingest(ingest.stats()));
+        let activity = Arc::clone(&application.activity);
+        metrics.add(move || metrics::activity(activity.stats()));
         let bound = Bound::bind(settings, &application, metrics)?;
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
         if mqtt.is_some() {
             // Presence that a crash left behind.
-            adapters.storage.devices.mark_all_offline().await.map_err(unusable)?;
+            application.restart_presence().await.map_err(unusable)?;
         }
         let transports = bound.serve(&application).await?;
         let shutdown_timeout = settings.shutdown_timeout;
@@ -103,7 +106,7 @@ fn options(settings: &Settings) -> Options {
         window: settings.auth.login_window,
     };
     Options {
-        node: "main".into(),
+        node: settings.node.clone(),
         ingest: IngestOptions {
             batch: settings.ingest.batch as usize,
             flush: settings.ingest.flush,
@@ -113,6 +116,7 @@ fn options(settings: &Settings) -> Options {
             topics: settings.ingest.topics.clone(),
             max_payload: settings.ingest.max_payload as usize,
         },
+        activity: ActivityOptions { kept_events: settings.mqtt.device_events },
         people_throttle: throttle(settings.auth.people),
         device_throttle: throttle(settings.auth.devices),
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DeviceId, Invalid, Rejection, TenantId, Timestamp};
+use crate::{DeviceConnection, DeviceId, Invalid, Rejection, TenantId, Timestamp};
 
 /// A device of a tenant. Its token is kept apart and never travels with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub struct Device {
     pub created_at: Timestamp,
     /// When a person last changed it.
     pub updated_at: Timestamp,
-    /// Whether it has an open connection.
+    /// Whether it has an open connection, through whichever broker process.
     pub online: bool,
+    /// The connection that it opened last, which may have ended.
+    pub connection: Option<DeviceConnection>,
     /// When it was last heard of.
     pub last_seen_at: Option<Timestamp>,
     /// The last message of it that was refused.

@@ -7,10 +7,13 @@
 //! randomness are arguments.
 
 mod access_rule;
+mod connection;
 mod device;
+mod device_event;
 mod id;
 mod invalid;
 mod json;
+mod node;
 mod page;
 mod payload;
 mod principal;
@@ -23,9 +26,14 @@ mod topic;
 mod user;
 
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
+pub use connection::{DeviceConnection, Peer};
 pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate, Label, Labels, Notes};
+pub use device_event::{
+    DeviceEvent, DeviceEventCursor, DeviceEventId, DeviceEventKind, DeviceEventPage, DeviceEventQuery, NewDeviceEvent,
+};
 pub use id::{AccessRuleId, DeviceId, TenantId, UserId};
 pub use invalid::Invalid;
+pub use node::NodeName;
 pub use page::{Page, PageLimit, PageRequest};
 pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError, PayloadPolicy, ReadPayload};
 pub use principal::{Principal, TopicRights};

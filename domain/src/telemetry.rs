@@ -102,14 +102,19 @@ impl FromStr for TelemetryCursor {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let parse = || {
-            let (millis, id) = text.split_once('-')?;
-            let timestamp = Timestamp::from_millis(i64::from_str_radix(millis, 16).ok()?).ok()?;
-            let id = u64::from_str_radix(id, 16).ok().filter(|id| i64::try_from(*id).is_ok())?;
-            Some(Self { timestamp, id: TelemetryId(id) })
-        };
-        parse().ok_or_else(|| Invalid::new("cursor", "must be the pagination.next of an earlier answer"))
+        parse_place(text).map(|(timestamp, key)| Self { timestamp, id: TelemetryId(key) })
     }
+}
+
+/// The time and the number of a cursor.
+pub(crate) fn parse_place(text: &str) -> Result<(Timestamp, u64), Invalid> {
+    let parse = || {
+        let (millis, number) = text.split_once('-')?;
+        let at = Timestamp::from_millis(i64::from_str_radix(millis, 16).ok()?).ok()?;
+        let number = u64::from_str_radix(number, 16).ok().filter(|number| i64::try_from(*number).is_ok())?;
+        Some((at, number))
+    };
+    parse().ok_or_else(|| Invalid::new("cursor", "must be the pagination.next of an earlier answer"))
 }
 
 /// Which part of a tenant's history is asked for. Rows are ordered by time, then id.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pocket_domain::{DeviceId, NewTelemetry, TelemetryId, TenantId, Timestamp, TopicName};
+use pocket_domain::{DeviceId, NewTelemetry, NodeName, TelemetryId, TenantId, Timestamp, TopicName};
 
 use crate::StorageError;
 
@@ -168,11 +168,11 @@ pub trait BrokerStore: Send + Sync {
     /// sessions along, a tenant its retained messages.
     async fn commit(
         &self,
-        node: &str,
+        node: &NodeName,
         messages: Arc<[NewTelemetry]>,
         changes: Arc<[BrokerChange]>,
     ) -> Result<Vec<Option<TelemetryId>>, StorageError>;
 
     /// What the node stored and did not end. Retained messages that expired by `now` MAY be left out and removed.
-    async fn load(&self, node: &str, now: Timestamp) -> Result<BrokerState, StorageError>;
+    async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError>;
 }

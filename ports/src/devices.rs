@@ -1,9 +1,7 @@
-//! Storage of devices, of the hashes of their tokens, and of what was last heard of them.
+//! Storage of devices and of the hashes of their tokens.
 
 use async_trait::async_trait;
-use pocket_domain::{
-    Device, DeviceFilter, DeviceId, DeviceUpdate, Page, PageRequest, Rejection, TenantId, Timestamp, TokenHash,
-};
+use pocket_domain::{Device, DeviceFilter, DeviceId, DeviceUpdate, Page, PageRequest, TenantId, Timestamp, TokenHash};
 
 use crate::StorageError;
 
@@ -33,27 +31,13 @@ pub struct TokenReplacement {
     pub now: Timestamp,
 }
 
-/// What was heard of a device since the last record; `None` leaves a field as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceActivity {
-    /// The device's tenant.
-    pub tenant_id: TenantId,
-    /// The device.
-    pub device_id: DeviceId,
-    /// Whether it has an open connection.
-    pub online: Option<bool>,
-    /// When it was last heard of.
-    pub seen_at: Option<Timestamp>,
-    /// Its latest refused message.
-    pub rejection: Option<Rejection>,
-}
-
 /// Keeps devices. An entry of another tenant is the same as none, in every method.
 #[async_trait]
 pub trait DeviceRepository: Send + Sync {
     /// Adds a device with the hash of its token, which expires at `device.token_expires_at`. MUST return
     /// `Conflict(DeviceName)` when the name is taken in the tenant, and MUST accept a name that only another tenant
-    /// uses. MUST return `NotFound` when the tenant does not exist.
+    /// uses. MUST return `NotFound` when the tenant does not exist. A device that was just added has no connection:
+    /// `online` and `connection` MUST NOT be taken from `device`; see [`PresenceRepository`](crate::PresenceRepository).
     async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError>;
 
     /// The device of this id, if it belongs to the tenant.
@@ -80,7 +64,7 @@ pub trait DeviceRepository: Send + Sync {
         now: Timestamp,
     ) -> Result<Device, StorageError>;
 
-    /// Removes a device, its tokens and its telemetry; `false` when the tenant has no such device. MUST log
+    /// Removes a device, its tokens, its events and its telemetry; `false` when the tenant has no such device. MUST log
     /// `AccessChange::Device`.
     async fn delete(&self, tenant: TenantId, id: DeviceId) -> Result<bool, StorageError>;
 
@@ -97,11 +81,4 @@ pub trait DeviceRepository: Send + Sync {
     /// What a token gives access to, in whichever tenant: the tenant comes from the credential. An expired token MAY
     /// be found or not.
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError>;
-
-    /// Records what was heard of devices; those that do not exist are passed over. MUST NOT change `updated_at`.
-    /// `seen_at` MUST NOT go back.
-    async fn record_activity(&self, activity: &[DeviceActivity]) -> Result<(), StorageError>;
-
-    /// Marks every device as not connected, for a broker that starts.
-    async fn mark_all_offline(&self) -> Result<(), StorageError>;
 }

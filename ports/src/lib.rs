@@ -16,6 +16,7 @@ mod clock;
 pub mod contract;
 mod devices;
 mod ingest;
+mod presence;
 mod sessions;
 mod storage;
 mod telemetry;
@@ -33,8 +34,9 @@ pub use broker::{
     StoredSession, SubscriptionRecord,
 };
 pub use clock::{Clock, FixedClock, SystemClock};
-pub use devices::{DeviceActivity, DeviceCredential, DeviceRepository, TokenReplacement};
+pub use devices::{DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
+pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
 pub use storage::{Conflict, Storage, StorageError, StorageHealth};
 pub use telemetry::TelemetryStore;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AccessLog, AccessRuleRepository, BrokerStore, DeviceRepository, TelemetryStore, TenantRepository, UserRepository,
+    AccessLog, AccessRuleRepository, BrokerStore, DeviceRepository, PresenceRepository, TelemetryStore,
+    TenantRepository, UserRepository,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -69,6 +70,8 @@ pub struct Storage {
     pub users: Arc<dyn UserRepository>,
     /// Devices and their credentials.
     pub devices: Arc<dyn DeviceRepository>,
+    /// What is heard of devices.
+    pub presence: Arc<dyn PresenceRepository>,
     /// Which topics devices may use.
     pub access_rules: Arc<dyn AccessRuleRepository>,
     /// The history of messages.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ntex::io::IoRef;
 use ntex::util::BytePages;
 use pocket_application::ClientAccess;
+use pocket_domain::Peer;
 use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, TenantIndex};
 use tokio::sync::Notify;
 
@@ -30,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) last_packet: Cell<Instant>,
     pub(crate) pace: Pace,
     pub(crate) rate: SharedRate,
+    /// The other end, as people are told of it.
+    pub(crate) peer: Peer,
     /// The broker does not read from it at the moment.
     pub(crate) is_held: Cell<bool>,
     /// When the application was last told that the device was heard of.
@@ -50,6 +53,7 @@ pub(crate) struct NewClient {
     pub(crate) access: ClientAccess,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) rate: SharedRate,
+    pub(crate) peer: Peer,
     pub(crate) seat: Seat,
 }
 
@@ -64,7 +68,7 @@ pub(crate) enum Sent {
 
 impl Client {
     pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
-        let NewClient { io, wire, connection, access, index, rate, seat } = new;
+        let NewClient { io, wire, connection, access, index, rate, peer, seat } = new;
         let now = Instant::now();
         Self {
             id,
@@ -78,6 +82,7 @@ impl Client {
             last_packet: Cell::new(now),
             pace: Pace::new(now),
             rate,
+            peer,
             is_held: Cell::new(false),
             last_seen: Cell::new(now),
             changed: Notify::new(),

@@ -13,10 +13,10 @@ use pocket_mqtt_core::{
 
 use crate::access::Subject;
 use crate::client::{Client, NewClient, Sent};
-use crate::reason;
 use crate::tenant_quota::Seat;
 use crate::wire::Wire;
 use crate::worker::Worker;
+use crate::{presence, reason};
 
 /// Reads CONNECT and answers it; `None` when the client was refused.
 pub(crate) async fn open(worker: &Rc<Worker>, io: &Io) -> Option<Rc<Client>> {
@@ -96,8 +96,10 @@ async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authent
     let Opened { mut connection, ack } = handshake.open(owner, left, &broker.limits);
     let index = broker.index.tenant(access.tenant_id);
     let id = worker.store_session(&mut connection, &index, id);
-    let rate = broker.presence.opened(&access, &broker.gateway);
-    let client = Rc::new(Client::new(id, NewClient { io: io.get_ref(), wire, connection, access, index, rate, seat }));
+    let peer = presence::peer(io, connection.client(), connection.version());
+    let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
+    let new = NewClient { io: io.get_ref(), wire, connection, access, index, rate, peer, seat };
+    let client = Rc::new(Client::new(id, new));
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {
         // Not even the answer fits: there is nothing to talk about. [MQTT-3.14.0-1] And no DISCONNECT without CONNACK.

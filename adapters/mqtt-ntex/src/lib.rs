@@ -16,6 +16,7 @@ mod client;
 mod config;
 mod connection;
 mod deliver;
+mod end_reason;
 mod errands;
 mod fanout;
 mod frame;

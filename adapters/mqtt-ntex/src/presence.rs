@@ -1,14 +1,19 @@
-//! How many connections each device or person has, and what they share: how fast they may publish. The first and the last
-//! of them are told to the application.
+//! How many connections each device or person has, and what they share: how fast they may publish. Each connection that is
+//! opened or gone is told to the application.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ntex::io::{Io, types::PeerAddr};
 use pocket_application::{ClientAccess, DeviceGateway};
-use pocket_domain::{Principal, TenantId};
-use pocket_mqtt_core::PublishRate;
+use pocket_domain::{Peer, Principal, TenantId};
+use pocket_mqtt_core::{Client as Owner, ProtocolVersion, PublishRate};
+
+use crate::client::Client;
+use crate::end_reason;
 
 /// Connections, by whose they are. The application is told under the lock, so that it hears in the right order.
 #[derive(Debug)]
@@ -43,28 +48,42 @@ impl Presence {
     }
 
     /// A connection was opened.
-    pub(crate) fn opened(&self, access: &ClientAccess, gateway: &DeviceGateway) -> SharedRate {
+    pub(crate) fn opened(&self, access: &ClientAccess, peer: Peer, gateway: &DeviceGateway) -> SharedRate {
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
         let present = principals.entry((access.tenant_id, access.principal)).or_insert_with(|| {
             let rate = PublishRate::per_second(self.publish_rate, Instant::now());
             Connections { count: 0, rate: SharedRate(rate.map(|rate| Arc::new(Mutex::new(rate)))) }
         });
         present.count += 1;
-        if present.count == 1 {
-            gateway.connected(access);
-        }
+        gateway.connected(access, peer);
         present.rate.clone()
     }
 
-    /// A connection is gone.
-    pub(crate) fn closed(&self, access: &ClientAccess, gateway: &DeviceGateway) {
+    /// The connection of a client is gone.
+    pub(crate) fn closed(&self, client: &Client, gateway: &DeviceGateway) {
+        let access = client.access.borrow();
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = principals.entry((access.tenant_id, access.principal)) {
             entry.get_mut().count -= 1;
-            if entry.get().count == 0 {
+            let is_last = entry.get().count == 0;
+            if is_last {
                 entry.remove();
-                gateway.disconnected(access);
             }
+            gateway.disconnected(&access, client.peer.clone(), end_reason::of(client.closing()), is_last);
         }
+    }
+}
+
+/// The other end of a connection, as people are told of it.
+pub(crate) fn peer(io: &Io, client: &Owner, version: ProtocolVersion) -> Peer {
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let protocol = match version {
+        ProtocolVersion::V311 => "MQTT 3.1.1",
+        ProtocolVersion::V5 => "MQTT 5.0",
+    };
+    Peer {
+        client_id: client.client_id.to_shared(),
+        address: io.query::<PeerAddr>().get().map(|peer| canonical(peer.into_inner())),
+        protocol: protocol.into(),
     }
 }

@@ -16,6 +16,7 @@ mod auth;
 mod body;
 mod code;
 mod config;
+mod device_events;
 mod devices;
 mod dto;
 mod extract;

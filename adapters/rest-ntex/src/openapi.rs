@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
-use crate::{access_rules, auth, devices, health, telemetry, tenants, users};
+use crate::{access_rules, auth, device_events, devices, health, telemetry, tenants, users};
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";
@@ -41,6 +41,7 @@ const BEARER: &str = "bearer";
     devices::update,
     devices::delete,
     devices::regenerate_token,
+    device_events::list,
     access_rules::explain,
     access_rules::create,
     access_rules::list,

@@ -5,7 +5,7 @@ use ntex::http::Method;
 use ntex::web::{self, Route};
 
 use crate::code::Code;
-use crate::{access_rules, auth, devices, health, openapi, telemetry, tenants, users};
+use crate::{access_rules, auth, device_events, devices, health, openapi, telemetry, tenants, users};
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
 pub(crate) const PREFIXES: [&str; 2] = ["/api/v1", "/api"];
@@ -58,6 +58,7 @@ pub(crate) static API: &[Call] = &[
     call!(PATCH "/devices/{id}" user devices::update, DeviceNameTaken),
     call!(DELETE "/devices/{id}" user devices::delete),
     call!(POST "/devices/{id}/regenerate-token" user devices::regenerate_token),
+    call!(GET "/devices/{id}/events" user device_events::list),
     call!(GET "/devices/{id}/access" user access_rules::explain),
     call!(POST "/access-rules" user access_rules::create, NotFound, TooManyAccessRules),
     call!(GET "/access-rules" user access_rules::list, NotFound),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NewTelemetry, TelemetryId, TenantId, Timestamp, TopicName};
+use pocket_domain::{NewTelemetry, NodeName, TelemetryId, TenantId, Timestamp, TopicName};
 use pocket_ports::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StorageError, StoredSession, SubscriptionRecord,
@@ -118,20 +118,20 @@ fn last_key(change: &BrokerChange) -> u64 {
 impl BrokerStore for Memory {
     async fn commit(
         &self,
-        node: &str,
+        node: &NodeName,
         messages: Arc<[NewTelemetry]>,
         changes: Arc<[BrokerChange]>,
     ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
         let mut state = self.state();
         let ids = messages.iter().map(|message| state.append(message)).collect();
-        let node = state.brokers.entry(node.into()).or_default();
+        let node = state.brokers.entry(node.clone()).or_default();
         for change in changes.iter() {
             node.apply(change);
         }
         Ok(ids)
     }
 
-    async fn load(&self, node: &str, now: Timestamp) -> Result<BrokerState, StorageError> {
+    async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
         let state = self.state();
         let Some(node) = state.brokers.get(node) else { return Ok(BrokerState::default()) };
         let retained = node.retained.iter().filter_map(|((tenant, _), (_, message))| Some((*tenant, message.clone()?)));

@@ -1,12 +1,10 @@
-//! Devices, their tokens, and what was heard of them.
+//! Devices and their tokens.
 
 use async_trait::async_trait;
 use pocket_domain::{
     Device, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Page, PageRequest, TenantId, Timestamp, TokenHash,
 };
-use pocket_ports::{
-    AccessChange, Conflict, DeviceActivity, DeviceCredential, DeviceRepository, StorageError, TokenReplacement,
-};
+use pocket_ports::{AccessChange, Conflict, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
 
 use crate::state::{State, Token, page_of};
 use crate::{Memory, name_pattern};
@@ -18,17 +16,6 @@ impl State {
             return Err(StorageError::Conflict(Conflict::DeviceName));
         }
         Ok(())
-    }
-
-    fn record(&mut self, activity: &DeviceActivity) {
-        let device = self.devices.get_mut(&activity.device_id);
-        let Some(device) = device.filter(|device| device.tenant_id == activity.tenant_id) else { return };
-        device.online = activity.online.unwrap_or(device.online);
-        // `None` is less than every time.
-        device.last_seen_at = device.last_seen_at.max(activity.seen_at);
-        if let Some(rejection) = &activity.rejection {
-            device.last_rejection = Some(rejection.clone());
-        }
     }
 }
 
@@ -46,7 +33,7 @@ impl DeviceRepository for Memory {
         state.require_free_name(device.tenant_id, &device.name, device.id)?;
         let token_entry = Token { device_id: device.id, expires_at: device.token_expires_at, present: true };
         state.tokens.insert(*token.as_bytes(), token_entry);
-        state.devices.insert(device.id, device.clone());
+        state.devices.insert(device.id, Device { online: false, connection: None, ..device.clone() });
         Ok(())
     }
 
@@ -133,20 +120,5 @@ impl DeviceRepository for Memory {
                 expires_at: token.expires_at,
             })
         }))
-    }
-
-    async fn record_activity(&self, activity: &[DeviceActivity]) -> Result<(), StorageError> {
-        let mut state = self.state();
-        for activity in activity {
-            state.record(activity);
-        }
-        Ok(())
-    }
-
-    async fn mark_all_offline(&self) -> Result<(), StorageError> {
-        for device in self.state().devices.values_mut() {
-            device.online = false;
-        }
-        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod access_rules;
 mod broker;
 mod devices;
 mod name_pattern;
+mod presence;
 mod state;
 mod telemetry;
 mod tenants;
@@ -30,6 +31,7 @@ pub fn storage() -> Storage {
         tenants: memory.clone(),
         users: memory.clone(),
         devices: memory.clone(),
+        presence: memory.clone(),
         access_rules: memory.clone(),
         telemetry: memory.clone(),
         broker: Some(memory.clone()),

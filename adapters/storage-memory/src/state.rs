@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    AccessRule, AccessRuleId, Device, DeviceId, Page, PageRequest, PasswordHash, Telemetry, TelemetryCursor, Tenant,
-    TenantId, Timestamp, User, UserId,
+    AccessRule, AccessRuleId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash, Telemetry, TelemetryCursor,
+    Tenant, TenantId, Timestamp, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
 use crate::broker::Node;
+use crate::presence::Heard;
 
 /// How long an entry of the access log is kept at least.
 const LOG_KEPT: Duration = Duration::from_secs(3_600);
@@ -27,13 +28,14 @@ pub(crate) struct State {
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) users: BTreeMap<UserId, (User, PasswordHash)>,
     pub(crate) devices: BTreeMap<DeviceId, Device>,
+    pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
     pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
     pub(crate) last_telemetry_key: u64,
     pub(crate) log: VecDeque<(Instant, LoggedChange)>,
     pub(crate) last_sequence: u64,
-    pub(crate) brokers: HashMap<Box<str>, Node>,
+    pub(crate) brokers: HashMap<NodeName, Node>,
 }
 
 impl State {
@@ -47,9 +49,10 @@ impl State {
         self.devices.get(&id).filter(|device| device.tenant_id == tenant)
     }
 
-    /// Takes a device away with its tokens, its rules and its messages.
+    /// Takes a device away with its tokens, its rules, its messages and what was heard of it.
     pub(crate) fn remove_device(&mut self, tenant: TenantId, id: DeviceId) {
         self.devices.remove(&id);
+        self.heard.remove(&id);
         self.tokens.retain(|_, token| token.device_id != id);
         self.access_rules.retain(|_, rule| rule.device_id != Some(id));
         if let Some(history) = self.telemetry.get_mut(&tenant) {

@@ -88,6 +88,7 @@ async fn register(storage: &Storage, count: usize) -> Vec<(TenantId, DeviceId, T
             created_at: now,
             updated_at: now,
             online: false,
+            connection: None,
             last_seen_at: None,
             last_rejection: None,
         };

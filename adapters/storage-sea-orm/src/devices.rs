@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    Device, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest, Rejection, TenantId,
-    Timestamp, TokenHash, TopicName,
+    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest,
+    Rejection, TenantId, Timestamp, TokenHash, TopicName,
 };
-use pocket_ports::{AccessChange, DeviceActivity, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
+use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, NotSet};
-use sea_orm::{PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult};
+use sea_orm::{IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectModel};
+use sea_orm::{Selector, Set};
 
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, device, time};
 use crate::error::Error;
 use crate::name_pattern::NamePattern;
-use crate::{access_log, access_rules, activity, tenants, tokens};
+use crate::{access_log, access_rules, device_events, tenants, tokens};
 
 /// The devices of a database.
 pub(crate) struct Devices(pub(crate) Arc<Database>);
@@ -39,6 +40,28 @@ pub(crate) async fn find(
     id: DeviceId,
 ) -> Result<Option<device::Model>, Error> {
     Ok(by_id(tenant, id).one(connection).await?)
+}
+
+/// A device as people see it.
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    device: device::Model,
+    online: bool,
+}
+
+/// Whether a device has a connection through any broker process.
+fn is_online() -> Expr {
+    Expr::cust("EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key)")
+}
+
+fn rows(query: Select<device::Entity>) -> Selector<SelectModel<Row>> {
+    query.expr_as(is_online(), "online").into_model()
+}
+
+/// The device that a transaction has changed.
+async fn shown(transaction: &impl ConnectionTrait, tenant: TenantId, id: DeviceId) -> Result<Row, Error> {
+    Ok(rows(by_id(tenant, id)).one(transaction).await?.ok_or(StorageError::NotFound)?)
 }
 
 async fn require(transaction: &impl ConnectionTrait, tenant: TenantId, id: DeviceId) -> Result<device::Model, Error> {
@@ -70,7 +93,7 @@ fn filtered(tenant: TenantId, filter: &DeviceFilter, backend: DbBackend) -> Opti
         };
     }
     if let Some(online) = filter.online {
-        query = query.filter(device::Column::Online.eq(online));
+        query = query.filter(if online { is_online() } else { is_online().not() });
     }
     Some(query)
 }
@@ -79,12 +102,20 @@ fn labels_text(labels: &Labels) -> String {
     serde_json::Value::from_iter(labels.iter().map(|label| label.as_str())).to_string()
 }
 
-fn from_row(tenant: TenantId, row: device::Model) -> Result<Device, StorageError> {
+fn from_row(tenant: TenantId, row: Row) -> Result<Device, StorageError> {
+    let Row { device: row, online } = row;
     let labels: Vec<String> = serde_json::from_str(&row.labels).map_err(corrupt)?;
     let last_rejection = match (row.rejected_at, row.rejected_topic, row.rejected_reason) {
         (Some(at), Some(topic), Some(reason)) => {
             Some(Rejection { at: time(at)?, topic: TopicName::parse(&topic).map_err(corrupt)?, reason })
         }
+        _ => None,
+    };
+    let connection = match (row.connected_at, row.client_id, row.protocol) {
+        (Some(at), Some(client_id), Some(protocol)) => Some(DeviceConnection {
+            connected_at: time(at)?,
+            peer: device_events::peer(client_id, row.remote_address, protocol)?,
+        }),
         _ => None,
     };
     Ok(Device {
@@ -97,7 +128,8 @@ fn from_row(tenant: TenantId, row: device::Model) -> Result<Device, StorageError
         token_expires_at: row.token_expires_at.map(time).transpose()?,
         created_at: time(row.created_at)?,
         updated_at: time(row.updated_at)?,
-        online: row.online,
+        online,
+        connection,
         last_seen_at: row.last_seen_at.map(time).transpose()?,
         last_rejection,
     })
@@ -117,7 +149,11 @@ fn to_row(device: &Device, tenant: i64) -> device::ActiveModel {
         token_expires_at: millis(device.token_expires_at),
         created_at: Set(device.created_at.as_millis()),
         updated_at: Set(device.updated_at.as_millis()),
-        online: Set(device.online),
+        connected_at: Set(None),
+        client_id: Set(None),
+        remote_address: Set(None),
+        protocol: Set(None),
+        events: Set(0),
         last_seen_at: millis(device.last_seen_at),
         rejected_at: millis(rejection.map(|rejection| rejection.at)),
         rejected_topic: Set(rejection.map(|rejection| rejection.topic.to_string())),
@@ -164,7 +200,7 @@ impl DeviceRepository for Devices {
     }
 
     async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {
-        let row = self.0.run(move |db| async move { Ok(by_id(tenant, id).one(db.reader()).await?) }).await?;
+        let row = self.0.run(move |db| async move { Ok(rows(by_id(tenant, id)).one(db.reader()).await?) }).await?;
         row.map(|row| from_row(tenant, row)).transpose()
     }
 
@@ -177,15 +213,15 @@ impl DeviceRepository for Devices {
         let Some(query) = filtered(tenant, filter, self.0.backend()) else {
             return Ok(Page { items: Vec::new(), total: 0 });
         };
-        let (rows, total) = self
+        let (found, total) = self
             .0
             .run(move |db| async move {
                 let total = query.clone().count(db.reader()).await?;
                 let page = query.order_by_asc(device::Column::Id).limit(u64::from(page.limit())).offset(page.offset());
-                Ok((page.all(db.reader()).await?, total))
+                Ok((rows(page).all(db.reader()).await?, total))
             })
             .await?;
-        let devices = rows.into_iter().map(|row| from_row(tenant, row));
+        let devices = found.into_iter().map(|row| from_row(tenant, row));
         Ok(Page { items: devices.collect::<Result<_, _>>()?, total })
     }
 
@@ -210,6 +246,7 @@ impl DeviceRepository for Devices {
                     let change = AccessChange::Device { tenant_id: tenant, device_id: id };
                     access_log::write(&transaction, change).await?;
                 }
+                let row = shown(&transaction, tenant, id).await?;
                 transaction.commit().await?;
                 Ok(row)
             })
@@ -251,9 +288,10 @@ impl DeviceRepository for Devices {
                 let row = require(&transaction, tenant, id).await?;
                 tokens::replace(&transaction, row.key, &replacement).await?;
                 let update = DeviceUpdate { token_expires_at: Some(replacement.expires_at), ..Default::default() };
-                let row = changed(row, update, replacement.now).update(&transaction).await?;
+                changed(row, update, replacement.now).update(&transaction).await?;
                 let change = AccessChange::Device { tenant_id: tenant, device_id: id };
                 access_log::write(&transaction, change).await?;
+                let row = shown(&transaction, tenant, id).await?;
                 transaction.commit().await?;
                 Ok(row)
             })
@@ -263,14 +301,5 @@ impl DeviceRepository for Devices {
 
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError> {
         self.0.run(move |db| async move { tokens::credential(db.reader(), token).await }).await
-    }
-
-    async fn record_activity(&self, activity: &[DeviceActivity]) -> Result<(), StorageError> {
-        let latest = activity::latest(activity);
-        self.0.run(move |db| async move { activity::record(&db, &latest).await }).await
-    }
-
-    async fn mark_all_offline(&self) -> Result<(), StorageError> {
-        self.0.run(|db| async move { activity::mark_all_offline(&db).await }).await
     }
 }

@@ -10,17 +10,18 @@
 
 mod access_log;
 mod access_rules;
-mod activity;
 mod append;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod broker;
 mod database;
 mod dead_letters;
+mod device_events;
 mod devices;
 mod entity;
 mod error;
 mod health;
+mod json_rows;
 mod key_cache;
 mod locks;
 mod migration;
@@ -29,6 +30,7 @@ mod open;
 mod options;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod presence;
 mod purge;
 #[cfg(all(test, feature = "sqlite"))]
 mod sample;

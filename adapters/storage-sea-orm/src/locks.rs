@@ -17,6 +17,8 @@ pub(crate) enum Lock {
     Administrators = 2,
     /// Writing the access log, and so every deletion of a device.
     Access = 3,
+    /// Recording what was heard of devices.
+    Presence = 4,
 }
 
 /// The first half of the keys of all advisory locks of this program: "pock".

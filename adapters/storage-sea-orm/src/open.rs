@@ -12,6 +12,7 @@ use crate::devices::Devices;
 use crate::health::Health;
 use crate::migration::{MigrationReport, Migrator};
 use crate::options::Options;
+use crate::presence::Presence;
 use crate::telemetry::TelemetryRows;
 use crate::tenants::Tenants;
 use crate::users::Users;
@@ -35,6 +36,7 @@ pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
         tenants: Arc::new(Tenants(Arc::clone(&database))),
         users: Arc::new(Users(Arc::clone(&database))),
         devices: Arc::new(Devices(Arc::clone(&database))),
+        presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
         telemetry: Arc::new(TelemetryRows(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),

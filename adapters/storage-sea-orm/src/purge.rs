@@ -51,6 +51,10 @@ async fn step(db: &Database) -> Result<bool, Error> {
     let device = device::Entity::find().filter(device::Column::Deleted.into_expr()).one(db.reader()).await?;
     if let Some(device) = device {
         let transaction = db.begin().await?;
+        for table in ["device_presence", "device_events"] {
+            // A device has few of these.
+            transaction.execute_unprepared(&format!("DELETE FROM {table} WHERE device = {}", device.key)).await?;
+        }
         if delete_some(&transaction, "telemetry", "id", "device", device.key).await? < STEP {
             device::Entity::delete_by_id(device.key).exec(&transaction).await?;
         }
@@ -112,9 +116,21 @@ mod tests {
         sample.append(sample.device, 10).await;
         let message = sample.message(sample.device, 1);
         sample.storage.telemetry.set_aside(&message, "test", pocket_domain::Timestamp::MIN).await.unwrap();
+        sample.connect(sample.device, "a").await;
+        assert_eq!(sample.number("SELECT count(*) FROM device_presence").await, 1);
         sample.storage.tenants.delete(sample.tenant).await.unwrap();
         while step(&sample.database).await.unwrap() {}
-        for table in ["tenants", "users", "devices", "device_tokens", "topics", "telemetry", "dead_letters"] {
+        for table in [
+            "tenants",
+            "users",
+            "devices",
+            "device_tokens",
+            "device_presence",
+            "device_events",
+            "topics",
+            "telemetry",
+            "dead_letters",
+        ] {
             assert_eq!(sample.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
         }
     }

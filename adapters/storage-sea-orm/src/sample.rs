@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use pocket_domain::{
-    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Tenant, TenantId, TenantName,
-    Timestamp, TokenHash, TopicName,
+    Device, DeviceConnection, DeviceEventKind, DeviceId, DeviceName, Labels, NewDeviceEvent, NewTelemetry, NodeName,
+    Notes, Payload, PayloadPolicy, Peer, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
-use pocket_ports::Storage;
+use pocket_ports::{DeviceActivity, Storage};
 use sea_orm::{ConnectionTrait, Statement};
 use tempfile::TempDir;
 
@@ -70,6 +70,7 @@ impl Sample {
             created_at: now,
             updated_at: now,
             online: false,
+            connection: None,
             last_seen_at: None,
             last_rejection: None,
         };
@@ -92,6 +93,19 @@ impl Sample {
     pub(crate) async fn append(&self, device: DeviceId, count: i64) {
         let messages = (0..count).map(|millis| self.message(device, millis)).collect();
         self.storage.telemetry.append(messages).await.unwrap();
+    }
+
+    /// The device connects to a broker process, which is an event.
+    pub(crate) async fn connect(&self, device: DeviceId, node: &str) {
+        let peer = Peer { client_id: "x".into(), address: None, protocol: "MQTT 5.0".into() };
+        let connected_at = Timestamp::MIN;
+        let event = NewDeviceEvent { at: connected_at, kind: DeviceEventKind::Connected, peer: peer.clone() };
+        let activity = DeviceActivity {
+            connection: Some(DeviceConnection { connected_at, peer }),
+            events: vec![event],
+            ..DeviceActivity::nothing(self.tenant, device)
+        };
+        self.storage.presence.record(&NodeName::parse(node).unwrap(), &[activity], 100).await.unwrap();
     }
 
     /// The number that a query gives.

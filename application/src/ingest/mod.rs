@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pocket_domain::NodeName;
 use pocket_ports::{BrokerStore, Clock, Refused, Submission, TelemetryIngest, TelemetryStore};
 
 use queue::Queue;
@@ -46,7 +47,7 @@ pub struct IngestStore {
     /// Changes of the broker's state; `None`: there is no place for them, and they are passed over.
     pub broker: Option<Arc<dyn BrokerStore>>,
     /// Whose changes they are.
-    pub node: Arc<str>,
+    pub node: NodeName,
 }
 
 /// What the ingest did since the start.

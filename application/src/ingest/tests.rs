@@ -56,7 +56,7 @@ impl BrokerStore for ToldStore {
     /// Refuses the end of the session with the key 13.
     async fn commit(
         &self,
-        _: &str,
+        _: &NodeName,
         messages: Arc<[NewTelemetry]>,
         changes: Arc<[BrokerChange]>,
     ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
@@ -68,7 +68,7 @@ impl BrokerStore for ToldStore {
         Ok(ids)
     }
 
-    async fn load(&self, _: &str, _: Timestamp) -> Result<BrokerState, StorageError> {
+    async fn load(&self, _: &NodeName, _: Timestamp) -> Result<BrokerState, StorageError> {
         Err(StorageError::Backend("nothing is read here".into()))
     }
 }
@@ -87,7 +87,7 @@ fn ingest(store: &Arc<ToldStore>, options: IngestOptions) -> BatchingIngest {
     let store = IngestStore {
         telemetry: Arc::clone(store) as Arc<dyn TelemetryStore>,
         broker: Some(Arc::clone(store) as Arc<dyn BrokerStore>),
-        node: "main".into(),
+        node: NodeName::default(),
     };
     BatchingIngest::start(store, Arc::new(SystemClock), options)
 }

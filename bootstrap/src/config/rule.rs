@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use pocket_domain::{Password, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, TopicFilter, Username};
 use tracing_subscriber::EnvFilter;
 
 use super::Secret;
@@ -171,6 +171,19 @@ impl Rule<Password> for PersonalPassword {
 
     fn allowed(&self) -> String {
         format!("{} to {} characters", Password::MIN_CHARS, Password::MAX_CHARS)
+    }
+}
+
+/// The name of a process.
+pub(super) struct Node;
+
+impl Rule<NodeName> for Node {
+    fn parse(&self, text: &str) -> Option<NodeName> {
+        NodeName::parse(text).ok()
+    }
+
+    fn allowed(&self) -> String {
+        format!("1 to {} characters of a-z, 0-9, '.' and '-'", NodeName::MAX_CHARS)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pocket_domain::{Password, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl};
 use super::layers::Layers;
@@ -68,6 +68,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// What this process runs.
     pub mode: Mode,
+    /// The name of this process among those that serve MQTT on the same database.
+    pub node: NodeName,
     /// Where the database and the generated secrets are.
     pub data_dir: PathBuf,
     /// Threads that serve MQTT; at least one.
@@ -143,6 +145,8 @@ pub struct MqttSettings {
     pub slow_consumer_timeout: u16,
     /// Messages a second of a device; 0: no limit.
     pub publish_rate: u32,
+    /// Connects and disconnects that are kept of each device.
+    pub device_events: u32,
     /// What is retained for a tenant.
     pub max_retained: Quota,
 }
@@ -261,6 +265,7 @@ impl<'a> Reader<'a> {
         let data_dir = self.get(&table::DATA_DIR);
         let settings = Settings {
             mode: self.get(&table::MODE),
+            node: self.get(&table::NODE),
             workers: self.get(&table::WORKERS).unwrap_or_else(cores),
             shutdown_timeout: self.seconds(&table::SHUTDOWN_TIMEOUT),
             database: self.database(&data_dir),
@@ -323,6 +328,7 @@ impl<'a> Reader<'a> {
             max_queued: self.quota(&table::MQTT_MAX_QUEUED, &table::MQTT_MAX_QUEUED_BYTES),
             slow_consumer_timeout: self.get(&table::MQTT_SLOW_CONSUMER_TIMEOUT),
             publish_rate: self.get(&table::MQTT_PUBLISH_RATE),
+            device_events: self.get(&table::MQTT_DEVICE_EVENTS),
             max_retained: self.quota(&table::MQTT_MAX_RETAINED, &table::MQTT_MAX_RETAINED_BYTES),
         }
     }

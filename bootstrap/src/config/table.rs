@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use pocket_domain::{Password, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl, Url};
 use super::rule::{
-    Address, BearerToken, Choice, LogFilter, Number, Optional, Path, Person, PersonalPassword, Port, SecretOf,
+    Address, BearerToken, Choice, LogFilter, Node, Number, Optional, Path, Person, PersonalPassword, Port, SecretOf,
     TopicFilters,
 };
 use super::setting::{AnySetting, Secrecy, Setting};
@@ -29,6 +29,8 @@ settings! {
     MODE: Mode = Setting::new("POCKET_MODE", "mode", "all",
         &Choice(&[("all", Mode::All), ("api", Mode::Api), ("broker", Mode::Broker)]),
         "`api`: REST only; `broker`: MQTT only; `all`: both in one process");
+    NODE: NodeName = Setting::new("POCKET_NODE", "node", "main", &Node,
+        "name of this process; processes that serve MQTT on one database need different names, each the same at every start");
     DATA_DIR: PathBuf = Setting::new("POCKET_DATA_DIR", "data_dir", "./data", &Path,
         "directory of the database and of generated secrets; made when missing");
     WORKERS: Option<u32> = Setting::new("POCKET_WORKERS", "workers", "",
@@ -110,6 +112,8 @@ settings! {
     MQTT_PUBLISH_RATE: u32 = Setting::new("POCKET_MQTT_PUBLISH_RATE", "mqtt.publish_rate", "0",
         &Number { min: 0, max: 1_000_000, unit: "messages" },
         "messages a second of a device; one that sends more is not read until they are due; 0: no limit");
+    MQTT_DEVICE_EVENTS: u32 = Setting::new("POCKET_MQTT_DEVICE_EVENTS", "mqtt.device_events", "100",
+        &Number { min: 0, max: 10_000, unit: "events" }, "connects and disconnects that are kept of each device; 0: none");
     MQTT_MAX_RETAINED: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED", "mqtt.max_retained", "100000",
         &Number { min: 0, max: 100_000_000, unit: "messages" },
         "retained messages of a tenant; more are delivered, but not kept");

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pocket_domain::{DeviceId, TenantId, TopicName};
+use pocket_domain::{DeviceId, NodeName, TenantId, TopicName};
 
 use super::fixture::{at, device, message, new_device_id, new_tenant_id, tenant};
 use super::reading::{TOPIC, oldest_first, seconds};
@@ -14,7 +14,13 @@ use crate::{
     StoredSession, SubscriptionRecord,
 };
 
-const NODE: &str = "main";
+fn node() -> NodeName {
+    NodeName::default()
+}
+
+fn other_node() -> NodeName {
+    NodeName::parse("other").unwrap()
+}
 
 fn key(number: u64) -> BrokerKey {
     BrokerKey::new(number).unwrap()
@@ -82,13 +88,13 @@ fn cleared(tenant_id: TenantId, number: u64, topic: &str) -> BrokerChange {
 
 async fn commit(storage: &Storage, changes: Vec<BrokerChange>) {
     let Some(broker) = &storage.broker else { return };
-    assert_eq!(broker.commit(NODE, Arc::from([]), changes.into()).await, Ok(vec![]));
+    assert_eq!(broker.commit(&node(), Arc::from([]), changes.into()).await, Ok(vec![]));
 }
 
 /// What the node stored; `None` for a storage that keeps no such state.
 async fn loaded(storage: &Storage) -> Option<BrokerState> {
     let broker = storage.broker.as_ref()?;
-    let mut state = broker.load(NODE, at(0)).await.unwrap();
+    let mut state = broker.load(&node(), at(0)).await.unwrap();
     state.retained.sort_by_key(|(_, message)| message.key);
     for session in &mut state.sessions {
         session.subscriptions.sort_by(|one, other| (&one.filter, &one.group).cmp(&(&other.filter, &other.group)));
@@ -297,7 +303,7 @@ pub async fn messages_are_stored_with_the_changes(storage: &Storage) {
     let boiler = device(storage, acme, "boiler").await;
     let Some(broker) = &storage.broker else { return };
     let messages = Arc::from([message(acme, boiler, TOPIC, 1), message(acme, new_device_id(), TOPIC, 2)]);
-    let ids = broker.commit(NODE, messages, Arc::from([kept(&a_session(1, acme, boiler))])).await.unwrap();
+    let ids = broker.commit(&node(), messages, Arc::from([kept(&a_session(1, acme, boiler))])).await.unwrap();
     assert_eq!(ids.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
     assert_eq!(seconds(storage, acme, &oldest_first()).await, [1]);
     assert!(loaded(storage).await.is_some_and(|state| state.sessions.len() == 1));
@@ -379,7 +385,7 @@ pub async fn a_retained_message_that_expired_is_not_loaded(storage: &Storage) {
     };
     commit(storage, vec![until(1, 5), until(2, 6)]).await;
     let Some(broker) = &storage.broker else { return };
-    let state = broker.load(NODE, at(5)).await.unwrap();
+    let state = broker.load(&node(), at(5)).await.unwrap();
     assert_eq!(state.retained.iter().map(|(_, message)| message.key).collect::<Vec<_>>(), [key(2)]);
 }
 
@@ -387,13 +393,13 @@ pub async fn nodes_do_not_see_each_other(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let boiler = device(storage, acme, "boiler").await;
     let Some(broker) = &storage.broker else { return };
-    for node in [NODE, "other"] {
+    for node in [node(), other_node()] {
         let changes = vec![kept(&a_session(1, acme, boiler)), queued(2, &[(3, 1)]), retained(acme, 4, "a")];
-        broker.commit(node, Arc::from([]), changes.into()).await.unwrap();
+        broker.commit(&node, Arc::from([]), changes.into()).await.unwrap();
     }
-    broker.commit("other", Arc::from([]), Arc::from([BrokerChange::SessionEnded(key(1))])).await.unwrap();
-    broker.commit("other", Arc::from([]), Arc::from([cleared(acme, 5, "a")])).await.unwrap();
+    broker.commit(&other_node(), Arc::from([]), Arc::from([BrokerChange::SessionEnded(key(1))])).await.unwrap();
+    broker.commit(&other_node(), Arc::from([]), Arc::from([cleared(acme, 5, "a")])).await.unwrap();
     assert!(waiting(storage).await.is_none_or(|waiting| waiting == [[3]]));
     assert!(retained_topics(storage).await.is_none_or(|topics| topics.len() == 1));
-    assert!(broker.load("other", at(0)).await.unwrap().sessions.is_empty());
+    assert!(broker.load(&other_node(), at(0)).await.unwrap().sessions.is_empty());
 }

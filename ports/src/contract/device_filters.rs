@@ -1,8 +1,8 @@
 //! Cases of the filter in [`DeviceRepository::list`](crate::DeviceRepository::list).
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
-use super::fixture::{a_device, by_name, device, found, new_token, nothing_heard, tenant};
-use crate::{DeviceActivity, Storage};
+use super::fixture::{a_device, by_name, came, device, found, new_token, record, tenant};
+use crate::Storage;
 use pocket_domain::{DeviceFilter, DeviceName, Label, Labels};
 
 pub async fn a_label_filter_means_the_whole_label(storage: &Storage) {
@@ -107,8 +107,7 @@ pub async fn an_online_filter_tells_connected_devices_from_others(storage: &Stor
     let acme = tenant(storage, "acme").await;
     let on = device(storage, acme, "on").await;
     device(storage, acme, "off").await;
-    let connected = DeviceActivity { online: Some(true), ..nothing_heard(acme, on) };
-    storage.devices.record_activity(&[connected]).await.unwrap();
+    record(storage, &[came(acme, on, 1)]).await;
     for (online, expected) in [(true, "on"), (false, "off")] {
         let filter = DeviceFilter { online: Some(online), ..Default::default() };
         assert_eq!(found(storage, acme, &filter).await, [expected]);
@@ -122,8 +121,10 @@ pub async fn all_conditions_of_a_filter_must_hold(storage: &Storage) {
     {
         let mut device = a_device(acme, name);
         device.labels = Labels::parse(&[label]).unwrap();
-        device.online = online;
         storage.devices.create(&device, new_token()).await.unwrap();
+        if online {
+            record(storage, &[came(acme, device.id, 1)]).await;
+        }
     }
     let filter = DeviceFilter {
         label: Some(Label::parse("north").unwrap()),

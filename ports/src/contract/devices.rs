@@ -2,8 +2,8 @@
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
 use super::fixture::{
-    a_device, at, by_name, device, device_with_token, found, get, logged, names, new_device_id, new_tenant_id,
-    new_token, page, rejection, seen, tenant,
+    a_device, at, by_name, came, device, device_with_token, found, get, logged, names, new_device_id, new_tenant_id,
+    new_token, page, record, rejection, seen, tenant,
 };
 use crate::{AccessChange, Conflict, Storage, StorageError, TokenReplacement};
 use pocket_domain::{DeviceFilter, DeviceName, DeviceUpdate, Labels, Notes, PageRequest};
@@ -23,13 +23,22 @@ pub async fn a_new_device_comes_back_as_it_was(storage: &Storage) {
     full.token_expires_at = Some(at(100));
     full.created_at = at(1);
     full.updated_at = at(2);
-    full.online = true;
     full.last_seen_at = Some(at(3));
     full.last_rejection = Some(rejection(4, "not JSON"));
     for device in [full, a_device(acme, "plain")] {
         storage.devices.create(&device, new_token()).await.unwrap();
         assert_eq!(storage.devices.get(acme, device.id).await, Ok(Some(device)));
     }
+}
+
+pub async fn a_new_device_is_not_online_and_never_was(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let mut device = a_device(acme, "boiler");
+    device.online = true;
+    device.connection = came(acme, device.id, 1).connection;
+    storage.devices.create(&device, new_token()).await.unwrap();
+    (device.online, device.connection) = (false, None);
+    assert_eq!(get(storage, acme, device.id).await, device);
 }
 
 pub async fn an_unknown_device_is_absent(storage: &Storage) {
@@ -69,7 +78,7 @@ pub async fn devices_of_another_tenant_are_out_of_reach(storage: &Storage) {
         assert_eq!(storage.devices.delete(stranger, id).await, Ok(false));
         let replaced = storage.devices.replace_token(stranger, id, replacement.clone()).await;
         assert_eq!(replaced, Err(StorageError::NotFound));
-        storage.devices.record_activity(&[seen(stranger, id, 9)]).await.unwrap();
+        record(storage, &[seen(stranger, id, 9), came(stranger, id, 9)]).await;
     }
     assert_eq!(get(storage, acme, id).await, before);
     assert!(storage.devices.credential(token).await.unwrap().is_some());
@@ -102,7 +111,7 @@ pub async fn an_update_changes_what_it_names_and_nothing_else(storage: &Storage)
     let id = device(storage, acme, "boiler").await;
     let other = device(storage, acme, "other").await;
     let other_before = get(storage, acme, other).await;
-    storage.devices.record_activity(&[seen(acme, id, 1)]).await.unwrap();
+    record(storage, &[seen(acme, id, 1), came(acme, id, 2)]).await;
     let mut expected = get(storage, acme, id).await;
     let updates = [
         renamed("boiler 2"),
@@ -161,7 +170,7 @@ pub async fn a_deleted_device_is_gone_and_its_name_is_free(storage: &Storage) {
     assert_eq!(storage.devices.get(acme, id).await, Ok(None));
     assert_eq!(found(storage, acme, &DeviceFilter::default()).await, ["pump"]);
     assert_eq!(storage.devices.update(acme, id, renamed("x"), at(1)).await, Err(StorageError::NotFound));
-    storage.devices.record_activity(&[seen(acme, id, 1)]).await.unwrap();
+    record(storage, &[seen(acme, id, 1)]).await;
     assert_eq!(storage.devices.get(acme, id).await, Ok(None));
     device(storage, acme, "boiler").await;
     assert!(storage.devices.update(acme, other, renamed("fan"), at(1)).await.is_ok());

@@ -1,12 +1,13 @@
 //! What the cases start from: tenants, users, devices and messages with ids that are never the same twice.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pocket_domain::{
-    Device, DeviceFilter, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Page, PageRequest, PasswordHash, Payload,
-    PayloadPolicy, Rejection, Role, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName, User, UserId,
-    Username,
+    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, Labels, NewTelemetry, NodeName, Notes, Page,
+    PageRequest, PasswordHash, Payload, PayloadPolicy, Peer, Rejection, Role, Tenant, TenantId, TenantName, Timestamp,
+    TokenHash, TopicName, User, UserId, Username,
 };
 
 use crate::{AccessChange, DeviceActivity, LoggedChange, Storage};
@@ -100,6 +101,7 @@ pub(super) fn a_device(tenant: TenantId, name: &str) -> Device {
         created_at: at(0),
         updated_at: at(0),
         online: false,
+        connection: None,
         last_seen_at: None,
         last_rejection: None,
     }
@@ -137,12 +139,29 @@ pub(super) fn rejection(second: u64, reason: &str) -> Rejection {
     Rejection::new(at(second), TopicName::parse("a/b").unwrap(), reason)
 }
 
-pub(super) fn nothing_heard(tenant_id: TenantId, device_id: DeviceId) -> DeviceActivity {
-    DeviceActivity { tenant_id, device_id, online: None, seen_at: None, rejection: None }
+pub(super) fn seen(tenant: TenantId, device: DeviceId, second: u64) -> DeviceActivity {
+    DeviceActivity { seen_at: Some(at(second)), ..DeviceActivity::nothing(tenant, device) }
 }
 
-pub(super) fn seen(tenant: TenantId, device: DeviceId, second: u64) -> DeviceActivity {
-    DeviceActivity { seen_at: Some(at(second)), ..nothing_heard(tenant, device) }
+pub(super) fn peer(client_id: &str) -> Peer {
+    let address = Some(SocketAddr::from(([192, 0, 2, 7], 50_123)));
+    Peer { client_id: client_id.into(), address, protocol: "MQTT 5.0".into() }
+}
+
+/// A device connects.
+pub(super) fn came(tenant: TenantId, device: DeviceId, second: u64) -> DeviceActivity {
+    let connection = DeviceConnection { connected_at: at(second), peer: peer("x") };
+    DeviceActivity { connection: Some(connection), ..DeviceActivity::nothing(tenant, device) }
+}
+
+/// The last connection of a device is gone.
+pub(super) fn went(tenant: TenantId, device: DeviceId) -> DeviceActivity {
+    DeviceActivity { offline: true, ..DeviceActivity::nothing(tenant, device) }
+}
+
+/// What the broker process `main` heard is recorded; the last hundred events are kept.
+pub(super) async fn record(storage: &Storage, activity: &[DeviceActivity]) {
+    storage.presence.record(&NodeName::default(), activity, 100).await.unwrap();
 }
 
 pub(super) async fn get(storage: &Storage, tenant: TenantId, id: DeviceId) -> Device {

@@ -9,10 +9,12 @@ pub mod access_log;
 pub mod access_rules;
 pub mod activity;
 pub mod broker;
+pub mod device_events;
 pub mod device_filters;
 pub mod devices;
 mod fixture;
 pub mod history;
+pub mod presence;
 mod race;
 mod reading;
 pub mod telemetry;
@@ -75,6 +77,7 @@ macro_rules! storage_contract {
         }
         $crate::storage_contract! { @cases $make, devices:
             a_new_device_comes_back_as_it_was
+            a_new_device_is_not_online_and_never_was
             an_unknown_device_is_absent
             a_taken_device_name_is_a_conflict_in_its_tenant_only
             a_device_of_an_unknown_tenant_is_not_found
@@ -102,7 +105,23 @@ macro_rules! storage_contract {
             the_latest_of_several_activities_of_a_device_holds
             the_time_of_the_last_message_does_not_go_back
             activity_of_thousands_of_devices_is_recorded
-            every_device_is_marked_offline
+            text_that_a_database_cannot_keep_hinders_no_other
+        }
+        $crate::storage_contract! { @cases $make, presence:
+            a_device_is_online_from_a_connection_on_until_it_goes
+            a_device_shows_the_connection_it_opened_last
+            a_device_is_online_as_long_as_one_node_says_so
+            of_two_nodes_at_once_both_are_heard
+            a_node_that_starts_has_nothing_online_and_leaves_others
+            a_deleted_device_that_was_online_is_gone
+        }
+        $crate::storage_contract! { @cases $make, device_events:
+            events_come_back_as_they_were_the_newest_first
+            events_of_another_tenant_are_out_of_reach
+            the_last_events_of_each_device_are_kept
+            pages_give_every_event_once_while_events_are_added
+            a_restart_is_an_event_of_those_that_were_online
+            events_go_with_their_device_and_their_tenant
         }
         $crate::storage_contract! { @cases $make, tokens:
             a_token_gives_access_to_its_device
@@ -205,10 +224,12 @@ mod tests {
             include_str!("access_log.rs"),
             include_str!("access_rules.rs"),
             include_str!("activity.rs"),
+            include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),
+            include_str!("presence.rs"),
             include_str!("telemetry.rs"),
             include_str!("tenants.rs"),
             include_str!("tokens.rs"),

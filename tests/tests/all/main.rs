@@ -9,5 +9,6 @@ mod durability;
 mod embedded;
 mod lifecycle;
 mod mqtt;
+mod presence;
 mod rest;
 mod storage;

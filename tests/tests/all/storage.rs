@@ -41,6 +41,7 @@ async fn device(storage: &Storage, tenant: TenantId, n: u8) -> DeviceId {
         created_at: Timestamp::MIN,
         updated_at: Timestamp::MIN,
         online: false,
+        connection: None,
         last_seen_at: None,
         last_rejection: None,
     };

@@ -15,6 +15,7 @@ mod malformed;
 mod packets;
 mod people;
 mod platform;
+mod presence;
 mod publish;
 mod publish_rate;
 mod qos2;

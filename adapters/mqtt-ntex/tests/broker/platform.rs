@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    Adapters, Application, Caller, FirstAdmin, IngestOptions, NewDevice, NewTenant, Options, TelemetryRules,
-    ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, Caller, FirstAdmin, IngestOptions, NewDevice, NewTenant, Options,
+    TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
-    DeviceId, DeviceName, Labels, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId, TenantName,
-    TopicFilter, User, Username,
+    DeviceId, DeviceName, Labels, NodeName, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId,
+    TenantName, TopicFilter, User, Username,
 };
 use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer};
 use pocket_ports::{BrokerState, Clock, Storage, SystemClock};
@@ -83,12 +83,13 @@ impl Platform {
         let admin = admin(&adapters.storage).await;
         assert!(created.is_none_or(|created| created.user == admin));
         let options = Options {
-            node: "main".into(),
+            node: NodeName::default(),
             ingest,
             telemetry: TelemetryRules {
                 topics: topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
                 max_payload: 65_536,
             },
+            activity: ActivityOptions::default(),
             people_throttle: ThrottleLimits::PEOPLE,
             device_throttle: ThrottleLimits::DEVICES,
         };
@@ -120,7 +121,7 @@ impl Platform {
     /// What storage has of the broker's state.
     pub(crate) async fn stored_state(&self) -> BrokerState {
         let broker = self.application.storage.broker.as_ref().unwrap();
-        broker.load("main", SystemClock.now()).await.unwrap()
+        broker.load(&NodeName::default(), SystemClock.now()).await.unwrap()
     }
 
     /// Waits until storage has something of the broker's state that nobody waits for.
@@ -254,6 +255,11 @@ impl Socket {
         Self { stream, pending: Vec::new() }
     }
 
+    /// Where the server sees it come from.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Sends bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
@@ -281,6 +287,11 @@ impl Socket {
             Ok(Some(packet)) => panic!("instead of closing the server sent {packet:02x?}"),
             Err(_) => panic!("the connection is still open"),
         }
+    }
+
+    /// The server closes, whether it says why or not.
+    pub(crate) async fn packet_or_end(&mut self) {
+        assert!(tokio::time::timeout(PATIENCE, self.next()).await.is_ok(), "the connection is still open");
     }
 
     /// The server says DISCONNECT with this reason and closes.

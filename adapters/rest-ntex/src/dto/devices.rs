@@ -40,6 +40,15 @@ pub(crate) struct Device {
     updated_at: Moment,
     /// Whether it has an open connection.
     online: bool,
+    /// When it opened its latest connection, which may have ended; the next two are about the same one.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    connected_at: Option<Moment>,
+    /// Address and port that it connected from.
+    #[schema(required, example = "192.0.2.7:50123")]
+    remote_address: Option<String>,
+    /// `MQTT 3.1.1` or `MQTT 5.0`.
+    #[schema(required, example = "MQTT 5.0")]
+    protocol: Option<String>,
     /// When it was last heard of.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     last_seen_at: Option<Moment>,
@@ -65,6 +74,7 @@ impl From<Rejection> for LastRejection {
 
 impl From<pocket_domain::Device> for Device {
     fn from(device: pocket_domain::Device) -> Self {
+        let peer = device.connection.as_ref().map(|connection| &connection.peer);
         Self {
             id: device.id.to_string(),
             tenant_id: device.tenant_id.to_string(),
@@ -76,6 +86,9 @@ impl From<pocket_domain::Device> for Device {
             created_at: device.created_at.into(),
             updated_at: device.updated_at.into(),
             online: device.online,
+            connected_at: device.connection.as_ref().map(|connection| Moment(connection.connected_at)),
+            remote_address: peer.and_then(|peer| peer.address).map(|address| address.to_string()),
+            protocol: peer.map(|peer| peer.protocol.to_string()),
             last_seen_at: device.last_seen_at.map(Moment),
             last_rejection: device.last_rejection.map(Into::into),
         }

@@ -5,6 +5,7 @@
 
 pub(crate) mod access_rules;
 pub(crate) mod auth;
+pub(crate) mod device_events;
 pub(crate) mod devices;
 pub(crate) mod object;
 pub(crate) mod page;

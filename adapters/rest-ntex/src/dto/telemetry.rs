@@ -231,12 +231,12 @@ pub(crate) struct History<'a> {
 
 /// Where a history goes on.
 #[derive(Serialize, ToSchema)]
-struct HistoryPagination {
+pub(crate) struct HistoryPagination {
     /// Rows on a page at the most.
-    limit: u32,
+    pub(crate) limit: u32,
     /// To be sent as `cursor` for the next page; `null` when nothing follows.
     #[schema(required)]
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// A stored message.

@@ -2,6 +2,7 @@
 
 mod access_rules;
 mod auth;
+mod device_events;
 mod devices;
 mod documentation;
 mod edges;

@@ -10,9 +10,11 @@ use ntex::http::{HeaderMap, Method, Request, Response};
 use ntex::service::boxed::BoxService;
 use ntex::service::{Pipeline, ServiceFactory};
 use ntex::web::{Error, WebAppConfig, test::TestRequest};
-use pocket_application::{Adapters, Application, FirstAdmin, IngestOptions, Options, TelemetryRules, ThrottleLimits};
+use pocket_application::{
+    ActivityOptions, Adapters, Application, FirstAdmin, IngestOptions, Options, TelemetryRules, ThrottleLimits,
+};
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
-use pocket_domain::{Password, Timestamp, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, Timestamp, TopicFilter, Username};
 use pocket_ports::FixedClock;
 use serde_json::{Value, json};
 
@@ -106,9 +108,10 @@ impl Platform {
         };
         pocket_application::prepare(&adapters, admin).await.unwrap();
         let options = Options {
-            node: "main".into(),
+            node: NodeName::default(),
             ingest: IngestOptions::default(),
             telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
+            activity: ActivityOptions::default(),
             people_throttle,
             device_throttle: ThrottleLimits::DEVICES,
         };

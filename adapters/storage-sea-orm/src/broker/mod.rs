@@ -11,7 +11,7 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NewTelemetry, TelemetryId, Timestamp};
+use pocket_domain::{NewTelemetry, NodeName, TelemetryId, Timestamp};
 use pocket_ports::{BrokerChange, BrokerState, BrokerStore, StorageError};
 
 use crate::append;
@@ -32,19 +32,19 @@ pub(crate) use write::apply;
 impl BrokerStore for BrokerTables {
     async fn commit(
         &self,
-        node: &str,
+        node: &NodeName,
         messages: Arc<[NewTelemetry]>,
         changes: Arc<[BrokerChange]>,
     ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let node = node.to_owned();
+        let node = node.clone();
         let work = move |db: Arc<Database>| async move {
-            append::append(&db, &messages, Some(&Changes { node: &node, changes: &changes })).await
+            append::append(&db, &messages, Some(&Changes { node: node.as_str(), changes: &changes })).await
         };
         self.0.run(work).await
     }
 
-    async fn load(&self, node: &str, now: Timestamp) -> Result<BrokerState, StorageError> {
-        let node = node.to_owned();
-        self.0.run(move |db| async move { load::load(&db, &node, now).await }).await
+    async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
+        let node = node.clone();
+        self.0.run(move |db| async move { load::load(&db, node.as_str(), now).await }).await
     }
 }

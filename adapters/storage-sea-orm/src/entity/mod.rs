@@ -1,4 +1,5 @@
-//! Tables as sea-orm sees them. Telemetry is not here: its rows are written and read by statements of their own.
+//! Tables as sea-orm sees them. Telemetry, presence and events of devices are not here: their rows are written and read by
+//! statements of their own.
 #![allow(unreachable_pub, reason = "the derive writes `pub` items that only this crate sees")]
 
 pub(crate) mod access_change;

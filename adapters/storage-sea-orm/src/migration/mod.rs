@@ -5,6 +5,7 @@
 
 mod m0001_first;
 mod m0002_access_rules;
+mod m0003_presence;
 mod m0004_access_of_people;
 mod m0005_broker_state;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_first::Migration),
             Box::new(m0002_access_rules::Migration),
+            Box::new(m0003_presence::Migration),
             Box::new(m0004_access_of_people::Migration),
             Box::new(m0005_broker_state::Migration),
         ]
