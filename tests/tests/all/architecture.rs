@@ -31,7 +31,7 @@ const OUTERMOST: &[&str] = &["pocket-iot", "pocket-tests"];
 /// What the inner crates may use of the world. The outer ones are free, but for what `deny.toml` bans.
 const THIRD_PARTY: &[(&str, &[&str])] = &[
     ("pocket-domain", &["base64", "serde", "serde_json", "subtle", "thiserror", "time", "uuid"]),
-    ("pocket-ports", &["async-trait", "thiserror"]),
+    ("pocket-ports", &["async-trait", "bytes", "thiserror"]),
     ("pocket-application", &["async-trait", "thiserror", "tokio", "tracing"]),
     ("pocket-mqtt-core", &["bytes", "thiserror"]),
 ];
