@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 
@@ -76,6 +77,15 @@ impl MigratorTrait for Failing {
     }
 }
 
+/// The migrations before presence was told by node.
+struct BeforePresence;
+
+impl MigratorTrait for BeforePresence {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        Migrator::migrations().into_iter().take_while(|migration| migration.name() != "m0003_presence").collect()
+    }
+}
+
 fn copies(options: &Options) -> Vec<String> {
     let file = options.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
     let names = std::fs::read_dir(Path::new(file).parent().unwrap()).unwrap();
@@ -109,6 +119,30 @@ async fn rows_survive_a_migration_and_a_copy_is_kept() {
     // The copy is a whole database of the version before.
     let copy = Options::new(format!("sqlite://{}", report.snapshot.unwrap().display()));
     assert_eq!(migrate::<Migrator>(&copy).await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn a_device_that_was_online_before_presence_was_told_by_node_is_not_any_more() {
+    let (_directory, options) = new_file();
+    migrate::<BeforePresence>(&options).await.unwrap();
+    let connections = crate::open::connect(&options).await.unwrap();
+    let rows = "
+        INSERT INTO tenants (id, name, payload_policy, created_at) VALUES (zeroblob(16), 'default', 'json', 0);
+        INSERT INTO devices (id, tenant, name, labels, notes, enabled, created_at, updated_at, online, last_seen_at)
+            VALUES (zeroblob(16), 1, 'boiler', '[]', '', TRUE, 0, 0, TRUE, 5);
+        INSERT INTO device_tokens (hash, device, present) VALUES (zeroblob(32), 1, TRUE);";
+    connections.writer.execute_unprepared(rows).await.unwrap();
+    connections.reader.close().await.unwrap();
+    connections.writer.close().await.unwrap();
+
+    let storage = crate::open(options.clone()).await.unwrap();
+    assert_eq!(copies(&options), ["pocket.db.before-m0003_presence"]);
+    let (tenant, device) = (TenantId::from_uuid(Default::default()), DeviceId::from_uuid(Default::default()));
+    let found = storage.devices.get(tenant, device).await.unwrap().unwrap();
+    assert_eq!((found.online, found.connection), (false, None));
+    assert_eq!(found.last_seen_at.map(Timestamp::as_millis), Some(5));
+    storage.presence.restart(&NodeName::default(), Timestamp::MIN, 100).await.unwrap();
+    assert!(storage.presence.events(tenant, device, &Default::default()).await.unwrap().events.is_empty());
 }
 
 #[tokio::test]
