@@ -3,6 +3,7 @@
 
 mod access_rules;
 mod architecture;
+mod conformance;
 mod contract;
 mod documentation;
 mod durability;
