@@ -28,6 +28,9 @@ pub enum BindError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// There is no address.
+    #[error("cannot listen for MQTT without an address")]
+    NoAddress,
     /// There is a listener for TLS, and no certificate.
     #[error("cannot listen for MQTT over TLS without a certificate")]
     NoCertificate,
@@ -55,8 +58,7 @@ pub(crate) struct Socket {
 
 /// The listeners that are configured, TCP first.
 fn wanted(config: &MqttConfig) -> impl Iterator<Item = (Transport, SocketAddr)> {
-    let addresses =
-        [Some(config.address), config.tls_address, config.websocket_address, config.secure_websocket_address];
+    let addresses = [config.address, config.tls_address, config.websocket_address, config.secure_websocket_address];
     Transport::ALL.into_iter().zip(addresses).filter_map(|(transport, address)| Some((transport, address?)))
 }
 
@@ -75,7 +77,7 @@ pub(crate) fn load_tls(config: &MqttConfig) -> Result<Option<(Arc<Tls>, Watch)>,
 
 /// Takes all ports. Nothing is accepted yet.
 pub(crate) fn bind(config: &MqttConfig) -> Result<Vec<Socket>, BindError> {
-    wanted(config)
+    let bound: Result<Vec<_>, _> = wanted(config)
         .map(|(transport, address)| {
             if transport.has_websocket() && !websocket::IS_BUILT_IN {
                 return Err(BindError::NotBuiltIn("websocket"));
@@ -87,5 +89,6 @@ pub(crate) fn bind(config: &MqttConfig) -> Result<Vec<Socket>, BindError> {
             };
             bound().map_err(|source| BindError::Address { address, source })
         })
-        .collect()
+        .collect();
+    bound.and_then(|sockets| if sockets.is_empty() { Err(BindError::NoAddress) } else { Ok(sockets) })
 }

@@ -10,8 +10,8 @@ use crate::tls_files::TlsFiles;
 /// Settings of the broker.
 #[derive(Clone, Debug)]
 pub struct MqttConfig {
-    /// Where to listen; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// Where to listen for MQTT over TCP, unencrypted; here and below, port 0 takes a free one.
+    pub address: Option<SocketAddr>,
     /// Where to listen for MQTT over TLS. Needs the feature `tls`.
     pub tls_address: Option<SocketAddr>,
     /// Where to listen for MQTT over WebSocket. Needs the feature `websocket`.
@@ -39,7 +39,7 @@ impl MqttConfig {
     /// The defaults: TCP only, one worker for each core, ten seconds for CONNECT, acknowledgement after the commit.
     pub fn new(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: Some(address),
             tls_address: None,
             websocket_address: None,
             secure_websocket_address: None,

@@ -43,12 +43,12 @@ impl BoundBroker {
         Ok(Self { broker, sockets, addresses, tls })
     }
 
-    /// Where it listens for MQTT over TCP; with the port that was found when 0 was asked for.
+    /// Where its first listener is: that for TCP, where there is one.
     pub fn local_addr(&self) -> SocketAddr {
-        plain(&self.addresses)
+        first(&self.addresses)
     }
 
-    /// Where it listens, TCP first.
+    /// Where it listens, in the order of [`Transport::ALL`]; with the ports that were found where 0 was asked for.
     pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
         &self.addresses
     }
@@ -134,8 +134,8 @@ fn serve_listener(runtime: &ServiceRuntime, worker: &Rc<Worker>, layers: Layers)
     runtime.service(name, fn_service(service));
 }
 
-/// The address of the listener for TCP, which is always there and first.
-fn plain(addresses: &[(Transport, SocketAddr)]) -> SocketAddr {
+/// The address of the first listener; [`bind`](crate::bind::bind) takes at least one.
+fn first(addresses: &[(Transport, SocketAddr)]) -> SocketAddr {
     addresses[0].1
 }
 
@@ -148,12 +148,12 @@ pub struct RunningBroker {
 }
 
 impl RunningBroker {
-    /// Where it listens for MQTT over TCP.
+    /// Where its first listener is: that for TCP, where there is one.
     pub fn local_addr(&self) -> SocketAddr {
-        plain(&self.addresses)
+        first(&self.addresses)
     }
 
-    /// Where it listens, TCP first.
+    /// Where it listens, in the order of [`Transport::ALL`].
     pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
         &self.addresses
     }

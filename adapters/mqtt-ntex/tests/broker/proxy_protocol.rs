@@ -121,7 +121,7 @@ async fn the_header_comes_before_tls_and_before_http() {
         behind_a_proxy(config);
         turn_on(config);
         files.use_in(config);
-        config.secure_websocket_address = Some(config.address);
+        config.secure_websocket_address = config.address;
     })
     .await;
     exhaust(&platform, &header("192.0.2.7:4711")).await;

@@ -261,7 +261,9 @@ async fn a_file_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_listener_for_tls_needs_a_certificate() {
-    let refused = refused(|config| config.tls_address = Some(config.address)).await;
-    assert!(matches!(refused, BindError::NoCertificate), "{refused}");
+async fn a_listener_for_tls_needs_a_certificate_and_a_broker_a_listener() {
+    let without_certificate = refused(|config| config.tls_address = config.address).await;
+    assert!(matches!(without_certificate, BindError::NoCertificate), "{without_certificate}");
+    let without_address = refused(|config| config.address = None).await;
+    assert!(matches!(without_address, BindError::NoAddress), "{without_address}");
 }

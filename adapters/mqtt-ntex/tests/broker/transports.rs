@@ -14,7 +14,7 @@ async fn start(authority: &Authority, connections: usize) -> Platform {
     Platform::start_with(|config| {
         files.use_in(config);
         turn_on(config);
-        config.secure_websocket_address = Some(config.address);
+        config.secure_websocket_address = config.address;
         config.limits.connections = connections;
     })
     .await
@@ -108,6 +108,20 @@ async fn the_limit_of_connections_holds_for_all_listeners_together() {
     drop(tls);
     platform.eventually(|platform| platform.broker.stats().connections == 1).await;
     WebSocket::v3(&platform, &device, "ws").await;
+}
+
+#[tokio::test]
+async fn plain_tcp_may_be_left_out() {
+    let authority = Authority::new();
+    let files = Files::of(&authority.sign());
+    let platform = Platform::start_with(|config| {
+        files.use_in(config);
+        config.address = None;
+    })
+    .await;
+    assert_eq!(platform.running.addresses(), [(Transport::Tls, platform.running.local_addr())]);
+    let device = platform.device("a").await;
+    connect(platform.running.local_addr(), &authority.any_client()).await.connect3(&device, "x").await;
 }
 
 #[tokio::test]

@@ -295,7 +295,7 @@ async fn a_websocket_may_be_over_tls() {
     let files = Files::of(&authority.sign());
     let platform = Platform::start_with(|config| {
         config.tls = Some(files.tls());
-        config.secure_websocket_address = Some(config.address);
+        config.secure_websocket_address = config.address;
     })
     .await;
     let device = platform.device("a").await;
