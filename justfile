@@ -56,8 +56,12 @@ check-features:
         cargo clippy --quiet -p "$1" --no-default-features --features "$2" -- -D warnings
     }
     check pocket-iot ""
-    for feature in storage-sqlite storage-postgres storage-memory transport-mqtt transport-rest rest-openapi; do
+    for feature in storage-sqlite storage-postgres storage-memory transport-mqtt mqtt-tls mqtt-websocket transport-rest \
+        rest-openapi mqtt-tls,mqtt-websocket; do
         check pocket-iot "$feature"
+    done
+    for feature in "" tls websocket; do
+        check pocket-mqtt-ntex "$feature"
     done
     for feature in sqlite postgres; do
         check pocket-storage-sea-orm "$feature"

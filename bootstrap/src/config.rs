@@ -8,6 +8,7 @@ mod database;
 mod environment;
 mod file;
 mod layers;
+mod listeners;
 mod nearest;
 mod origin;
 mod print;
@@ -26,6 +27,7 @@ use settings::Reader;
 
 pub use database::{DatabaseKind, DatabaseUrl};
 pub use layers::{Assignment, Sources};
+pub use listeners::{MqttListeners, TlsSettings};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;

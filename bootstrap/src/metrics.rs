@@ -46,6 +46,16 @@ impl Figure {
         Self { name, help, kind: MetricType::Gauge, values: vec![(None, value)] }
     }
 
+    /// Something that goes up and down, with a label.
+    pub(crate) fn gauges<const N: usize>(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: [(&'static str, u64); N],
+    ) -> Self {
+        Self { kind: MetricType::Gauge, ..Self::counters(name, help, label, values) }
+    }
+
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, self.kind)?;
         for (label, value) in &self.values {
@@ -105,13 +115,8 @@ impl Metrics {
 
 /// The figures of the process itself.
 pub(crate) fn process() -> Vec<Figure> {
-    let version = [(env!("CARGO_PKG_VERSION"), 1)].map(|(text, value)| (Some(("version", text)), value));
-    let mut figures = vec![Figure {
-        name: "build",
-        help: "Always 1; the label tells the version",
-        kind: MetricType::Gauge,
-        values: version.into(),
-    }];
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    let mut figures = vec![Figure::gauges("build", "Always 1; the label tells the version", "version", version)];
     if let Some(bytes) = resident_bytes() {
         figures.push(Figure::gauge("resident_memory_bytes", "Memory of the process", bytes));
     }
@@ -156,6 +161,11 @@ pub(crate) fn activity(stats: ActivityStats) -> Vec<Figure> {
 pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
     let by_qos = |counts: [u64; 3]| [("0", counts[0]), ("1", counts[1]), ("2", counts[2])];
     let connects = [("accepted", stats.connects_accepted), ("refused", stats.connects_refused)];
+    let [tcp, tls, ws, wss] = stats.connections_by_transport;
+    let open = [("tcp", tcp), ("tls", tls), ("ws", ws), ("wss", wss)];
+    let [proxy, tls, websocket] = stats.connects_refused_at;
+    let refused_at = [("proxy_protocol", proxy), ("tls", tls), ("websocket", websocket)];
+    let reloads = [("done", stats.tls_reloads), ("failed", stats.tls_reloads_failed)];
     let dropped = [
         ("unsent", stats.dropped_unsent),
         ("queue_full", stats.dropped_queue_full),
@@ -173,10 +183,13 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
     ];
     vec![
         Figure::gauge("mqtt_connections", "Open connections", stats.connections),
+        Figure::gauges("mqtt_transport_connections", "Open connections by transport", "transport", open),
         Figure::gauge("mqtt_sleeping_sessions", "Sessions that wait for their clients", stats.sleeping_sessions),
         Figure::gauge("mqtt_retained_messages", "Retained messages", stats.retained_messages),
         Figure::gauge("mqtt_subscriptions", "Subscriptions", stats.subscriptions),
         Figure::counters("mqtt_connects", "Attempts to connect", "result", connects),
+        Figure::counters("mqtt_transport_refused", "Attempts that ended before CONNECT", "step", refused_at),
+        Figure::counters("mqtt_tls_reloads", "Changed certificates", "result", reloads),
         Figure::counters("mqtt_received", "Messages from clients", "qos", by_qos(stats.messages_in)),
         Figure::counters("mqtt_sent", "Messages to clients", "qos", by_qos(stats.messages_out)),
         Figure::counter("mqtt_received_payload_bytes", "Payload bytes from clients", stats.payload_bytes_in),

@@ -19,7 +19,7 @@ pub struct Platform {
     application: Arc<Application>,
     transports: Running,
     api: Option<SocketAddr>,
-    mqtt: Option<SocketAddr>,
+    mqtt: Vec<(&'static str, SocketAddr)>,
     created_admin: Option<CreatedAdmin>,
     shutdown_timeout: Duration,
 }
@@ -42,7 +42,7 @@ impl Platform {
         let bound = Bound::bind(settings, &application, metrics)?;
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
-        if mqtt.is_some() {
+        if !mqtt.is_empty() {
             // Presence that a crash left behind.
             application.restart_presence().await.map_err(unusable)?;
         }
@@ -56,9 +56,14 @@ impl Platform {
         self.api
     }
 
-    /// Where MQTT listens, with the port that was found when any was asked for.
+    /// Where MQTT listens over TCP, with the port that was found when any was asked for.
     pub fn mqtt(&self) -> Option<SocketAddr> {
-        self.mqtt
+        self.mqtt.iter().find(|(scheme, _)| *scheme == "mqtt").map(|(_, address)| *address)
+    }
+
+    /// Where MQTT listens, each address with its scheme: `mqtt`, `mqtts`, `ws` or `wss`.
+    pub fn mqtt_listeners(&self) -> &[(&'static str, SocketAddr)] {
+        &self.mqtt
     }
 
     /// The administrator whom this start made.

@@ -45,7 +45,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 fn start_block(settings: &Settings, platform: &Platform) -> StartBlock {
     StartBlock {
         api: platform.api(),
-        mqtt: platform.mqtt(),
+        mqtt: platform.mqtt_listeners().to_vec(),
         database: settings.database.url.to_string(),
         data_dir: settings.data_dir.display().to_string(),
         admin: platform.created_admin().map(|admin| (admin.user.username.clone(), admin.generated.clone())),

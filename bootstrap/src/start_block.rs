@@ -10,8 +10,8 @@ use pocket_domain::{Password, Username};
 pub struct StartBlock {
     /// Where REST listens, if it does.
     pub api: Option<SocketAddr>,
-    /// Where MQTT listens, if it does.
-    pub mqtt: Option<SocketAddr>,
+    /// Where MQTT listens, if it does, each address with its scheme.
+    pub mqtt: Vec<(&'static str, SocketAddr)>,
     /// The database, without its password.
     pub database: String,
     /// The data directory.
@@ -40,26 +40,34 @@ impl StartBlock {
     }
 }
 
+impl StartBlock {
+    /// `mosquitto_pub` knows TCP and TLS.
+    fn publish(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let over = |wanted: &str| self.mqtt.iter().find(|(scheme, _)| *scheme == wanted);
+        let Some((scheme, address)) = over("mqtt").or_else(|| over("mqtts")) else { return Ok(()) };
+        let (host, port) = (reachable(*address).ip(), address.port());
+        let trust = if *scheme == "mqtts" { " --cafile CA.pem" } else { "" };
+        writeln!(f, "  Publish as a device (POST /api/v1/devices gives DEVICE_ID and DEVICE_TOKEN):")?;
+        writeln!(f, "    mosquitto_pub -h {host} -p {port}{trust} -u DEVICE_ID -P DEVICE_TOKEN \\")?;
+        writeln!(f, "      -t sensors/temperature -q 1 -m '{{\"celsius\":21.5}}'")
+    }
+}
+
 impl Display for StartBlock {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "pocket-iot {} is ready", env!("CARGO_PKG_VERSION"))?;
         if let Some(api) = self.api.map(reachable) {
             writeln!(f, "  REST API:  http://{api}")?;
         }
-        if let Some(mqtt) = self.mqtt.map(reachable) {
-            writeln!(f, "  MQTT:      mqtt://{mqtt}")?;
+        for (scheme, address) in &self.mqtt {
+            let path = if scheme.starts_with("ws") { "/mqtt" } else { "" };
+            writeln!(f, "  MQTT:      {scheme}://{}{path}", reachable(*address))?;
         }
         writeln!(f, "  Data:      {} ({})", self.data_dir, self.database)?;
         if let Some(api) = self.api.map(reachable) {
             self.login(f, api)?;
         }
-        if let Some(mqtt) = self.mqtt.map(reachable) {
-            let (host, port) = (mqtt.ip(), mqtt.port());
-            writeln!(f, "  Publish as a device (POST /api/v1/devices gives DEVICE_ID and DEVICE_TOKEN):")?;
-            writeln!(f, "    mosquitto_pub -h {host} -p {port} -u DEVICE_ID -P DEVICE_TOKEN \\")?;
-            writeln!(f, "      -t sensors/temperature -q 1 -m '{{\"celsius\":21.5}}'")?;
-        }
-        Ok(())
+        self.publish(f)
     }
 }
 
@@ -80,7 +88,7 @@ mod tests {
     fn block() -> StartBlock {
         StartBlock {
             api: Some("0.0.0.0:3000".parse().unwrap()),
-            mqtt: Some("[::]:1883".parse().unwrap()),
+            mqtt: vec![("mqtt", "[::]:1883".parse().unwrap())],
             database: "sqlite://./data/pocket.db?mode=rwc".into(),
             data_dir: "./data".into(),
             admin: Some((Username::parse("admin").unwrap(), Some(Password::generate([0; 20])))),
@@ -111,10 +119,26 @@ mod tests {
     }
 
     #[test]
+    fn every_way_to_reach_the_broker_is_shown() {
+        let others = [("mqtts", "0.0.0.0:8883"), ("ws", "0.0.0.0:8083"), ("wss", "10.0.0.1:8084")]
+            .map(|(scheme, address)| (scheme, address.parse().unwrap()));
+        let text = StartBlock { mqtt: [block().mqtt, others.to_vec()].concat(), ..block() }.to_string();
+        for line in
+            ["mqtt://[::1]:1883", "mqtts://127.0.0.1:8883", "ws://127.0.0.1:8083/mqtt", "wss://10.0.0.1:8084/mqtt"]
+        {
+            assert!(text.contains(&format!("  MQTT:      {line}\n")), "{text}");
+        }
+        let text = StartBlock { mqtt: others.to_vec(), ..block() }.to_string();
+        assert!(text.contains("mosquitto_pub -h 127.0.0.1 -p 8883 --cafile CA.pem -u DEVICE_ID"), "{text}");
+        let text = StartBlock { mqtt: others[1..].to_vec(), ..block() }.to_string();
+        assert!(!text.contains("mosquitto_pub"), "{text}");
+    }
+
+    #[test]
     fn only_what_is_served_is_shown() {
         let text = StartBlock { api: None, ..block() }.to_string();
         assert!(!text.contains("curl") && text.contains("mosquitto_pub"), "{text}");
-        let text = StartBlock { mqtt: None, ..block() }.to_string();
+        let text = StartBlock { mqtt: Vec::new(), ..block() }.to_string();
         assert!(text.contains("curl") && !text.contains("mosquitto_pub"), "{text}");
     }
 }

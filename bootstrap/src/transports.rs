@@ -3,6 +3,9 @@
 //!
 //! Architecture invariant: which transports are compiled in is decided here and nowhere else.
 
+#[cfg(feature = "transport-mqtt")]
+mod mqtt;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 #[cfg(feature = "transport-rest")]
@@ -11,13 +14,11 @@ use std::time::Duration;
 
 use pocket_application::Application;
 #[cfg(feature = "transport-mqtt")]
-use pocket_mqtt_ntex::{BoundBroker, Broker, Limits, MqttConfig, RunningBroker, TenantAuthorizer};
+use pocket_mqtt_ntex::{BoundBroker, RunningBroker};
 #[cfg(feature = "transport-rest")]
 use pocket_rest_ntex::{BodyLimits, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
 use crate::Failure;
-#[cfg(feature = "transport-mqtt")]
-use crate::config::MqttSettings;
 use crate::config::Settings;
 use crate::features::is_built_in;
 use crate::metrics::Metrics;
@@ -58,7 +59,7 @@ impl Bound {
     ) -> Result<Self, Failure> {
         check_built_in(settings)?;
         #[cfg(feature = "transport-mqtt")]
-        let mqtt = settings.mode.serves_mqtt().then(|| bind_mqtt(settings, application, &mut metrics)).transpose()?;
+        let mqtt = settings.mode.serves_mqtt().then(|| mqtt::bind(settings, application, &mut metrics)).transpose()?;
         #[cfg(feature = "transport-rest")]
         let rest = settings.mode.serves_api().then(|| bind_rest(settings, metrics)).transpose()?;
         Ok(Self {
@@ -77,12 +78,12 @@ impl Bound {
         None
     }
 
-    /// Where MQTT listens.
-    pub(crate) fn mqtt(&self) -> Option<SocketAddr> {
+    /// Where MQTT listens, with the scheme of each address.
+    pub(crate) fn mqtt(&self) -> Vec<(&'static str, SocketAddr)> {
         #[cfg(feature = "transport-mqtt")]
-        return self.mqtt.as_ref().map(BoundBroker::local_addr);
+        return self.mqtt.as_ref().map(mqtt::addresses).unwrap_or_default();
         #[cfg(not(feature = "transport-mqtt"))]
-        None
+        Vec::new()
     }
 
     /// Serves.
@@ -134,50 +135,6 @@ impl Running {
 }
 
 #[cfg(feature = "transport-mqtt")]
-fn mqtt_limits(settings: &MqttSettings) -> Limits {
-    Limits {
-        connections: settings.max_connections as usize,
-        tenant_connections: settings.max_tenant_connections as usize,
-        receive_maximum: settings.receive_maximum,
-        topic_alias_maximum: settings.topic_alias_maximum,
-        keep_alive_seconds: settings.keep_alive,
-        sessions: settings.max_sessions as usize,
-        session_expiry_seconds: settings.session_expiry,
-        subscriptions: settings.max_subscriptions as usize,
-        inflight: settings.max_inflight,
-        queued_messages: settings.max_queued.messages as usize,
-        queued_bytes: settings.max_queued.bytes as usize,
-        slow_consumer_seconds: settings.slow_consumer_timeout,
-        publish_rate: settings.publish_rate,
-        retained_messages: settings.max_retained.messages as usize,
-        retained_bytes: settings.max_retained.bytes as usize,
-        ..Limits::default()
-    }
-}
-
-#[cfg(feature = "transport-mqtt")]
-fn bind_mqtt(
-    settings: &Settings,
-    application: &Arc<Application>,
-    metrics: &mut Metrics,
-) -> Result<BoundBroker, Failure> {
-    use crate::config::Acknowledge;
-    let config = MqttConfig {
-        workers: settings.workers as usize,
-        connect_timeout: settings.mqtt.connect_timeout,
-        ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
-        limits: mqtt_limits(&settings.mqtt),
-        ..MqttConfig::new(settings.mqtt.address)
-    }
-    .with_max_payload(settings.ingest.max_payload as usize);
-    let broker = Broker::new(config, Arc::clone(&application.gateway), Arc::new(TenantAuthorizer));
-    application.attach_sessions(Arc::clone(&broker) as Arc<_>);
-    let counted = Arc::clone(&broker);
-    metrics.add(move || crate::metrics::broker(&counted.stats()));
-    broker.bind().map_err(|error| Failure::Other(error.to_string()))
-}
-
-#[cfg(feature = "transport-mqtt")]
 async fn start_mqtt(bound: BoundBroker) -> Result<RunningBroker, Failure> {
     let broker = bound.broker();
     broker.restore().await.map_err(|error| Failure::while_doing("cannot read the sessions of MQTT clients", error))?;
@@ -205,16 +162,4 @@ fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure>
     let rest = Rest::bind(config).map_err(|error| Failure::Other(error.to_string()))?;
     meter.get_or_init(|| rest.meter());
     Ok(rest)
-}
-
-#[cfg(all(test, feature = "transport-mqtt"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_set_is_what_the_broker_thinks_right() -> Result<(), crate::config::Problems> {
-        let settings = Settings::with([])?;
-        assert_eq!(mqtt_limits(&settings.mqtt), Limits::default());
-        Ok(())
-    }
 }

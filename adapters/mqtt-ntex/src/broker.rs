@@ -10,16 +10,18 @@ use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, Subscripti
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
 
+use crate::bind::BindError;
 use crate::config::MqttConfig;
 use crate::mailbox::{Letter, Mailbox};
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::restore::Restored;
-use crate::server::{BindError, BoundBroker};
-use crate::stats::{BrokerStats, Counters};
+use crate::server::BoundBroker;
+use crate::stats::{BrokerStats, Counters, TlsReloads};
 use crate::subscriber::SubscriberId;
 use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
+use crate::transport::Transport;
 
 /// Sockets beyond the limit that are still told why they are refused; more are closed at once.
 const POLITE_REFUSALS: usize = 1_024;
@@ -36,7 +38,9 @@ pub struct Broker {
     pub(crate) tenant_quota: Arc<TenantQuota>,
     pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) counters: Box<[Counters]>,
+    pub(crate) tls_reloads: TlsReloads,
     connections: AtomicUsize,
+    connections_by_transport: [AtomicUsize; 4],
     sleepers: AtomicUsize,
     /// Keys of what is stored, and the order of retained messages.
     pub(crate) keys: StoreKeys,
@@ -66,7 +70,9 @@ impl Broker {
             registry: Registry::default(),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
+            tls_reloads: TlsReloads::default(),
             connections: AtomicUsize::new(0),
+            connections_by_transport: Default::default(),
             sleepers: AtomicUsize::new(0),
             keys: StoreKeys::default(),
             is_stored: AtomicBool::new(false),
@@ -80,10 +86,10 @@ impl Broker {
         })
     }
 
-    /// Takes the port. Nothing is accepted yet.
+    /// Takes the ports. Nothing is accepted yet.
     ///
     /// # Errors
-    /// When the address cannot be used; the message says which and why.
+    /// When an address or a certificate cannot be used; the message says which and why.
     pub fn bind(self: &Arc<Self>) -> Result<BoundBroker, BindError> {
         BoundBroker::bind(Arc::clone(self))
     }
@@ -92,6 +98,10 @@ impl Broker {
     pub fn stats(&self) -> BrokerStats {
         let mut stats = BrokerStats {
             connections: self.connections.load(Ordering::Relaxed) as u64,
+            connections_by_transport: self
+                .connections_by_transport
+                .each_ref()
+                .map(|open| open.load(Ordering::Relaxed) as u64),
             sleeping_sessions: self.sleepers.load(Ordering::Relaxed) as u64,
             retained_messages: self.index.retained_count() as u64,
             subscriptions: self.index.count() as u64,
@@ -100,6 +110,7 @@ impl Broker {
         for counters in &self.counters {
             counters.add_to(&mut stats);
         }
+        self.tls_reloads.add_to(&mut stats);
         stats
     }
 
@@ -134,8 +145,9 @@ impl Broker {
     }
 
     /// Counts a socket as long as the guard lives; `None` when there are far too many.
-    pub(crate) fn count_connection(self: &Arc<Self>) -> Option<ConnectionGuard> {
-        let guard = ConnectionGuard(Arc::clone(self));
+    pub(crate) fn count_connection(self: &Arc<Self>, transport: Transport) -> Option<ConnectionGuard> {
+        let guard = ConnectionGuard(Arc::clone(self), transport);
+        self.connections_by_transport[transport.index()].fetch_add(1, Ordering::Relaxed);
         let before = self.connections.fetch_add(1, Ordering::AcqRel);
         (before < self.limits.connections.saturating_add(POLITE_REFUSALS)).then_some(guard)
     }
@@ -194,10 +206,11 @@ impl DeviceSessions for Broker {
 }
 
 /// An open socket.
-pub(crate) struct ConnectionGuard(Arc<Broker>);
+pub(crate) struct ConnectionGuard(Arc<Broker>, Transport);
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        self.0.connections_by_transport[self.1.index()].fetch_sub(1, Ordering::Relaxed);
         if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.all_gone.notify_waiters();
         }

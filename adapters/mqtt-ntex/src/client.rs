@@ -23,6 +23,7 @@ pub(crate) struct Client {
     pub(crate) id: SubscriberId,
     pub(crate) owner: Owner,
     pub(crate) io: IoRef,
+    is_layered: bool,
     pub(crate) wire: Wire,
     pub(crate) connection: RefCell<Connection>,
     pub(crate) access: RefCell<ClientAccess>,
@@ -48,6 +49,8 @@ pub(crate) struct Client {
 /// What it takes to open a connection.
 pub(crate) struct NewClient {
     pub(crate) io: IoRef,
+    /// Whether something lies between its packets and the socket.
+    pub(crate) is_layered: bool,
     pub(crate) wire: Wire,
     pub(crate) connection: Connection,
     pub(crate) access: ClientAccess,
@@ -68,12 +71,13 @@ pub(crate) enum Sent {
 
 impl Client {
     pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
-        let NewClient { io, wire, connection, access, index, rate, peer, seat } = new;
+        let NewClient { io, is_layered, wire, connection, access, index, rate, peer, seat } = new;
         let now = Instant::now();
         Self {
             id,
             owner: connection.client().clone(),
             io,
+            is_layered,
             wire,
             maximum_packet_size: connection.maximum_packet_size(),
             connection: RefCell::new(connection),
@@ -136,7 +140,12 @@ impl Client {
 
     /// Bytes that the socket has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
-        self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
+        self.io.with_write_buf(|pages| pages.len()).unwrap_or(0) + self.unsent_below()
+    }
+
+    /// Those of them that the lowest layer of its transport holds; over plain TCP there is no layer.
+    pub(crate) fn unsent_below(&self) -> usize {
+        if self.is_layered { self.io.with_write_dst_buf(|pages| pages.len()) } else { 0 }
     }
 
     /// Closes the connection, for the first reason given.

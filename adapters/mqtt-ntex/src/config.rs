@@ -5,14 +5,26 @@ use std::time::Duration;
 
 use pocket_mqtt_core::Limits;
 
+use crate::tls_files::TlsFiles;
+
 /// Settings of the broker.
 #[derive(Clone, Debug)]
 pub struct MqttConfig {
-    /// Where to listen; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// Where to listen for MQTT over TCP, unencrypted; here and below, port 0 takes a free one.
+    pub address: Option<SocketAddr>,
+    /// Where to listen for MQTT over TLS. Needs the feature `tls`.
+    pub tls_address: Option<SocketAddr>,
+    /// Where to listen for MQTT over WebSocket. Needs the feature `websocket`.
+    pub websocket_address: Option<SocketAddr>,
+    /// Where to listen for MQTT over WebSocket over TLS. Needs both.
+    pub secure_websocket_address: Option<SocketAddr>,
+    /// The certificate of the listeners for TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether all listeners are reached through a proxy that sends a header of the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
     /// Worker threads.
     pub workers: usize,
-    /// How long a client may take to send its CONNECT.
+    /// How long a client may take until its CONNECT has come, handshakes of its transport included.
     pub connect_timeout: Duration,
     /// Acknowledge QoS 1 and 2 on arrival rather than after the commit.
     pub ack_on_receipt: bool,
@@ -24,10 +36,15 @@ impl MqttConfig {
     /// Bytes of a packet beside the payload: topic, user properties, and the rest.
     pub const PACKET_OVERHEAD: u32 = 8 * 1024;
 
-    /// The defaults: one worker for each core, ten seconds for CONNECT, acknowledgement after the commit.
+    /// The defaults: TCP only, one worker for each core, ten seconds for CONNECT, acknowledgement after the commit.
     pub fn new(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: Some(address),
+            tls_address: None,
+            websocket_address: None,
+            secure_websocket_address: None,
+            tls: None,
+            proxy_protocol: false,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             connect_timeout: Duration::from_secs(10),
             ack_on_receipt: false,

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ntex::io::Io;
 use ntex::time::{Millis, sleep};
 use ntex::util::{Either, select};
 use pocket_mqtt_core::{
@@ -14,18 +13,18 @@ use pocket_mqtt_core::{
 use crate::batch::Batch;
 use crate::client::Client;
 use crate::fanout::Fanout;
+use crate::listeners::Arrival;
 use crate::router::Routes;
 use crate::wire::Frame;
 use crate::worker::Worker;
-use crate::{handshake, reason};
+use crate::{Io, handshake, reason};
 
 /// Why a payload that is said to be UTF-8 is refused.
 const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
 
-/// Serves a socket until it is closed.
-pub(crate) async fn serve(worker: Rc<Worker>, io: Io) {
-    let Some(_guard) = worker.broker.count_connection() else { return };
-    if let Some(client) = handshake::open(&worker, &io).await {
+/// Serves a connection until it is closed.
+pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
+    if let Some(client) = handshake::open(&worker, &io, &arrival).await {
         let mut connection =
             Connection { worker: &worker, client: &client, topics: TopicCache::default(), pause: Duration::ZERO };
         connection.run(&io).await;

@@ -172,8 +172,9 @@ impl Worker {
             }
             return false;
         }
+        let below = client.unsent_below();
         let write = |pages: &mut BytePages| {
-            let has_room = pages.len() < limit;
+            let has_room = pages.len() + below < limit;
             match bytes {
                 _ if !has_room => {}
                 Some(bytes) => pages.append(bytes),

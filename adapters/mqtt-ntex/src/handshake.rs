@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use ntex::io::{Io, types::PeerAddr};
-use ntex::time::{Millis, timeout};
+use ntex::io::types::PeerAddr;
+use ntex::time::timeout;
 use ntex::util::Either;
 use pocket_application::{ClientAccess, ClientCredentials};
 use pocket_mqtt_core::{
@@ -13,16 +13,17 @@ use pocket_mqtt_core::{
 
 use crate::access::Subject;
 use crate::client::{Client, NewClient, Sent};
+use crate::listeners::Arrival;
 use crate::tenant_quota::Seat;
 use crate::wire::Wire;
 use crate::worker::Worker;
-use crate::{presence, reason};
+use crate::{Io, presence, reason};
 
 /// Reads CONNECT and answers it; `None` when the client was refused.
-pub(crate) async fn open(worker: &Rc<Worker>, io: &Io) -> Option<Rc<Client>> {
+pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: &Arrival) -> Option<Rc<Client>> {
     let wire = Wire::new(worker.broker.limits.packet_bytes);
     let mut maximum = None;
-    let accepted = match read_connect(worker, io, &wire).await {
+    let accepted = match read_connect(io, &wire, arrival).await {
         Ok(connect) => {
             maximum = connect.maximum_packet_size;
             authenticate(worker, io, connect).await
@@ -30,7 +31,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, io: &Io) -> Option<Rc<Client>> {
         Err(refusal) => Err(refusal),
     };
     match accepted {
-        Ok(authenticated) => Some(accept(worker, io, wire, authenticated).await),
+        Ok(authenticated) => Some(accept(worker, io, wire, authenticated, arrival).await),
         Err(refusal) => {
             refuse(worker, io, &wire, &refusal, maximum);
             None
@@ -48,9 +49,8 @@ struct Authenticated {
     access_changes: u64,
 }
 
-async fn read_connect(worker: &Worker, io: &Io, wire: &Wire) -> Result<Connect, Refusal> {
-    let patience = Millis::from(worker.broker.config.connect_timeout);
-    let received = timeout(patience, io.recv(wire)).await;
+async fn read_connect(io: &Io, wire: &Wire, arrival: &Arrival) -> Result<Connect, Refusal> {
+    let received = timeout(arrival.patience(), io.recv(wire)).await;
     let frame = match received {
         Err(()) => return Err(Refusal::new(ReasonCode::KeepAliveTimeout, "no CONNECT in time")),
         Ok(Ok(Some(frame))) => frame,
@@ -88,7 +88,13 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
     Ok(Authenticated { handshake, owner, access, seat, access_changes })
 }
 
-async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authenticated) -> Rc<Client> {
+async fn accept(
+    worker: &Rc<Worker>,
+    io: &Io,
+    wire: Wire,
+    authenticated: Authenticated,
+    arrival: &Arrival,
+) -> Rc<Client> {
     let broker = &worker.broker;
     let Authenticated { handshake, owner, access, seat, access_changes } = authenticated;
     let id = worker.table.borrow_mut().open(worker.number);
@@ -98,7 +104,8 @@ async fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, authenticated: Authent
     let id = worker.store_session(&mut connection, &index, id);
     let peer = presence::peer(io, connection.client(), connection.version());
     let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
-    let new = NewClient { io: io.get_ref(), wire, connection, access, index, rate, peer, seat };
+    let (io, is_layered) = (io.get_ref(), arrival.is_layered);
+    let new = NewClient { io, is_layered, wire, connection, access, index, rate, peer, seat };
     let client = Rc::new(Client::new(id, new));
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {

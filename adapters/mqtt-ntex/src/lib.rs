@@ -1,6 +1,7 @@
-//! MQTT 3.1.1 and 5.0 over TCP: sockets and workers of ntex, codecs of ntex-mqtt, rules of `pocket-mqtt-core`.
+//! MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket: sockets and workers of ntex, codecs of ntex-mqtt, rules of
+//! `pocket-mqtt-core`.
 //!
-//! [`Broker`] is shared by all threads; [`Broker::bind`] takes the port and [`BoundBroker::start`] starts one thread for
+//! [`Broker`] is shared by all threads; [`Broker::bind`] takes the ports and [`BoundBroker::start`] starts one thread for
 //! the ntex system and one for each worker. It needs no runtime of the caller and disturbs none.
 //!
 //! Each connection is one task of one worker. What a worker's clients need of each other passes through its table without
@@ -11,6 +12,7 @@
 
 mod access;
 mod batch;
+mod bind;
 mod broker;
 mod client;
 mod config;
@@ -21,10 +23,12 @@ mod errands;
 mod fanout;
 mod frame;
 mod handshake;
+mod listeners;
 mod mailbox;
 mod pace;
 mod presence;
 mod properties;
+mod proxy_protocol;
 mod publish;
 mod reason;
 mod records;
@@ -40,16 +44,34 @@ mod sweep;
 mod table;
 mod takeover;
 mod tenant_quota;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_absent.rs"]
+mod tls;
+mod tls_files;
+mod transport;
 mod v3;
 mod v5;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(not(feature = "websocket"))]
+#[path = "websocket_absent.rs"]
+mod websocket;
 mod wire;
 mod worker;
 
+pub use bind::BindError;
 pub use broker::Broker;
 pub use config::MqttConfig;
 pub use pocket_mqtt_core::{Authorizer, Limits, TenantAuthorizer};
-pub use server::{BindError, BoundBroker, RunningBroker};
+pub use server::{BoundBroker, RunningBroker};
 pub use stats::BrokerStats;
+pub use tls_files::{TlsError, TlsFile, TlsFiles};
+pub use transport::Transport;
+
+/// A connection, with whatever its transport puts below the packets.
+type Io = ntex::io::IoBoxed;
 
 /// The subscriptions of one tenant.
 type Index = pocket_mqtt_core::TenantIndex<subscriber::SubscriberId>;

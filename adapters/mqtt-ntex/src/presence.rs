@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ntex::io::{Io, types::PeerAddr};
+use ntex::io::types::PeerAddr;
 use pocket_application::{ClientAccess, DeviceGateway};
 use pocket_domain::{Peer, Principal, TenantId};
 use pocket_mqtt_core::{Client as Owner, ProtocolVersion, PublishRate};
 
+use crate::Io;
 use crate::client::Client;
 use crate::end_reason;
 

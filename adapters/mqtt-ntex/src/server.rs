@@ -1,25 +1,27 @@
-//! The listening socket and the threads behind it.
+//! The listening sockets and the threads behind them. Every worker serves all of them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ntex::io::IoConfig;
-use ntex::server::Server;
+use ntex::server::{Server, ServiceConfig, ServiceRuntime};
 use ntex::{SharedCfg, fn_service};
 use pocket_mqtt_core::ReasonCode;
 use tokio::sync::oneshot;
 
+use crate::bind::{BindError, Socket};
 use crate::broker::Broker;
-use crate::connection;
+use crate::listeners::{self, Layers};
 use crate::mailbox::Letter;
+use crate::tls::{Tls, Watch};
+use crate::transport::Transport;
+use crate::websocket;
 use crate::worker::Worker;
 
-/// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 2_048;
 /// Unsent bytes, beyond those that deliveries may make, from which on a connection is not read until its client takes
 /// some: a client that asks and asks and never reads the answers.
 const UNSENT_ANSWERS: usize = 64 * 1024;
@@ -28,40 +30,20 @@ const ERRANDS_PERIOD: Duration = Duration::from_millis(20);
 /// How long a closing connection may take to send its last packet.
 const LAST_PACKET_SECONDS: u16 = 1;
 
-/// The port could not be taken.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen for MQTT on {address}: {}", explain(.source))]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is taken by another program".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
-        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// A broker with its port, not yet serving.
+/// A broker with its ports, not yet serving.
 pub struct BoundBroker {
     broker: Arc<Broker>,
-    listener: TcpListener,
-    address: SocketAddr,
+    sockets: Vec<Socket>,
+    addresses: Vec<(Transport, SocketAddr)>,
+    tls: Option<(Arc<Tls>, Watch)>,
 }
 
 impl BoundBroker {
     pub(crate) fn bind(broker: Arc<Broker>) -> Result<Self, BindError> {
-        let address = broker.config.address;
-        let bound = || {
-            let listener = ntex::server::create_tcp_listener(address, BACKLOG)?;
-            let local = listener.local_addr()?;
-            Ok((listener, local))
-        };
-        let (listener, address) = bound().map_err(|source| BindError { address, source })?;
-        Ok(Self { broker, listener, address })
+        let tls = crate::bind::load_tls(&broker.config)?;
+        let sockets = crate::bind::bind(&broker.config)?;
+        let addresses = sockets.iter().map(|socket| (socket.transport, socket.address)).collect();
+        Ok(Self { broker, sockets, addresses, tls })
     }
 
     /// The broker.
@@ -69,9 +51,14 @@ impl BoundBroker {
         &self.broker
     }
 
-    /// Where it listens; with the port that was found when 0 was asked for.
+    /// Where its first listener is: that for TCP, where there is one.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        first(&self.addresses)
+    }
+
+    /// Where it listens, in the order of [`Transport::ALL`]; with the ports that were found where 0 was asked for.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
     }
 
     /// Starts the threads and serves: one thread `mqtt` for the ntex system, and the workers.
@@ -79,13 +66,13 @@ impl BoundBroker {
     /// # Errors
     /// When no thread can be started.
     pub async fn start(self) -> io::Result<RunningBroker> {
-        let (broker, address) = (Arc::clone(&self.broker), self.address);
+        let (broker, addresses) = (Arc::clone(&self.broker), self.addresses.clone());
         let (started, starting) = oneshot::channel();
         let (ending, ended) = oneshot::channel::<()>();
         std::thread::Builder::new().name("mqtt".to_owned()).spawn(move || {
             let system = ntex::rt::System::build().name("mqtt").ping_interval(0).build(ntex::rt::DefaultRuntime);
             system.block_on(async move {
-                match self.serve() {
+                match self.serve().await {
                     Ok(server) => {
                         // Nobody listens when the caller gave up meanwhile; the server then stops below.
                         let _ = started.send(Ok(server.clone()));
@@ -97,49 +84,86 @@ impl BoundBroker {
             drop(ending);
         })?;
         let server = starting.await.map_err(|_| io::Error::other("the MQTT server ended while it started"))??;
-        Ok(RunningBroker { broker, address, server, ended })
+        Ok(RunningBroker { broker, addresses, server, ended })
     }
 
-    fn serve(self) -> io::Result<Server> {
-        let broker = self.broker;
-        let sockets = IoConfig::new()
-            .set_write_buf(broker.limits.unsent_bytes.saturating_add(UNSENT_ANSWERS), 1024, 128)
-            .set_disconnect_timeout(ntex::time::Seconds(LAST_PACKET_SECONDS));
-        let connections = broker.limits.connections.saturating_mul(2);
+    async fn serve(self) -> io::Result<Server> {
+        let Self { broker, sockets, tls, .. } = self;
+        let (tls, watch) = tls.unzip();
+        if let Some((tls, watch)) = tls.clone().zip(watch) {
+            let broker = Arc::clone(&broker);
+            ntex::rt::spawn(async move { tls.watch(watch, &broker.tls_reloads).await }).detach();
+        }
+        let settings = socket_settings(&broker);
         let server = ntex::server::build()
             .name("mqtt")
             .workers(broker.mailboxes.len())
             .disable_signals()
-            .maxconn(connections)
-            .listen("mqtt", self.listener, async move |_| {
-                let broker = Arc::clone(&broker);
-                let number = broker.claim_worker().expect("ntex starts as many workers as it was told");
-                let worker = Worker::start(broker, number);
-                fn_service(move |io| {
-                    let worker = Rc::clone(&worker);
-                    async move {
-                        connection::serve(worker, io).await;
-                        Ok::<_, io::Error>(())
-                    }
-                })
-            })?
-            .config("mqtt", SharedCfg::new("mqtt").add(sockets));
-        Ok(server.run())
+            .maxconn(broker.limits.connections.saturating_mul(2));
+        let layers: Vec<_> =
+            sockets.iter().map(|socket| Layers::new(&broker, socket.transport, tls.as_ref())).collect();
+        let start = async move |runtime: ServiceRuntime| {
+            let number = broker.claim_worker()?;
+            let worker = Worker::start(Arc::clone(&broker), number);
+            layers.iter().for_each(|layers| serve_listener(&runtime, &worker, layers.clone()));
+            Ok::<_, io::Error>(())
+        };
+        let configured = server.configure(async |listeners: ServiceConfig| {
+            for Socket { transport, listener, .. } in &sockets {
+                let name = transport.scheme();
+                listeners.listen(name, listener.try_clone()?).config(name, settings.clone());
+            }
+            listeners.on_worker_start(start.clone());
+            Ok(())
+        });
+        Ok(configured.await?.run())
     }
+}
+
+/// What is set for the sockets of all listeners.
+fn socket_settings(broker: &Broker) -> SharedCfg {
+    let sockets = IoConfig::new()
+        .set_write_buf(broker.limits.unsent_bytes.saturating_add(UNSENT_ANSWERS), 1024, 128)
+        .set_disconnect_timeout(ntex::time::Seconds(LAST_PACKET_SECONDS));
+    websocket::configure(SharedCfg::new("mqtt").add(sockets)).into()
+}
+
+/// Serves the connections of one listener that a worker is given.
+fn serve_listener(runtime: &ServiceRuntime, worker: &Rc<Worker>, layers: Layers) {
+    let name = layers.transport.scheme();
+    let (worker, layers) = (Rc::clone(worker), Rc::new(layers));
+    let service = move |io| {
+        let (worker, layers) = (Rc::clone(&worker), Rc::clone(&layers));
+        async move {
+            listeners::accept(worker, &layers, io).await;
+            Ok::<_, io::Error>(())
+        }
+    };
+    runtime.service(name, fn_service(service));
+}
+
+/// The address of the first listener; [`bind`](crate::bind::bind) takes at least one.
+fn first(addresses: &[(Transport, SocketAddr)]) -> SocketAddr {
+    addresses[0].1
 }
 
 /// A broker that serves. Stops in steps, so that what is still to be acknowledged can be stored in between.
 pub struct RunningBroker {
     broker: Arc<Broker>,
-    address: SocketAddr,
+    addresses: Vec<(Transport, SocketAddr)>,
     server: Server,
     ended: oneshot::Receiver<()>,
 }
 
 impl RunningBroker {
-    /// Where it listens.
+    /// Where its first listener is: that for TCP, where there is one.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        first(&self.addresses)
+    }
+
+    /// Where it listens, in the order of [`Transport::ALL`].
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
     }
 
     /// Accepts no more connections. Those that are open stay.

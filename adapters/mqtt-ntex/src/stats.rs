@@ -9,6 +9,8 @@ use pocket_mqtt_core::QoS;
 pub struct BrokerStats {
     /// Connections now, those that have not said CONNECT yet among them.
     pub connections: u64,
+    /// The same by transport, in the order of [`crate::Transport::ALL`].
+    pub connections_by_transport: [u64; 4],
     /// Sessions now that wait for their clients.
     pub sleeping_sessions: u64,
     /// Retained messages now.
@@ -19,6 +21,12 @@ pub struct BrokerStats {
     pub connects_accepted: u64,
     /// Connections that were refused: credentials, limits, malformed CONNECTs, time-outs.
     pub connects_refused: u64,
+    /// Those of them that did not get as far as CONNECT: no header of the PROXY protocol, no TLS, no WebSocket.
+    pub connects_refused_at: [u64; 3],
+    /// Certificates that were exchanged while the broker served.
+    pub tls_reloads: u64,
+    /// Changed certificates that could not be used.
+    pub tls_reloads_failed: u64,
     /// Messages from clients, by QoS.
     pub messages_in: [u64; 3],
     /// Messages to clients, by QoS.
@@ -101,6 +109,7 @@ impl Tally {
 pub(crate) struct Counters {
     pub(crate) connects_accepted: Counter,
     pub(crate) connects_refused: Counter,
+    connects_refused_at: [Counter; 3],
     messages_in: [Counter; 3],
     messages_out: [Counter; 3],
     payload_bytes_in: Counter,
@@ -121,7 +130,38 @@ pub(crate) struct Counters {
     pub(crate) revocations: Counter,
 }
 
+/// What comes before CONNECT on some transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The header of the PROXY protocol.
+    Proxy,
+    /// The handshake of TLS.
+    Tls,
+    /// The request of a WebSocket.
+    WebSocket,
+}
+
+/// What became of changed certificates.
+#[derive(Debug, Default)]
+pub(crate) struct TlsReloads {
+    pub(crate) done: Counter,
+    pub(crate) failed: Counter,
+}
+
+impl TlsReloads {
+    /// Adds what was counted.
+    pub(crate) fn add_to(&self, sum: &mut BrokerStats) {
+        sum.tls_reloads += self.done.get();
+        sum.tls_reloads_failed += self.failed.get();
+    }
+}
+
 impl Counters {
+    /// Connections that were given up at a step before CONNECT.
+    pub(crate) fn refused_at(&self, step: Step) -> &Counter {
+        &self.connects_refused_at[step as usize]
+    }
+
     /// Messages came.
     pub(crate) fn messages_in(&self, tally: &Tally) {
         tally.add_to(&self.messages_in, &self.payload_bytes_in);
@@ -137,6 +177,9 @@ impl Counters {
         for qos in QoS::ALL {
             sum.messages_in[qos.index()] += self.messages_in[qos.index()].get();
             sum.messages_out[qos.index()] += self.messages_out[qos.index()].get();
+        }
+        for (sum, counter) in sum.connects_refused_at.iter_mut().zip(&self.connects_refused_at) {
+            *sum += counter.get();
         }
         sum.connects_accepted += self.connects_accepted.get();
         sum.connects_refused += self.connects_refused.get();

@@ -39,7 +39,9 @@ fn line(setting: &dyn AnySetting, key: &str, layers: &Layers, settings: &Setting
         }
         (Secrecy::Secret, _) => format!("# {key}: set, not shown  ({origin})"),
         (Secrecy::Address, text) => format!("{key} = {}  # {origin}", quoted(&database::without_password(text))),
-        (Secrecy::Open, text) if setting.bounds().is_some() => format!("{key} = {text}  # {origin}"),
+        (Secrecy::Open, text) if setting.bounds().is_some() && !text.is_empty() => {
+            format!("{key} = {text}  # {origin}")
+        }
         (Secrecy::Open, text) => format!("{key} = {}  # {origin}", quoted(text)),
     }
 }

@@ -89,6 +89,11 @@ impl<T> Setting<T> {
         self
     }
 
+    /// Its name in the environment.
+    pub(super) fn name(&self) -> &'static str {
+        self.about.name
+    }
+
     /// The value of a text, or `None` when it is not allowed.
     pub(super) fn parse(&self, text: &str) -> Option<T> {
         self.rule.parse(text)

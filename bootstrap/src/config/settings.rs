@@ -8,6 +8,7 @@ use pocket_domain::{NodeName, Password, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl};
 use super::layers::Layers;
+use super::listeners::MqttListeners;
 use super::problem::{Problem, Problems};
 use super::setting::{AnySetting, Setting};
 use super::{SETTINGS, Secret, table};
@@ -117,8 +118,8 @@ pub struct ApiSettings {
 /// MQTT.
 #[derive(Clone, Debug)]
 pub struct MqttSettings {
-    /// Where it listens; port 0 takes any free one.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub listeners: MqttListeners,
     /// Connections at once.
     pub max_connections: u32,
     /// Connections of each tenant at once; 0: no limit.
@@ -219,7 +220,7 @@ pub struct LogSettings {
 /// Takes typed values out of the layers and gathers what is wrong.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
@@ -243,7 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value, or the default where the value is among the problems.
-    fn get<T>(&self, setting: &Setting<T>) -> T {
+    pub(super) fn get<T>(&self, setting: &Setting<T>) -> T {
         let about = setting.about();
         let given = self.layers.chosen.get(about.name).and_then(|chosen| setting.parse(&chosen.text));
         given.or_else(|| setting.parse(about.default)).expect("the default of a setting is allowed")
@@ -312,9 +313,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn mqtt(&self) -> MqttSettings {
+    fn mqtt(&mut self) -> MqttSettings {
         MqttSettings {
-            address: self.address(&table::MQTT_HOST, &table::MQTT_PORT),
+            listeners: self.mqtt_listeners(),
             max_connections: self.get(&table::MQTT_MAX_CONNECTIONS),
             max_tenant_connections: self.get(&table::MQTT_MAX_TENANT_CONNECTIONS),
             connect_timeout: self.seconds(&table::MQTT_CONNECT_TIMEOUT),

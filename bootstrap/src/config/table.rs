@@ -66,16 +66,24 @@ settings! {
         &Optional(BearerToken), "bearer token of `/metrics`").default_is("none: loopback only").hidden(Secrecy::Secret);
 
     MQTT_HOST: IpAddr = Setting::new("POCKET_MQTT_HOST", "mqtt.host", "0.0.0.0", &Address, "address of the broker");
-    MQTT_PORT: u16 = Setting::new("POCKET_MQTT_PORT", "mqtt.port", "1883", &Port, "port of MQTT over TCP")
-        .also(&["MQTT_PORT"]);
+    MQTT_PORT: Option<u16> = Setting::new("POCKET_MQTT_PORT", "mqtt.port", "1883", &Optional(Port),
+        "port of MQTT over TCP; empty: off").also(&["MQTT_PORT"]);
     MQTT_TLS_PORT: Option<u16> = Setting::new("POCKET_MQTT_TLS_PORT", "mqtt.tls_port", "", &Optional(Port),
         "port of MQTT over TLS, usually 8883").default_is("off").needs("mqtt-tls");
     TLS_CERT: Option<PathBuf> = Setting::new("POCKET_TLS_CERT", "mqtt.tls_cert", "", &Optional(Path),
-        "PEM file of the certificate chain").default_is("none").needs("mqtt-tls");
+        "PEM file of the certificate, followed by those that lead to its root; read again when it changes").default_is("none").needs("mqtt-tls");
     TLS_KEY: Option<PathBuf> = Setting::new("POCKET_TLS_KEY", "mqtt.tls_key", "", &Optional(Path),
-        "PEM file of the certificate's key").default_is("none").needs("mqtt-tls");
+        "PEM file of the certificate's key; read again when it changes").default_is("none").needs("mqtt-tls");
+    MQTT_TLS_CLIENT_CA: Option<PathBuf> = Setting::new("POCKET_MQTT_TLS_CLIENT_CA", "mqtt.tls_client_ca", "",
+        &Optional(Path), "PEM file of certificates; clients must then show one that leads to them, and their token")
+        .default_is("none").needs("mqtt-tls");
     MQTT_WS_PORT: Option<u16> = Setting::new("POCKET_MQTT_WS_PORT", "mqtt.ws_port", "", &Optional(Port),
         "port of MQTT over WebSocket, usually 8083").default_is("off").needs("mqtt-websocket");
+    MQTT_WSS_PORT: Option<u16> = Setting::new("POCKET_MQTT_WSS_PORT", "mqtt.wss_port", "", &Optional(Port),
+        "port of MQTT over WebSocket over TLS, usually 8084").default_is("off").needs("mqtt-websocket");
+    MQTT_PROXY_PROTOCOL: bool = Setting::new("POCKET_MQTT_PROXY_PROTOCOL", "mqtt.proxy_protocol", "false",
+        &Choice(&[("false", false), ("true", true)]),
+        "`true`: every connection comes through a proxy that sends a PROXY protocol header, version 2");
     MQTT_MAX_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_CONNECTIONS", "mqtt.max_connections", "100000",
         &Number { min: 1, max: 10_000_000, unit: "connections" }, "connections at once; more are refused");
     MQTT_MAX_TENANT_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_TENANT_CONNECTIONS",

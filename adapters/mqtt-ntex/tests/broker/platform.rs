@@ -13,15 +13,15 @@ use pocket_domain::{
     DeviceId, DeviceName, Labels, NodeName, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId,
     TenantName, TopicFilter, User, Username,
 };
-use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer};
+use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer, Transport};
 use pocket_ports::{BrokerState, Clock, Storage, SystemClock};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::packets;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A whole platform in this process.
 pub(crate) struct Platform {
@@ -164,6 +164,12 @@ impl Platform {
         self.application.tenants.create(&self.admin, new).await.unwrap().id
     }
 
+    /// Where one of its transports is.
+    pub(crate) fn address(&self, transport: Transport) -> SocketAddr {
+        let found = self.running.addresses().iter().find(|(present, _)| *present == transport);
+        found.expect("the transport is on").1
+    }
+
     /// A socket that has not said anything.
     pub(crate) async fn socket(&self) -> Socket {
         Socket::open(self.running.local_addr()).await
@@ -172,17 +178,14 @@ impl Platform {
     /// A connected client of 3.1.1.
     pub(crate) async fn v3(&self, device: &Device, client_id: &str) -> Socket {
         let mut socket = self.socket().await;
-        socket.send(&packets::connect3(device, client_id)).await;
-        socket.expect(b"\x20\x02\0\0").await;
+        socket.connect3(device, client_id).await;
         socket
     }
 
     /// A connected client of 5.0.
     pub(crate) async fn v5(&self, device: &Device, client_id: &str) -> Socket {
         let mut socket = self.socket().await;
-        socket.send(&packets::connect5(device, client_id, b"")).await;
-        let ack = socket.packet().await;
-        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:02x?}");
+        socket.connect5(device, client_id).await;
         socket
     }
 
@@ -242,27 +245,60 @@ async fn admin(storage: &Storage) -> User {
     found.unwrap().0
 }
 
+/// What carries bytes in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// The other end of a connection.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    address: Option<SocketAddr>,
     pending: Vec<u8>,
 }
 
+/// A connection that nothing was said on.
+pub(crate) async fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 impl Socket {
-    async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, pending: Vec::new() }
+    /// Over TCP.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = tcp(address).await;
+        let address = stream.local_addr().ok();
+        Self { address, ..Self::over(stream) }
     }
 
-    /// Where the server sees it come from.
+    /// Over whatever carries the packets.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), address: None, pending: Vec::new() }
+    }
+
+    /// Connects as a client of 3.1.1.
+    pub(crate) async fn connect3(&mut self, device: &Device, client_id: &str) {
+        self.send(&packets::connect3(device, client_id)).await;
+        self.expect(b"\x20\x02\0\0").await;
+    }
+
+    /// Connects as a client of 5.0.
+    pub(crate) async fn connect5(&mut self, device: &Device, client_id: &str) {
+        self.send(&packets::connect5(device, client_id, b"")).await;
+        let ack = self.packet().await;
+        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:02x?}");
+    }
+
+    /// Where the server sees it come from, over plain TCP.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
+        self.address.unwrap()
     }
 
     /// Sends bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// Receives one whole packet.
@@ -309,8 +345,7 @@ impl Socket {
 
     /// The connection is torn down as a broken network would.
     pub(crate) fn break_off(self) {
-        let stream = self.stream.into_std().unwrap();
-        drop(stream);
+        drop(self.stream);
     }
 
     async fn next(&mut self) -> Option<Vec<u8>> {
