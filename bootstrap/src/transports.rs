@@ -165,6 +165,7 @@ fn bind_mqtt(
     let config = MqttConfig {
         workers: settings.workers as usize,
         connect_timeout: settings.mqtt.connect_timeout,
+        sys_interval: Some(settings.mqtt.sys_interval).filter(|interval| !interval.is_zero()),
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
         limits: mqtt_limits(&settings.mqtt),
         ..MqttConfig::new(settings.mqtt.address)

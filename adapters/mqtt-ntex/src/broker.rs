@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use pocket_application::{ClientAccess, DeviceGateway};
 use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, SubscriptionIndex};
@@ -18,6 +19,7 @@ use crate::restore::Restored;
 use crate::server::{BindError, BoundBroker};
 use crate::stats::{BrokerStats, Counters};
 use crate::subscriber::SubscriberId;
+use crate::sys_topics::SystemStatus;
 use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
 
@@ -44,6 +46,7 @@ pub struct Broker {
     restored: Mutex<Restored>,
     /// Errands of all workers that wait for the ingest.
     pub(crate) errands: AtomicUsize,
+    pub(crate) status: SystemStatus,
     pub(crate) all_gone: Notify,
     stopping: AtomicBool,
     free_workers: Mutex<Vec<u16>>,
@@ -72,6 +75,7 @@ impl Broker {
             is_stored: AtomicBool::new(false),
             restored: Mutex::default(),
             errands: AtomicUsize::new(0),
+            status: SystemStatus::new(Instant::now()),
             all_gone: Notify::new(),
             stopping: AtomicBool::new(false),
             free_workers: Mutex::new((0..workers).rev().collect()),
@@ -90,10 +94,14 @@ impl Broker {
 
     /// What it did and holds.
     pub fn stats(&self) -> BrokerStats {
+        let (clients, most_clients) = self.tenant_quota.present();
         let mut stats = BrokerStats {
+            clients: clients as u64,
+            most_clients: most_clients as u64,
             connections: self.connections.load(Ordering::Relaxed) as u64,
             sleeping_sessions: self.sleepers.load(Ordering::Relaxed) as u64,
             retained_messages: self.index.retained_count() as u64,
+            retained_bytes: self.index.retained_bytes() as u64,
             subscriptions: self.index.count() as u64,
             ..BrokerStats::default()
         };

@@ -10,6 +10,7 @@ use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS,
 use pocket_ports::AccessChange;
 use tokio::sync::Notify;
 
+use crate::census::Census;
 use crate::subscriber::SubscriberId;
 use crate::takeover::Request;
 
@@ -40,6 +41,8 @@ pub(crate) enum Letter {
     TakeOver(Request),
     /// Judge the connections concerned anew.
     Recheck(AccessChange),
+    /// Count what waits in sessions.
+    Count(Arc<Census>),
     /// Close all connections.
     CloseAll(ReasonCode),
 }

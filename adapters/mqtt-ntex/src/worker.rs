@@ -44,6 +44,7 @@ impl Worker {
         let worker = Rc::new(Self { broker, number, table, outbox, errands, access_changes: Cell::new(0) });
         ntex::rt::spawn(Rc::clone(&worker).read_mail()).detach();
         ntex::rt::spawn(Rc::clone(&worker).sweep()).detach();
+        ntex::rt::spawn(Rc::clone(&worker).tell_of_broker()).detach();
         worker
     }
 
@@ -208,6 +209,7 @@ impl Worker {
             Letter::Settle { client, batch, outcome } => self.settle(client, batch, outcome),
             Letter::TakeOver(request) => self.give_up(request),
             Letter::Recheck(change) => self.access_changed(change),
+            Letter::Count(census) => self.count(&census),
             Letter::CloseAll(reason) => {
                 let clients = self.table.borrow().clients();
                 for client in clients {

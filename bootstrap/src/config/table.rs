@@ -114,6 +114,9 @@ settings! {
         "messages a second of a device; one that sends more is not read until they are due; 0: no limit");
     MQTT_DEVICE_EVENTS: u32 = Setting::new("POCKET_MQTT_DEVICE_EVENTS", "mqtt.device_events", "100",
         &Number { min: 0, max: 10_000, unit: "events" }, "connects and disconnects that are kept of each device; 0: none");
+    MQTT_SYS_INTERVAL: u64 = Setting::new("POCKET_MQTT_SYS_INTERVAL", "mqtt.sys_interval", "10",
+        &Number { min: 0, max: 3_600, unit: "seconds" },
+        "seconds between what the broker tells platform administrators of itself on `$SYS/broker/…`; 0: nothing");
     MQTT_MAX_RETAINED: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED", "mqtt.max_retained", "100000",
         &Number { min: 0, max: 100_000_000, unit: "messages" },
         "retained messages of a tenant; more are delivered, but not kept");
@@ -122,7 +125,7 @@ settings! {
 
     JWT_SECRET: Option<Secret> = Setting::new("POCKET_JWT_SECRET", "auth.jwt_secret", "",
         &Optional(SecretOf { min_bytes: KEY_BYTES }),
-        "signs bearer tokens; the same for all processes that answer REST")
+        "signs bearer tokens; the same for all processes on one database")
         .also(&["JWT_SECRET"]).default_is("generated, kept in <data dir>/jwt-secret").hidden(Secrecy::Secret);
     JWT_TTL: u64 = Setting::new("POCKET_JWT_TTL", "auth.jwt_ttl", "3600",
         &Number { min: 60, max: 366 * DAY, unit: "seconds" }, "seconds for which a bearer token is valid");

@@ -27,5 +27,6 @@ mod slow_consumers;
 mod stage;
 mod stored;
 mod subscribe;
+mod sys_topics;
 mod wills;
 mod workers;
