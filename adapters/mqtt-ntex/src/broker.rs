@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use pocket_application::{ClientAccess, DeviceGateway};
+use pocket_domain::TopicRights;
 use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, SubscriptionIndex};
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
 
 use crate::config::MqttConfig;
+use crate::local_subscribers::LocalSubscribers;
 use crate::mailbox::{Letter, Mailbox};
 use crate::presence::Presence;
 use crate::registry::Registry;
@@ -47,6 +49,8 @@ pub struct Broker {
     /// Errands of all workers that wait for the ingest.
     pub(crate) errands: AtomicUsize,
     pub(crate) status: SystemStatus,
+    /// Clients inside the process.
+    pub(crate) local: LocalSubscribers,
     pub(crate) all_gone: Notify,
     stopping: AtomicBool,
     free_workers: Mutex<Vec<u16>>,
@@ -76,6 +80,7 @@ impl Broker {
             restored: Mutex::default(),
             errands: AtomicUsize::new(0),
             status: SystemStatus::new(Instant::now()),
+            local: LocalSubscribers::default(),
             all_gone: Notify::new(),
             stopping: AtomicBool::new(false),
             free_workers: Mutex::new((0..workers).rev().collect()),
@@ -114,6 +119,17 @@ impl Broker {
     /// Who judges clients that have this access.
     pub(crate) fn authorizer<'a>(&'a self, access: &'a ClientAccess) -> RuleAuthorizer<'a> {
         RuleAuthorizer::new(&*self.authorizer, access.rights, access.rules.as_deref())
+    }
+
+    /// Who judges the program that the broker runs in.
+    pub(crate) fn host_authorizer(&self) -> RuleAuthorizer<'_> {
+        RuleAuthorizer::new(&*self.authorizer, TopicRights::TENANT, None)
+    }
+
+    /// A worker for a client that has none, another one for the next.
+    pub(crate) fn some_worker(&self) -> u16 {
+        let number = self.random_counter.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len() as u64;
+        u16::try_from(number).unwrap_or_default()
     }
 
     /// Sends a letter to every worker.
@@ -197,6 +213,7 @@ impl Broker {
 
 impl DeviceSessions for Broker {
     fn access_changed(&self, change: AccessChange) {
+        self.local.access_changed(change);
         self.post_to_all(|| Letter::Recheck(change));
     }
 }

@@ -22,6 +22,12 @@ mod errands;
 mod fanout;
 mod frame;
 mod handshake;
+mod local_access;
+mod local_client;
+mod local_publish;
+mod local_queue;
+mod local_subscribers;
+mod local_subscription;
 mod mailbox;
 mod pace;
 mod presence;
@@ -51,7 +57,9 @@ mod worker;
 
 pub use broker::Broker;
 pub use config::MqttConfig;
-pub use pocket_mqtt_core::{Authorizer, Limits, TenantAuthorizer};
+pub use local_client::{LocalClient, LocalDevice, LocalError, Publication};
+pub use local_subscription::{LocalMessage, LocalSubscription};
+pub use pocket_mqtt_core::{Authorizer, Limits, MessageProperties, QoS, TenantAuthorizer};
 pub use server::{BindError, BoundBroker, RunningBroker};
 pub use stats::BrokerStats;
 

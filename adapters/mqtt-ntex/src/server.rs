@@ -181,5 +181,6 @@ impl RunningBroker {
         self.server.stop(false).await;
         // The sender is dropped when the thread ends.
         let _ = self.ended.await;
+        self.broker.local.close();
     }
 }

@@ -124,8 +124,7 @@ impl Worker {
     }
 
     fn tell(&self, index: &crate::Index, messages: &[Arc<Message>]) {
-        // Nobody's id: serial numbers do not come that far.
-        let broker = SubscriberId { serial: u64::MAX, slot: u32::MAX, worker: self.number, session: None };
+        let broker = SubscriberId::nobody(self.number);
         let now = self.broker.gateway.now();
         for message in messages {
             let (_, routes) = Routes::find(index, &message.topic, self.number);

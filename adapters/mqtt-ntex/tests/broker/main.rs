@@ -11,6 +11,7 @@ mod conformance3;
 mod conformance5;
 mod connect;
 mod limits;
+mod local_clients;
 mod malformed;
 mod packets;
 mod people;
