@@ -134,6 +134,15 @@ impl Running {
 }
 
 #[cfg(feature = "transport-mqtt")]
+impl crate::Platform {
+    /// The broker, for those who embed the platform and publish or subscribe without a socket: see
+    /// [`Broker::client`]. `None` when this process serves no MQTT.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.transports.mqtt.as_ref().map(RunningBroker::broker)
+    }
+}
+
+#[cfg(feature = "transport-mqtt")]
 fn mqtt_limits(settings: &MqttSettings) -> Limits {
     Limits {
         connections: settings.max_connections as usize,

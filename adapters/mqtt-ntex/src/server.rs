@@ -137,6 +137,11 @@ pub struct RunningBroker {
 }
 
 impl RunningBroker {
+    /// The broker itself, for clients inside the process.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
