@@ -1,4 +1,4 @@
-//! Access that changes while devices are connected.
+//! Access that changes while devices and people are connected.
 
 use std::rc::Rc;
 

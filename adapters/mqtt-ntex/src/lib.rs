@@ -3,6 +3,8 @@
 //! [`Broker`] is shared by all threads; [`Broker::bind`] takes the port and [`BoundBroker::start`] starts one thread for
 //! the ntex system and one for each worker. It needs no runtime of the caller and disturbs none.
 //!
+//! The program that the broker runs in publishes and subscribes by [`LocalClient`], without a socket.
+//!
 //! Each connection is one task of one worker. What a worker's clients need of each other passes through its table without
 //! a lock; what goes to another worker passes through that worker's mailbox, many letters a wake-up.
 //!

@@ -71,7 +71,7 @@ pub struct BrokerStats {
     pub sessions_expired: u64,
     /// Connections closed because the same client connected again.
     pub takeovers: u64,
-    /// Connections closed because the device may not be connected any more.
+    /// Connections closed because the device or person may not be connected any more.
     pub revocations: u64,
 }
 
