@@ -48,14 +48,16 @@ pub struct ClientAccess {
     pub rules: Option<Arc<AccessRules>>,
     /// What it may do with topics at all.
     pub rights: TopicRights,
-    proof: Proof,
+    pub(crate) proof: Proof,
 }
 
 /// What the access rests on, to be judged by again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Proof {
+pub(crate) enum Proof {
     Token(TokenHash),
     Pass(Pass),
+    /// None is needed: it is the program that this runs in, for itself or for a device.
+    Host,
     /// Nothing: the client is away.
     Absent,
 }
@@ -142,6 +144,7 @@ impl DeviceGateway {
         let renewed = match access.proof {
             Proof::Token(token) => self.access(token).await?,
             Proof::Absent => return Err(AccessDenied::BadCredentials),
+            Proof::Host => return self.host_access(access.tenant_id, access.principal.device()).await,
             Proof::Pass(pass) => {
                 self.people.recheck(pass, self.clock.now()).await?;
                 return self.access_of_person(pass).await;

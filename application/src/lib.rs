@@ -18,6 +18,7 @@ mod devices;
 mod error;
 mod first_start;
 mod gateway;
+mod host;
 mod ingest;
 mod people;
 pub mod policy;

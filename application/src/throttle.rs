@@ -23,7 +23,8 @@ pub struct ThrottleLimits {
 impl ThrottleLimits {
     /// For people: a password is worth guessing.
     pub const PEOPLE: Self = Self { per_account: 10, per_source: 50, window: Duration::from_secs(60) };
-    /// For devices: sixty random bits are not, and a whole site may share one address.
+    /// For devices, and for people who show a bearer token: sixty random bits and a signature are not, and a whole site may
+    /// share one address.
     pub const DEVICES: Self = Self { per_account: 30, per_source: 1_000, window: Duration::from_secs(60) };
 }
 

@@ -1,5 +1,5 @@
-//! A service that embeds Pocket IoT without its transports: the domain, the ports and the application, with a storage
-//! adapter of its own. No socket is opened and no type of a web framework is in sight.
+//! A service that embeds Pocket IoT: the domain, the ports and the application, with a storage adapter of its own, and the
+//! broker, with which it talks without a socket. No type of a web framework is in sight.
 //!
 //! Run it with `cargo run --example embedded`; it prints what a device reported.
 
@@ -7,7 +7,7 @@
 mod journal;
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssue
 use pocket_domain::{
     DeviceName, Labels, NodeName, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username,
 };
+use pocket_mqtt_ntex::{Broker, MqttConfig, Publication, QoS, TenantAuthorizer};
 use pocket_ports::{Storage, Submission, SystemClock};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -44,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let registered = application.devices.register(&caller, None, new).await?;
     report(&application.gateway, &registered).await?;
+    converse(&application, &registered).await?;
 
     let query = TelemetryQuery {
         topic: Some(TopicFilter::parse("house/#")?),
@@ -77,6 +79,30 @@ async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Resul
     gateway.submit(submission).map_err(|_| "the ingest does not take messages")?;
     let stored = receiver.await??;
     print(&format!("{stored} messages stored"));
+    Ok(())
+}
+
+/// Publishes and subscribes through the broker. Devices would connect to its port, which is a free one of this machine.
+async fn converse(application: &Application, registered: &RegisteredDevice) -> Result<(), Box<dyn Error>> {
+    let config = MqttConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let broker = Broker::new(config, Arc::clone(&application.gateway), Arc::new(TenantAuthorizer));
+    // Without this the broker does not hear of devices that are disabled.
+    application.attach_sessions(Arc::clone(&broker) as Arc<_>);
+    let running = broker.bind()?.start().await?;
+
+    let client = broker.client(registered.device.tenant_id).await?;
+    let mut messages = client.subscribe("house/#", QoS::AtLeastOnce)?;
+    // For the device: telemetry, and committed when this returns.
+    let boiler = client.device(registered.device.id).await?;
+    boiler.publish(Publication::new("house/boiler/pressure", "1.4")?.at(QoS::AtLeastOnce)).await?;
+    // For the service itself: for whoever listens, and not stored.
+    client.publish(Publication::new("house/boiler/set", r#"{"celsius":55}"#)?).await?;
+    for _ in 0..2 {
+        let message = messages.next().await.ok_or("the broker has stopped")?;
+        print(&format!("heard {} {}", message.topic, String::from_utf8_lossy(&message.payload)));
+    }
+    running.close_sessions(Duration::from_secs(1)).await;
+    running.stop().await;
     Ok(())
 }
 

@@ -174,6 +174,8 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         ("retained_full", stats.dropped_retained_full),
         ("too_large", stats.dropped_too_large),
     ];
+    let packets = [("received", stats.packets_in), ("sent", stats.packets_out)];
+    let bytes = [("received", stats.bytes_in), ("sent", stats.bytes_out)];
     let closed = [
         ("protocol_error", stats.protocol_errors),
         ("keep_alive", stats.keep_alive_timeouts),
@@ -184,12 +186,15 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
     vec![
         Figure::gauge("mqtt_connections", "Open connections", stats.connections),
         Figure::gauges("mqtt_transport_connections", "Open connections by transport", "transport", open),
+        Figure::gauge("mqtt_clients", "Connections that have been accepted", stats.clients),
         Figure::gauge("mqtt_sleeping_sessions", "Sessions that wait for their clients", stats.sleeping_sessions),
         Figure::gauge("mqtt_retained_messages", "Retained messages", stats.retained_messages),
         Figure::gauge("mqtt_subscriptions", "Subscriptions", stats.subscriptions),
         Figure::counters("mqtt_connects", "Attempts to connect", "result", connects),
         Figure::counters("mqtt_transport_refused", "Attempts that ended before CONNECT", "step", refused_at),
         Figure::counters("mqtt_tls_reloads", "Changed certificates", "result", reloads),
+        Figure::counters("mqtt_packets", "Packets of any kind", "direction", packets),
+        Figure::counters("mqtt_bytes", "Bytes of these", "direction", bytes),
         Figure::counters("mqtt_received", "Messages from clients", "qos", by_qos(stats.messages_in)),
         Figure::counters("mqtt_sent", "Messages to clients", "qos", by_qos(stats.messages_out)),
         Figure::counter("mqtt_received_payload_bytes", "Payload bytes from clients", stats.payload_bytes_in),

@@ -17,7 +17,7 @@ use crate::{Failure, adapters};
 /// A platform that serves.
 pub struct Platform {
     application: Arc<Application>,
-    transports: Running,
+    pub(crate) transports: Running,
     api: Option<SocketAddr>,
     mqtt: Vec<(&'static str, SocketAddr)>,
     created_admin: Option<CreatedAdmin>,

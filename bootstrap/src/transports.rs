@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pocket_application::Application;
 #[cfg(feature = "transport-mqtt")]
-use pocket_mqtt_ntex::{BoundBroker, RunningBroker};
+use pocket_mqtt_ntex::{BoundBroker, Broker, RunningBroker};
 #[cfg(feature = "transport-rest")]
 use pocket_rest_ntex::{BodyLimits, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
@@ -131,6 +131,15 @@ impl Running {
                 tracing::warn!("the threads of MQTT did not end in time");
             }
         }
+    }
+}
+
+#[cfg(feature = "transport-mqtt")]
+impl crate::Platform {
+    /// The broker, for those who embed the platform and publish or subscribe without a socket: see
+    /// [`Broker::client`]. `None` when this process serves no MQTT.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.transports.mqtt.as_ref().map(RunningBroker::broker)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is behind a connection, a device or a person, and what they may do with topics.
+//! Who is behind a client of the broker, and what they may do with topics.
 
 use std::fmt;
 
@@ -11,6 +11,8 @@ pub enum Principal {
     Device(DeviceId),
     /// A person, with a bearer token.
     User(UserId),
+    /// The program that the broker runs in, which needs no credentials.
+    Host,
 }
 
 impl Principal {
@@ -18,7 +20,7 @@ impl Principal {
     pub fn device(self) -> Option<DeviceId> {
         match self {
             Self::Device(device) => Some(device),
-            Self::User(_) => None,
+            Self::User(_) | Self::Host => None,
         }
     }
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Principal {
         match self {
             Self::Device(device) => write!(f, "device:{device}"),
             Self::User(user) => write!(f, "user:{user}"),
+            Self::Host => f.write_str("host"),
         }
     }
 }

@@ -125,7 +125,7 @@ impl Handshake {
         let longest_session = match client.principal {
             Principal::Device(_) => limits.session_expiry_seconds,
             // A person's access ends with a bearer token that nothing renews, and so does the session.
-            Principal::User(_) => 0,
+            Principal::User(_) | Principal::Host => 0,
         };
         let agreed = Agreed {
             keep_alive: agreed_keep_alive(&connect, limits),

@@ -12,8 +12,8 @@ pub struct Limits {
     /// Unacknowledged messages of QoS 1 and 2 from a client. Announced in 5.0, where more close the connection (0x93);
     /// from a client of 3.1.1 nothing is read until some are acknowledged.
     pub receive_maximum: u16,
-    /// Messages a second of a device, over all its connections; a second's worth may come at once. Of a device that sends
-    /// more, nothing is read until it is due. 0: no limit.
+    /// Messages a second of a device or person, over all their connections; a second's worth may come at once. Of whoever
+    /// sends more, nothing is read until it is due. 0: no limit.
     pub publish_rate: u32,
     /// Topic aliases of a client; a larger one closes the connection (0x94). Announced in 5.0.
     pub topic_alias_maximum: u16,

@@ -186,6 +186,12 @@ impl Outgoing {
         self.inflight.len() == self.resend.len()
     }
 
+    /// Messages in the window and in the queue, and their bytes.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        let sent: usize = self.inflight.iter().map(|(_, entry)| entry.delivery.message.weight()).sum();
+        (self.inflight.len() + self.queue.len(), sent + self.queued_bytes)
+    }
+
     /// Messages that wait in the queue.
     pub(crate) fn queued(&self) -> usize {
         self.queue.len()

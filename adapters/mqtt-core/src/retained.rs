@@ -74,6 +74,11 @@ impl RetainedStore {
         found
     }
 
+    /// How many bytes they are.
+    pub fn bytes(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     /// How many messages are kept.
     pub fn count(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).count
@@ -245,6 +250,7 @@ mod tests {
         assert!(!keep(&store, &message("c", ""), &limits));
         assert!(keep(&store, &message("b", "321"), &limits));
         assert_eq!(topics(&store, "#"), ["a", "b"]);
+        assert_eq!((store.count(), store.bytes()), (2, 7));
     }
 
     #[test]

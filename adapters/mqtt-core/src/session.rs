@@ -101,6 +101,11 @@ impl Session {
         self.outgoing.is_idle()
     }
 
+    /// Messages that the client did not acknowledge or that wait for room in the window, and their bytes.
+    pub fn backlog(&self) -> (usize, usize) {
+        self.outgoing.backlog()
+    }
+
     /// Messages that wait for room in the window.
     pub fn queued(&self) -> usize {
         self.outgoing.queued()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pocket_domain::{Invalid, TopicFilter};
 
-use crate::QoS;
+use crate::{Limits, QoS};
 
 /// Which retained messages a new subscription gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -84,6 +84,20 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
     /// A number that comes with every message sent for it, 5.0 only.
     pub identifier: Option<NonZeroU32>,
+}
+
+impl Subscription {
+    /// A subscription to a filter, or to `$share/group/filter`, as SUBSCRIBE names them.
+    ///
+    /// # Errors
+    /// When the text is neither, or the filter has more levels than [`Limits::filter_levels`].
+    pub fn parse(text: &str, options: SubscriptionOptions, limits: &Limits) -> Result<Self, Invalid> {
+        let Target { filter, group } = Target::parse(text)?;
+        if filter.levels().count() > limits.filter_levels {
+            return Err(Invalid::new("topic", format!("must have at most {} levels", limits.filter_levels)));
+        }
+        Ok(Self { filter, group, options, identifier: None })
+    }
 }
 
 #[cfg(test)]

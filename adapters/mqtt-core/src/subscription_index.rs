@@ -72,6 +72,18 @@ impl<S: Copy + Ord> SubscriptionIndex<S> {
         tenants.values().map(|tenant| tenant.retained.count()).sum()
     }
 
+    /// Bytes of these.
+    pub fn retained_bytes(&self) -> usize {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().map(|tenant| tenant.retained.bytes()).sum()
+    }
+
+    /// The tenants in which somebody holds a subscription whose filter begins with this level, itself no wildcard.
+    pub fn with_first_level(&self, level: &str) -> Vec<Arc<TenantIndex<S>>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.values().filter(|tenant| tenant.has_first_level(level)).cloned().collect()
+    }
+
     /// Subscriptions of all tenants together.
     pub fn count(&self) -> usize {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).values().map(|tenant| tenant.count()).sum()
@@ -160,6 +172,10 @@ impl<S: Copy + Ord> TenantIndex<S> {
         (generation, matches)
     }
 
+    fn has_first_level(&self, level: &str) -> bool {
+        self.trie.read().unwrap_or_else(PoisonError::into_inner).has_level(level)
+    }
+
     /// The tenant's retained messages.
     pub fn retained(&self) -> &RetainedStore {
         &self.retained
@@ -220,6 +236,20 @@ mod tests {
         assert_eq!(subscribers(&index.tenant(tenant(1)), "a"), [(1, QoS::AtMostOnce)]);
         assert_eq!(subscribers(&index.tenant(tenant(2)), "a"), []);
         assert_eq!(index.count(), 1);
+    }
+
+    #[test]
+    fn tenants_are_found_by_how_filters_begin() {
+        let index = SubscriptionIndex::<u32>::default();
+        let (one, two) = (index.tenant(tenant(1)), index.tenant(tenant(2)));
+        one.subscribe(1, &subscription("$SYS/#", QoS::AtMostOnce));
+        for wildcard in ["#", "+/a", "a/$SYS"] {
+            two.subscribe(1, &subscription(wildcard, QoS::AtMostOnce));
+        }
+        let found = index.with_first_level("$SYS");
+        assert!(found.len() == 1 && Arc::ptr_eq(&found[0], &one));
+        one.unsubscribe(1, &subscription("$SYS/#", QoS::AtMostOnce));
+        assert!(index.with_first_level("$SYS").is_empty());
     }
 
     #[test]

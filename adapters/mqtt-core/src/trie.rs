@@ -123,6 +123,11 @@ impl<S: Copy + Ord> Trie<S> {
         }
     }
 
+    /// Whether a filter begins with this level.
+    pub(crate) fn has_level(&self, level: &str) -> bool {
+        self.levels.contains_key(level)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.levels.is_empty() && self.any_level.is_none() && self.here.is_empty() && self.below.is_empty()
     }

@@ -1,10 +1,10 @@
-//! Access that changes while devices are connected.
+//! Access that changes while devices and people are connected.
 
 use std::rc::Rc;
 
 use ntex::util::join_all;
 use pocket_application::{AccessDenied, ClientAccess};
-use pocket_domain::{Principal, Timestamp, TopicName};
+use pocket_domain::{Principal, TenantId, Timestamp, TopicName};
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, ReasonCode};
 use pocket_ports::AccessChange;
 
@@ -30,9 +30,10 @@ impl Worker {
     pub(crate) fn access_changed(self: &Rc<Self>, change: AccessChange) {
         self.access_changes.set(self.access_changes.get() + 1);
         let mut table = self.table.borrow_mut();
-        let online = table.clients().into_iter().filter(|client| concerns(change, &client.access.borrow()));
+        let is_concerned = |owner: &Owner| concerns(change, owner.tenant_id, owner.principal);
+        let online = table.clients().into_iter().filter(|client| is_concerned(&client.owner));
         let mut subjects: Vec<Subject> = online.map(Subject::Client).collect();
-        let offline = table.sleepers_mut().filter(|(_, sleeper)| concerns(change, &sleeper.access));
+        let offline = table.sleepers_mut().filter(|(_, sleeper)| is_concerned(&sleeper.owner));
         subjects.extend(offline.map(|(id, sleeper)| Subject::Sleeper(id, sleeper.access.clone())));
         ntex::rt::spawn(Rc::clone(self).recheck(subjects)).detach();
     }
@@ -102,14 +103,13 @@ impl Worker {
     }
 }
 
-fn concerns(change: AccessChange, access: &ClientAccess) -> bool {
+/// Whether a change is about the access of somebody.
+pub(crate) fn concerns(change: AccessChange, tenant: TenantId, principal: Principal) -> bool {
     match change {
         AccessChange::Device { tenant_id, device_id } => {
-            (access.tenant_id, access.principal) == (tenant_id, Principal::Device(device_id))
+            (tenant, principal) == (tenant_id, Principal::Device(device_id))
         }
-        AccessChange::User { tenant_id, user_id } => {
-            (access.tenant_id, access.principal) == (tenant_id, Principal::User(user_id))
-        }
-        AccessChange::Tenant { tenant_id } => access.tenant_id == tenant_id,
+        AccessChange::User { tenant_id, user_id } => (tenant, principal) == (tenant_id, Principal::User(user_id)),
+        AccessChange::Tenant { tenant_id } => tenant == tenant_id,
     }
 }

@@ -4,14 +4,17 @@ use std::hash::BuildHasher;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use pocket_application::{ClientAccess, DeviceGateway};
+use pocket_domain::TopicRights;
 use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, SubscriptionIndex};
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
 
 use crate::bind::BindError;
 use crate::config::MqttConfig;
+use crate::local_subscribers::LocalSubscribers;
 use crate::mailbox::{Letter, Mailbox};
 use crate::presence::Presence;
 use crate::registry::Registry;
@@ -19,6 +22,7 @@ use crate::restore::Restored;
 use crate::server::BoundBroker;
 use crate::stats::{BrokerStats, Counters, TlsReloads};
 use crate::subscriber::SubscriberId;
+use crate::sys_topics::SystemStatus;
 use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
 use crate::transport::Transport;
@@ -48,6 +52,9 @@ pub struct Broker {
     restored: Mutex<Restored>,
     /// Errands of all workers that wait for the ingest.
     pub(crate) errands: AtomicUsize,
+    pub(crate) status: SystemStatus,
+    /// Clients inside the process.
+    pub(crate) local: LocalSubscribers,
     pub(crate) all_gone: Notify,
     stopping: AtomicBool,
     free_workers: Mutex<Vec<u16>>,
@@ -78,6 +85,8 @@ impl Broker {
             is_stored: AtomicBool::new(false),
             restored: Mutex::default(),
             errands: AtomicUsize::new(0),
+            status: SystemStatus::new(Instant::now()),
+            local: LocalSubscribers::default(),
             all_gone: Notify::new(),
             stopping: AtomicBool::new(false),
             free_workers: Mutex::new((0..workers).rev().collect()),
@@ -96,7 +105,10 @@ impl Broker {
 
     /// What it did and holds.
     pub fn stats(&self) -> BrokerStats {
+        let (clients, most_clients) = self.tenant_quota.present();
         let mut stats = BrokerStats {
+            clients: clients as u64,
+            most_clients: most_clients as u64,
             connections: self.connections.load(Ordering::Relaxed) as u64,
             connections_by_transport: self
                 .connections_by_transport
@@ -104,6 +116,7 @@ impl Broker {
                 .map(|open| open.load(Ordering::Relaxed) as u64),
             sleeping_sessions: self.sleepers.load(Ordering::Relaxed) as u64,
             retained_messages: self.index.retained_count() as u64,
+            retained_bytes: self.index.retained_bytes() as u64,
             subscriptions: self.index.count() as u64,
             ..BrokerStats::default()
         };
@@ -117,6 +130,17 @@ impl Broker {
     /// Who judges clients that have this access.
     pub(crate) fn authorizer<'a>(&'a self, access: &'a ClientAccess) -> RuleAuthorizer<'a> {
         RuleAuthorizer::new(&*self.authorizer, access.rights, access.rules.as_deref())
+    }
+
+    /// Who judges the program that the broker runs in.
+    pub(crate) fn host_authorizer(&self) -> RuleAuthorizer<'_> {
+        RuleAuthorizer::new(&*self.authorizer, TopicRights::TENANT, None)
+    }
+
+    /// A worker for a client that has none, another one for the next.
+    pub(crate) fn some_worker(&self) -> u16 {
+        let number = self.random_counter.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len() as u64;
+        u16::try_from(number).unwrap_or_default()
     }
 
     /// Sends a letter to every worker.
@@ -201,6 +225,7 @@ impl Broker {
 
 impl DeviceSessions for Broker {
     fn access_changed(&self, change: AccessChange) {
+        self.local.access_changed(change);
         self.post_to_all(|| Letter::Recheck(change));
     }
 }

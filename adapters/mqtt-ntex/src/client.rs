@@ -118,7 +118,9 @@ impl Client {
         let counted = |pages: &mut BytePages| {
             let before = pages.len();
             let result = write(pages);
-            self.pace.wrote(pages.len() - before);
+            let bytes = pages.len() - before;
+            self.pace.wrote(bytes);
+            self.wire.traffic.sent(bytes);
             result
         };
         self.io.with_write_buf(counted).ok()

@@ -28,6 +28,8 @@ pub struct MqttConfig {
     pub connect_timeout: Duration,
     /// Acknowledge QoS 1 and 2 on arrival rather than after the commit.
     pub ack_on_receipt: bool,
+    /// How often the broker tells of itself on `$SYS/broker/…`; never, when absent.
+    pub sys_interval: Option<Duration>,
     /// Bounds of what clients can make the broker keep.
     pub limits: Limits,
 }
@@ -36,7 +38,8 @@ impl MqttConfig {
     /// Bytes of a packet beside the payload: topic, user properties, and the rest.
     pub const PACKET_OVERHEAD: u32 = 8 * 1024;
 
-    /// The defaults: TCP only, one worker for each core, ten seconds for CONNECT, acknowledgement after the commit.
+    /// The defaults: TCP only, one worker for each core, ten seconds for CONNECT and between what the broker tells of
+    /// itself, acknowledgement after the commit.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address: Some(address),
@@ -48,6 +51,7 @@ impl MqttConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             connect_timeout: Duration::from_secs(10),
             ack_on_receipt: false,
+            sys_interval: Some(Duration::from_secs(10)),
             limits: Limits::default(),
         }
     }

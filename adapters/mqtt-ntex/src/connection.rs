@@ -29,6 +29,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
             Connection { worker: &worker, client: &client, topics: TopicCache::default(), pause: Duration::ZERO };
         connection.run(&io).await;
         worker.go_offline(&client);
+        worker.counters().traffic(&client.wire.traffic);
         worker.broker.presence.closed(&client, &worker.broker.gateway);
     }
     // Sends what is still in the buffer, as long as the disconnect timeout of the socket allows.

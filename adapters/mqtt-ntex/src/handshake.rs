@@ -34,6 +34,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: &Arrival) -> Opt
         Ok(authenticated) => Some(accept(worker, io, wire, authenticated, arrival).await),
         Err(refusal) => {
             refuse(worker, io, &wire, &refusal, maximum);
+            worker.counters().traffic(&wire.traffic);
             None
         }
     }
@@ -138,6 +139,7 @@ fn refuse(worker: &Worker, io: &Io, wire: &Wire, refusal: &Refusal, maximum: Opt
     // [MQTT-3.2.2-19] without the words where they make it too large
     let bytes = fitting(ack.clone()).or_else(|| fitting(ConnectAck { reason_string: None, ..ack }));
     if let Some(bytes) = bytes {
+        wire.traffic.sent(bytes.len());
         // An error means that the connection is already gone.
         let _ = io.with_write_buf(|pages| pages.append(bytes));
     }

@@ -4,6 +4,8 @@
 //! [`Broker`] is shared by all threads; [`Broker::bind`] takes the ports and [`BoundBroker::start`] starts one thread for
 //! the ntex system and one for each worker. It needs no runtime of the caller and disturbs none.
 //!
+//! The program that the broker runs in publishes and subscribes by [`LocalClient`], without a socket.
+//!
 //! Each connection is one task of one worker. What a worker's clients need of each other passes through its table without
 //! a lock; what goes to another worker passes through that worker's mailbox, many letters a wake-up.
 //!
@@ -14,6 +16,7 @@ mod access;
 mod batch;
 mod bind;
 mod broker;
+mod census;
 mod client;
 mod config;
 mod connection;
@@ -24,6 +27,12 @@ mod fanout;
 mod frame;
 mod handshake;
 mod listeners;
+mod local_access;
+mod local_client;
+mod local_publish;
+mod local_queue;
+mod local_subscribers;
+mod local_subscription;
 mod mailbox;
 mod pace;
 mod presence;
@@ -41,6 +50,8 @@ mod stats;
 mod stored_sessions;
 mod subscriber;
 mod sweep;
+mod sys_load;
+mod sys_topics;
 mod table;
 mod takeover;
 mod tenant_quota;
@@ -50,6 +61,7 @@ mod tls;
 #[path = "tls_absent.rs"]
 mod tls;
 mod tls_files;
+mod traffic;
 mod transport;
 mod v3;
 mod v5;
@@ -64,7 +76,9 @@ mod worker;
 pub use bind::BindError;
 pub use broker::Broker;
 pub use config::MqttConfig;
-pub use pocket_mqtt_core::{Authorizer, Limits, TenantAuthorizer};
+pub use local_client::{LocalClient, LocalDevice, LocalError, Publication};
+pub use local_subscription::{LocalMessage, LocalSubscription};
+pub use pocket_mqtt_core::{Authorizer, Limits, MessageProperties, QoS, TenantAuthorizer};
 pub use server::{BoundBroker, RunningBroker};
 pub use stats::BrokerStats;
 pub use tls_files::{TlsError, TlsFile, TlsFiles};

@@ -10,6 +10,8 @@ use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS,
 use pocket_ports::AccessChange;
 use tokio::sync::Notify;
 
+use crate::census::Census;
+use crate::local_publish::LocalPublish;
 use crate::subscriber::SubscriberId;
 use crate::takeover::Request;
 
@@ -40,6 +42,10 @@ pub(crate) enum Letter {
     TakeOver(Request),
     /// Judge the connections concerned anew.
     Recheck(AccessChange),
+    /// Publish a message that comes from inside the process.
+    Publish(Box<LocalPublish>),
+    /// Count what waits in sessions.
+    Count(Arc<Census>),
     /// Close all connections.
     CloseAll(ReasonCode),
 }

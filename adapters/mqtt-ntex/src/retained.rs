@@ -35,12 +35,20 @@ impl Worker {
             if !is_wanted || new.subscription.group.is_some() {
                 continue;
             }
-            let messages = client.index.retained().matches(&new.subscription.filter, now);
-            if !messages.is_empty() {
-                let found = found(client.id, new);
-                let sending = Sending { worker: Rc::clone(self), client: Rc::clone(client), found };
-                sending.start(messages);
+            if new.subscription.filter.is_of_broker() {
+                self.send_status(client, new);
+            } else {
+                self.send_kept(client, new, client.index.retained().matches(&new.subscription.filter, now));
             }
+        }
+    }
+
+    /// Sends a new subscriber messages that were there before it.
+    pub(crate) fn send_kept(self: &Rc<Self>, client: &Rc<Client>, new: &NewSubscription, messages: Vec<Arc<Message>>) {
+        if !messages.is_empty() {
+            let found = found(client.id, new);
+            let sending = Sending { worker: Rc::clone(self), client: Rc::clone(client), found };
+            sending.start(messages);
         }
     }
 }

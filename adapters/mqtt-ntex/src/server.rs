@@ -156,6 +156,11 @@ pub struct RunningBroker {
 }
 
 impl RunningBroker {
+    /// The broker itself, for clients inside the process.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// Where its first listener is: that for TCP, where there is one.
     pub fn local_addr(&self) -> SocketAddr {
         first(&self.addresses)
@@ -205,5 +210,6 @@ impl RunningBroker {
         self.server.stop(false).await;
         // The sender is dropped when the thread ends.
         let _ = self.ended.await;
+        self.broker.local.close();
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_mqtt_core::QoS;
 
+use crate::traffic::Traffic;
+
 /// What the broker did since the start, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BrokerStats {
@@ -11,10 +13,16 @@ pub struct BrokerStats {
     pub connections: u64,
     /// The same by transport, in the order of [`crate::Transport::ALL`].
     pub connections_by_transport: [u64; 4],
+    /// Clients now: connections that have been accepted.
+    pub clients: u64,
+    /// The most clients at a time since the start.
+    pub most_clients: u64,
     /// Sessions now that wait for their clients.
     pub sleeping_sessions: u64,
     /// Retained messages now.
     pub retained_messages: u64,
+    /// Bytes of these, with their topics.
+    pub retained_bytes: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Connections that were accepted.
@@ -27,6 +35,14 @@ pub struct BrokerStats {
     pub tls_reloads: u64,
     /// Changed certificates that could not be used.
     pub tls_reloads_failed: u64,
+    /// Packets of MQTT from clients, as of half a second ago or later.
+    pub packets_in: u64,
+    /// Packets of MQTT to clients, as of half a second ago or later.
+    pub packets_out: u64,
+    /// Bytes of the packets from clients.
+    pub bytes_in: u64,
+    /// Bytes of the packets to clients.
+    pub bytes_out: u64,
     /// Messages from clients, by QoS.
     pub messages_in: [u64; 3],
     /// Messages to clients, by QoS.
@@ -59,9 +75,11 @@ pub struct BrokerStats {
     pub keep_alive_timeouts: u64,
     /// Connections closed because the client stayed behind with what is sent to it.
     pub slow_consumers: u64,
+    /// Sessions whose clients did not come back in time.
+    pub sessions_expired: u64,
     /// Connections closed because the same client connected again.
     pub takeovers: u64,
-    /// Connections closed because the device may not be connected any more.
+    /// Connections closed because the device or person may not be connected any more.
     pub revocations: u64,
 }
 
@@ -110,6 +128,10 @@ pub(crate) struct Counters {
     pub(crate) connects_accepted: Counter,
     pub(crate) connects_refused: Counter,
     connects_refused_at: [Counter; 3],
+    packets_in: Counter,
+    packets_out: Counter,
+    bytes_in: Counter,
+    bytes_out: Counter,
     messages_in: [Counter; 3],
     messages_out: [Counter; 3],
     payload_bytes_in: Counter,
@@ -126,6 +148,7 @@ pub(crate) struct Counters {
     pub(crate) protocol_errors: Counter,
     pub(crate) keep_alive_timeouts: Counter,
     pub(crate) slow_consumers: Counter,
+    pub(crate) sessions_expired: Counter,
     pub(crate) takeovers: Counter,
     pub(crate) revocations: Counter,
 }
@@ -156,6 +179,18 @@ impl TlsReloads {
     }
 }
 
+impl BrokerStats {
+    /// Messages that a limit cost somebody.
+    pub fn dropped(&self) -> u64 {
+        self.dropped_unsent
+            + self.dropped_queue_full
+            + self.dropped_mailbox_full
+            + self.dropped_not_stored
+            + self.dropped_retained_full
+            + self.dropped_too_large
+    }
+}
+
 impl Counters {
     /// Connections that were given up at a step before CONNECT.
     pub(crate) fn refused_at(&self, step: Step) -> &Counter {
@@ -172,6 +207,19 @@ impl Counters {
         tally.add_to(&self.messages_out, &self.payload_bytes_out);
     }
 
+    /// Takes what a connection counted.
+    pub(crate) fn traffic(&self, traffic: &Traffic) {
+        let (received, sent) = traffic.take();
+        if received.packets > 0 {
+            self.packets_in.add(received.packets);
+            self.bytes_in.add(received.bytes);
+        }
+        if sent.packets > 0 {
+            self.packets_out.add(sent.packets);
+            self.bytes_out.add(sent.bytes);
+        }
+    }
+
     /// Adds what this worker counted.
     pub(crate) fn add_to(&self, sum: &mut BrokerStats) {
         for qos in QoS::ALL {
@@ -183,6 +231,10 @@ impl Counters {
         }
         sum.connects_accepted += self.connects_accepted.get();
         sum.connects_refused += self.connects_refused.get();
+        sum.packets_in += self.packets_in.get();
+        sum.packets_out += self.packets_out.get();
+        sum.bytes_in += self.bytes_in.get();
+        sum.bytes_out += self.bytes_out.get();
         sum.payload_bytes_in += self.payload_bytes_in.get();
         sum.payload_bytes_out += self.payload_bytes_out.get();
         sum.rejected += self.rejected.get();
@@ -197,6 +249,7 @@ impl Counters {
         sum.protocol_errors += self.protocol_errors.get();
         sum.keep_alive_timeouts += self.keep_alive_timeouts.get();
         sum.slow_consumers += self.slow_consumers.get();
+        sum.sessions_expired += self.sessions_expired.get();
         sum.takeovers += self.takeovers.get();
         sum.revocations += self.revocations.get();
     }

@@ -19,6 +19,11 @@ pub(crate) struct SubscriberId {
 }
 
 impl SubscriberId {
+    /// The publisher of what no session published. Serial numbers do not come that far.
+    pub(crate) fn nobody(worker: u16) -> Self {
+        Self { serial: u64::MAX, slot: u32::MAX, worker, session: None }
+    }
+
     fn name(&self) -> (u64, u16) {
         (self.serial, self.worker)
     }

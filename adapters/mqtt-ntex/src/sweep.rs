@@ -27,6 +27,7 @@ impl Worker {
             let today = self.broker.gateway.now();
             let clients = self.table.borrow().clients();
             for client in clients {
+                self.counters().traffic(&client.wire.traffic);
                 if client.closing().is_none() {
                     self.end_if_silent(&client, now);
                     self.end_if_over(&client, today);
@@ -51,6 +52,7 @@ impl Worker {
                 due.push((id, sleeper.owner.clone(), sleeper.access.clone(), Arc::clone(&sleeper.index), will));
             }
         }
+        self.counters().sessions_expired.add(over.len() as u64);
         for id in over {
             self.end_sleeper(id);
         }

@@ -1,9 +1,10 @@
-//! How many clients of each tenant are connected.
+//! How many clients are connected, of each tenant and in all.
 //!
 //! Clients are counted and not connections: one that connects again while its old connection is still open takes over and
-//! needs no place of its own, however full the tenant is. Without a limit nothing is counted.
+//! needs no place of its own, however full the tenant is. Without a limit only all together are counted.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::TenantId;
@@ -15,18 +16,20 @@ pub(crate) struct TenantQuota {
     limit: usize,
     /// By tenant and client: its connections, of which there are two while it takes over.
     tenants: Mutex<HashMap<TenantId, HashMap<Owner, usize>>>,
+    present: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl TenantQuota {
     /// So many clients of each tenant; 0: no limit.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, tenants: Mutex::default() })
+        Arc::new(Self { limit, tenants: Mutex::default(), present: AtomicUsize::new(0), most: AtomicUsize::new(0) })
     }
 
     /// Takes a place for a client that connects; `None` when its tenant has none left.
     pub(crate) fn admit(self: &Arc<Self>, owner: &Owner) -> Option<Seat> {
         if self.limit == 0 {
-            return Some(Seat(None));
+            return Some(self.seat(None));
         }
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         let clients = tenants.entry(owner.tenant_id).or_default();
@@ -34,7 +37,18 @@ impl TenantQuota {
             return None;
         }
         *clients.entry(owner.clone()).or_default() += 1;
-        Some(Seat(Some((Arc::clone(self), owner.clone()))))
+        Some(self.seat(Some(owner.clone())))
+    }
+
+    fn seat(self: &Arc<Self>, owner: Option<Owner>) -> Seat {
+        let present = self.present.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(present, Ordering::Relaxed);
+        Seat { quota: Arc::clone(self), owner }
+    }
+
+    /// Clients that are connected, and the most that were at a time. One that takes over is counted twice meanwhile.
+    pub(crate) fn present(&self) -> (usize, usize) {
+        (self.present.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
     }
 
     fn leave(&self, owner: &Owner) {
@@ -54,12 +68,17 @@ impl TenantQuota {
 
 /// The place of a connected client; free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat(Option<(Arc<TenantQuota>, Owner)>);
+pub(crate) struct Seat {
+    quota: Arc<TenantQuota>,
+    /// Who has a place of the tenant's, where those are limited.
+    owner: Option<Owner>,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some((quota, owner)) = self.0.take() {
-            quota.leave(&owner);
+        self.quota.present.fetch_sub(1, Ordering::Relaxed);
+        if let Some(owner) = &self.owner {
+            self.quota.leave(owner);
         }
     }
 }
@@ -102,9 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nothing_is_counted() {
+    fn without_a_limit_only_all_together_are_counted() {
         let quota = TenantQuota::new(0);
-        let _seat = quota.admit(&owner(1, "a")).unwrap();
+        let first = quota.admit(&owner(1, "a")).unwrap();
+        let _second = quota.admit(&owner(2, "a")).unwrap();
+        drop(first);
         assert!(quota.tenants.lock().unwrap().is_empty());
+        assert_eq!(quota.present(), (1, 2));
     }
 }

@@ -13,6 +13,7 @@ use pocket_mqtt_core::{Packet, ProtocolVersion, ReasonCode};
 use crate::frame::{self, Header};
 use crate::properties::Notes;
 use crate::publish::{self, Size};
+use crate::traffic::Traffic;
 use crate::{v3 as convert3, v5 as convert5};
 
 /// Both codecs of one connection.
@@ -21,6 +22,7 @@ pub(crate) struct Wire {
     v3: v3::codec::Codec,
     v5: v5::codec::Codec,
     maximum: u32,
+    pub(crate) traffic: Traffic,
 }
 
 /// A packet as its codec left it, with what the codec of 5.0 cannot say of it.
@@ -43,7 +45,13 @@ impl Frame {
 impl Wire {
     /// For packets of up to `maximum` bytes.
     pub(crate) fn new(maximum: u32) -> Self {
-        Self { version: Cell::new(None), v3: v3::codec::Codec::new(), v5: v5::codec::Codec::new(), maximum }
+        Self {
+            version: Cell::new(None),
+            v3: v3::codec::Codec::new(),
+            v5: v5::codec::Codec::new(),
+            maximum,
+            traffic: Traffic::default(),
+        }
     }
 
     /// The version, once a CONNECT announced one.
@@ -111,6 +119,7 @@ impl Decoder for Wire {
             // The codec refuses a message expiry of 0: it is shown a 1.
             src[header.len + at + 3] = 1;
         }
+        self.traffic.received(header.total());
         let frame = match version {
             ProtocolVersion::V311 => self.v3.decode(src).map(|decoded| decoded.map(Frame::V3)),
             ProtocolVersion::V5 => self.v5.decode(src).map(|decoded| decoded.map(|packet| Frame::V5(packet, notes))),

@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::errands::{self, Errands};
 use crate::fanout::Fanout;
+use crate::local_subscribers::LOCAL;
 use crate::mailbox::Letter;
 use crate::records;
 use crate::router::{Remote, Routes};
@@ -44,6 +45,7 @@ impl Worker {
         let worker = Rc::new(Self { broker, number, table, outbox, errands, access_changes: Cell::new(0) });
         ntex::rt::spawn(Rc::clone(&worker).read_mail()).detach();
         ntex::rt::spawn(Rc::clone(&worker).sweep()).detach();
+        ntex::rt::spawn(Rc::clone(&worker).tell_of_broker()).detach();
         worker
     }
 
@@ -141,7 +143,7 @@ impl Worker {
         }
     }
 
-    /// Puts a message for sessions of another worker into the outbox.
+    /// Puts a message for sessions of another worker into the outbox, and gives it to subscribers inside the process.
     fn write(
         &self,
         worker: u16,
@@ -149,6 +151,9 @@ impl Worker {
         matches: &Arc<[Match<SubscriberId>]>,
         group: Option<&GroupName>,
     ) {
+        if worker == LOCAL {
+            return self.deliver_locally(message, matches);
+        }
         let (message, matches) = (Arc::clone(message), Arc::clone(matches));
         self.write_letter(worker, Letter::Deliver { message, matches, group: group.cloned(), stored: None });
     }
@@ -208,6 +213,8 @@ impl Worker {
             Letter::Settle { client, batch, outcome } => self.settle(client, batch, outcome),
             Letter::TakeOver(request) => self.give_up(request),
             Letter::Recheck(change) => self.access_changed(change),
+            Letter::Publish(publish) => self.publish_local(*publish),
+            Letter::Count(census) => self.count(&census),
             Letter::CloseAll(reason) => {
                 let clients = self.table.borrow().clients();
                 for client in clients {

@@ -148,6 +148,8 @@ pub struct MqttSettings {
     pub publish_rate: u32,
     /// Connects and disconnects that are kept of each device.
     pub device_events: u32,
+    /// How often the broker tells of itself on `$SYS/broker/…`; zero: never.
+    pub sys_interval: Duration,
     /// What is retained for a tenant.
     pub max_retained: Quota,
 }
@@ -330,6 +332,7 @@ impl<'a> Reader<'a> {
             slow_consumer_timeout: self.get(&table::MQTT_SLOW_CONSUMER_TIMEOUT),
             publish_rate: self.get(&table::MQTT_PUBLISH_RATE),
             device_events: self.get(&table::MQTT_DEVICE_EVENTS),
+            sys_interval: self.seconds(&table::MQTT_SYS_INTERVAL),
             max_retained: self.quota(&table::MQTT_MAX_RETAINED, &table::MQTT_MAX_RETAINED_BYTES),
         }
     }

@@ -119,9 +119,12 @@ settings! {
         "seconds for which a client's queue may overflow, or its socket take nothing, before it is disconnected; 0: no limit");
     MQTT_PUBLISH_RATE: u32 = Setting::new("POCKET_MQTT_PUBLISH_RATE", "mqtt.publish_rate", "0",
         &Number { min: 0, max: 1_000_000, unit: "messages" },
-        "messages a second of a device; one that sends more is not read until they are due; 0: no limit");
+        "messages a second of a device or person; who sends more is not read until they are due; 0: no limit");
     MQTT_DEVICE_EVENTS: u32 = Setting::new("POCKET_MQTT_DEVICE_EVENTS", "mqtt.device_events", "100",
         &Number { min: 0, max: 10_000, unit: "events" }, "connects and disconnects that are kept of each device; 0: none");
+    MQTT_SYS_INTERVAL: u64 = Setting::new("POCKET_MQTT_SYS_INTERVAL", "mqtt.sys_interval", "10",
+        &Number { min: 0, max: 3_600, unit: "seconds" },
+        "seconds between what the broker tells platform administrators of itself on `$SYS/broker/…`; 0: nothing");
     MQTT_MAX_RETAINED: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED", "mqtt.max_retained", "100000",
         &Number { min: 0, max: 100_000_000, unit: "messages" },
         "retained messages of a tenant; more are delivered, but not kept");
@@ -130,7 +133,7 @@ settings! {
 
     JWT_SECRET: Option<Secret> = Setting::new("POCKET_JWT_SECRET", "auth.jwt_secret", "",
         &Optional(SecretOf { min_bytes: KEY_BYTES }),
-        "signs bearer tokens; the same for all processes that answer REST")
+        "signs bearer tokens; the same for all processes on one database")
         .also(&["JWT_SECRET"]).default_is("generated, kept in <data dir>/jwt-secret").hidden(Secrecy::Secret);
     JWT_TTL: u64 = Setting::new("POCKET_JWT_TTL", "auth.jwt_ttl", "3600",
         &Number { min: 60, max: 366 * DAY, unit: "seconds" }, "seconds for which a bearer token is valid");
@@ -151,10 +154,10 @@ settings! {
         "50", &Number { min: 1, max: 1_000_000, unit: "failures" },
         "failed log-ins of users from one address in that time");
     DEVICE_FAILURES: u32 = Setting::new("POCKET_DEVICE_FAILURES", "auth.device_failures", "30",
-        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed CONNECTs of one device in that time");
+        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed CONNECTs of one device or person in that time");
     DEVICE_FAILURES_PER_SOURCE: u32 = Setting::new("POCKET_DEVICE_FAILURES_PER_SOURCE",
         "auth.device_failures_per_source", "1000", &Number { min: 1, max: 1_000_000, unit: "failures" },
-        "failed CONNECTs of devices from one address in that time");
+        "failed CONNECTs from one address in that time");
 
     INGEST_BATCH: u32 = Setting::new("POCKET_INGEST_BATCH", "ingest.batch", "100",
         &Number { min: 1, max: 100_000, unit: "messages" }, "messages that are written without waiting for the timer");

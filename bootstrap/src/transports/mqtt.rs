@@ -44,6 +44,7 @@ fn config(settings: &Settings) -> MqttConfig {
         proxy_protocol: listeners.proxy_protocol,
         workers: settings.workers as usize,
         connect_timeout: settings.mqtt.connect_timeout,
+        sys_interval: Some(settings.mqtt.sys_interval).filter(|interval| !interval.is_zero()),
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
         limits: limits(&settings.mqtt),
     }

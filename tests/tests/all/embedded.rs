@@ -46,7 +46,15 @@ fn the_example_stores_and_reads_back() {
     let output = Command::new(example).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{err}");
-    for line in ["2 messages stored", "boiler-1 house/boiler/temperature 61.5", r#""celsius":59.0"#] {
+    assert!(!out.contains("boiler-1 house/boiler/set"), "what the service publishes for itself is not stored");
+    for line in [
+        "2 messages stored",
+        "heard house/boiler/pressure 1.4",
+        r#"heard house/boiler/set {"celsius":55}"#,
+        "boiler-1 house/boiler/temperature 61.5",
+        "boiler-1 house/boiler/pressure 1.4",
+        r#""celsius":59.0"#,
+    ] {
         assert!(out.contains(line), "{line} is not in\n{out}");
     }
 }

@@ -10,6 +10,7 @@ mod durability;
 mod embedded;
 mod lifecycle;
 mod mqtt;
+mod people;
 mod presence;
 mod rest;
 mod storage;

@@ -34,7 +34,8 @@ impl TelemetryStore for Gated {
     }
 }
 
-async fn gated(ingest: IngestOptions) -> (Platform, Arc<Semaphore>) {
+/// A platform whose storage commits when a permit is given.
+pub(crate) async fn gated(ingest: IngestOptions) -> (Platform, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let storage = pocket_storage_memory::storage();
     let telemetry = Arc::new(Gated { inner: Arc::clone(&storage.telemetry), gate: Arc::clone(&gate) });
