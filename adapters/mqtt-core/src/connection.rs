@@ -145,6 +145,12 @@ impl Connection {
                 Ok(action) => action,
                 Err(reason) => Action::Close(Closing::ByServer(reason)),
             },
+            // Section 4.3: an acknowledgement of another kind than the message in flight asks for
+            Packet::PublishAck(ack) if self.inflight().contradicts(ack.packet_id, QoS::AtLeastOnce) => protocol_error(),
+            Packet::PublishReceived(ack) if self.inflight().contradicts(ack.packet_id, QoS::ExactlyOnce) => {
+                protocol_error()
+            }
+            Packet::PublishComplete(ack) if self.inflight().contradicts_complete(ack.packet_id) => protocol_error(),
             Packet::PublishAck(ack) => {
                 // An acknowledgement nobody waits for is harmless; both versions leave open what to do.
                 self.session.end(ack.packet_id, Inflight::acknowledge);
@@ -166,8 +172,12 @@ impl Connection {
             | Packet::ConnectAck(_)
             | Packet::SubscribeAck(_)
             | Packet::UnsubscribeAck(_)
-            | Packet::PingResponse => Action::Close(Closing::ByServer(ReasonCode::ProtocolError)),
+            | Packet::PingResponse => protocol_error(),
         }
+    }
+
+    fn inflight(&mut self) -> &Inflight {
+        self.session.outgoing.inflight()
     }
 
     fn on_publish<'a, V>(
@@ -255,7 +265,7 @@ impl Connection {
     fn on_subscribe(&mut self, subscribe: Subscribe, authorizer: &dyn Authorizer) -> Action<'static> {
         // [MQTT-3.8.3-4] of 5.0
         if subscribe.requests.iter().any(|request| request.options.no_local && request.filter.starts_with("$share/")) {
-            return Action::Close(Closing::ByServer(ReasonCode::ProtocolError));
+            return protocol_error();
         }
         let mut granted = Vec::new();
         let mut reasons = Vec::with_capacity(subscribe.requests.len());
@@ -332,6 +342,10 @@ impl Connection {
         }
         Action::Close(Closing::ByClient { with_will })
     }
+}
+
+fn protocol_error() -> Action<'static> {
+    Action::Close(Closing::ByServer(ReasonCode::ProtocolError))
 }
 
 fn answer(packet_id: PacketId, known: bool) -> Ack {

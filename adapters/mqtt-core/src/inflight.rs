@@ -91,6 +91,17 @@ impl Inflight {
         restored
     }
 
+    /// Whether the message of an id waits for something else than PUBACK (`AtLeastOnce`), PUBREC or PUBCOMP. An id that
+    /// is not in flight waits for nothing, which contradicts nothing: its message may be done with.
+    pub(crate) fn contradicts(&self, id: PacketId, qos: QoS) -> bool {
+        self.get(id).is_some_and(|entry| entry.delivery.qos != qos)
+    }
+
+    /// Whether the message of an id does not yet, or never, wait for PUBCOMP.
+    pub(crate) fn contradicts_complete(&self, id: PacketId) -> bool {
+        self.get(id).is_some_and(|entry| entry.stage != Stage::Released)
+    }
+
     /// PUBACK: ends a message of QoS 1; `None` when the id waits for no PUBACK.
     pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Delivery> {
         self.end_if(id, |entry| entry.delivery.qos == QoS::AtLeastOnce)

@@ -180,6 +180,17 @@ impl Deliveries {
         }
     }
 
+    /// Whether the message of an acknowledgement's id waits for another one.
+    pub(crate) fn contradict(&self, packet: &Packet<'_>) -> bool {
+        let flying = |id: PacketId| self.flying.iter().find(|flying| flying.id == id);
+        match packet {
+            Packet::PublishAck(ack) => flying(ack.packet_id).is_some_and(|f| f.delivery.qos != QoS::AtLeastOnce),
+            Packet::PublishReceived(ack) => flying(ack.packet_id).is_some_and(|f| f.delivery.qos != QoS::ExactlyOnce),
+            Packet::PublishComplete(ack) => flying(ack.packet_id).is_some_and(|f| !f.is_released),
+            _ => false,
+        }
+    }
+
     fn get(&mut self, id: PacketId) -> Option<&mut Flying> {
         self.flying.iter_mut().find(|flying| flying.id == id)
     }

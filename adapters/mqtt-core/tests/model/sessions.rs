@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use pocket_domain::Timestamp;
 use pocket_mqtt_core::{
-    Ack, Action, Connection, Delivery, Limits, OutgoingPacket, Packet, ProtocolVersion, Publish, QoS, ReasonCode,
-    Session, TopicCache,
+    Ack, Action, Closing, Connection, Delivery, Limits, OutgoingPacket, Packet, ProtocolVersion, Publish, QoS,
+    ReasonCode, Session, TopicCache,
 };
 
 use crate::client::{Client, Sent, ToBroker, ToClient};
@@ -180,9 +180,17 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Acknowledges what nobody waits for, which changes nothing.
+    /// Acknowledges what nobody waits for. Where the id is not in use this changes nothing; where its message waits for
+    /// something else the connection ends.
     fn client_says_nonsense(&mut self) {
         let packet = self.deliveries.nonsense(self.random);
+        if self.deliveries.contradict(&packet) {
+            let Ok(connection) = &mut self.connection else { return };
+            let action = connection.on_packet(packet.clone(), &TopicCache::<()>::default(), &Lenient);
+            self.trace.step(|| format!("the broker takes {packet:?}: {action:?}"));
+            assert_eq!(action, Action::Close(Closing::ByServer(ReasonCode::ProtocolError)));
+            return self.lose_connection();
+        }
         // A PUBREL of an id that the client uses would be an error of the client's, not nonsense.
         let is_its_own = matches!(&packet, Packet::PublishRelease(ack) if self.client.uses(ack.packet_id));
         if self.connection.is_ok() && !is_its_own {

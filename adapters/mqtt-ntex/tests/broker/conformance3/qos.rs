@@ -40,8 +40,8 @@ async fn mqtt_4_3_2_1_qos_1_is_unacknowledged_until_its_puback() {
     stage.publish(1, "t", b"1").await;
     socket.expect(&publish3(1, "t", 1, b"1")).await;
     // An acknowledgement of QoS 2 is not one of QoS 1.
-    socket.send(b"\x70\x02\0\x01").await;
-    stage.lose(socket).await;
+    socket.send(b"\x50\x02\0\x01").await;
+    socket.expect_closed().await;
     let mut socket = stage.kept3("s").await;
     socket.expect(&again(publish3(1, "t", 1, b"1"))).await;
     socket.send(b"\x40\x02\0\x01").await;

@@ -91,3 +91,25 @@ async fn mqtt5_4_4_0_2_a_failure_ends_the_exchange() {
     stage.lose(socket).await;
     stage.kept5("s").await.expect_nothing().await;
 }
+
+#[tokio::test]
+async fn mqtt5_an_acknowledgement_of_another_kind_than_the_message_asks_for_is_a_protocol_error() {
+    let stage = Stage::start().await;
+    for (qos, first) in [(1, 0x50), (1, 0x70), (2, 0x40), (2, 0x70)] {
+        let mut socket = stage.subscriber5("s", &[("t", qos)]).await;
+        stage.publish(qos, "t", b"1").await;
+        socket.expect(&publish5(qos, "t", 1, b"", b"1")).await;
+        socket.send(&[first, 2, 0, 1]).await;
+        socket.expect_disconnect(0x82).await;
+    }
+    // After PUBREC only PUBCOMP is due, and PUBREC again does no harm.
+    let mut socket = stage.subscriber5("s", &[("t", 2)]).await;
+    stage.publish(2, "t", b"1").await;
+    socket.expect(&publish5(2, "t", 1, b"", b"1")).await;
+    for _ in 0..2 {
+        socket.send(b"\x50\x02\0\x01").await;
+        socket.expect(b"\x62\x04\0\x01\0\0").await;
+    }
+    socket.send(b"\x40\x02\0\x01").await;
+    socket.expect_disconnect(0x82).await;
+}
