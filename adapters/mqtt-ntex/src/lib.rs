@@ -18,6 +18,8 @@ mod connection;
 mod deliver;
 mod fanout;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod mailbox;
 mod pace;

@@ -155,91 +155,10 @@ impl Decoder for Wire {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use pocket_domain::{DeviceId, TenantId, Timestamp};
-    use pocket_mqtt_core::{Action, Handshake, Limits, PacketId, QoS, TenantAuthorizer, TopicCache};
+    use pocket_mqtt_core::{PacketId, QoS};
     use proptest::prelude::*;
 
     use super::*;
-
-    const CONNECT3: &[u8] = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01x";
-    const CONNECT5: &[u8] = b"\x10\x13\0\x04MQTT\x05\x02\0\0\x05\x11\0\0\0\x05\0\x01x";
-
-    /// Packets of both versions that are right, or nearly so.
-    const PACKETS: &[&[u8]] = &[
-        CONNECT3,
-        CONNECT5,
-        b"\x10\x2a\0\x04MQTT\x05\xee\0\x0a\x03\x21\0\x09\0\x01x\x05\x18\0\0\0\x01\0\x01w\0\x01m\0\x01u\0\x01p",
-        b"\x30\x05\0\x01t{}",
-        b"\x3b\x07\0\x01t\0\x01{}",
-        b"\x34\x07\0\x01t\0\x02{}",
-        b"\x32\x0b\0\x01t\0\x03\x03\x23\0\x01{}",
-        b"\x30\x13\0\x01t\x0e\x01\x01\x02\0\0\0\x05\x26\0\x01k\0\x01v{",
-        b"\x40\x02\0\x01",
-        b"\x50\x04\0\x01\0\0",
-        b"\x62\x02\0\x01",
-        b"\x70\x02\0\x01",
-        b"\x82\x06\0\x01\0\x01t\x01",
-        b"\x82\x09\0\x01\x02\x0b\x01\0\x01t\x2d",
-        b"\x82\x10\0\x01\0\0\x0a$share/g/t\x01",
-        b"\xa2\x05\0\x02\0\x01t",
-        b"\xa2\x06\0\x02\0\0\x01t",
-        b"\xc0\0",
-        b"\xe0\0",
-        b"\xe0\x07\0\x05\x11\0\0\0\0",
-        b"\xf0\x02\x18\0",
-    ];
-
-    /// A packet with some of its bytes changed, left out or repeated.
-    fn damaged() -> impl Strategy<Value = Vec<u8>> {
-        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..4), 0..4);
-        (prop::sample::select(PACKETS), damage).prop_map(|(packet, damage)| {
-            let mut bytes = packet.to_vec();
-            for (place, byte, how) in damage {
-                let place = place.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
-                match how {
-                    _ if bytes.is_empty() => bytes.push(byte),
-                    0 => bytes[place] = byte,
-                    1 => drop(bytes.remove(place)),
-                    2 => bytes.insert(place, byte),
-                    _ => bytes.truncate(place),
-                }
-            }
-            bytes
-        })
-    }
-
-    /// Decodes all there is and acts on it as a connection does, until something is refused.
-    fn serve(stream: &[u8], chunk: usize) {
-        let wire = Wire::new(1_000);
-        let mut buffer = BytesMut::new();
-        let mut connection = None;
-        for bytes in stream.chunks(chunk) {
-            buffer.extend_from_slice(bytes);
-            while let Some(frame) = match wire.decode(&mut buffer) {
-                Ok(frame) => frame,
-                Err(_) => return,
-            } {
-                let packet = frame.packet().expect("only whole packets pass");
-                let Some(connection) = &mut connection else {
-                    let Packet::Connect(connect) = packet else { panic!("the first packet is CONNECT") };
-                    let Ok(handshake) = Handshake::begin(*connect, [0; 8]) else { return };
-                    let client = handshake
-                        .client(TenantId::new(Timestamp::MIN, [1; 10]), DeviceId::new(Timestamp::MIN, [2; 10]));
-                    connection = Some(handshake.open(client, None, &Arc::new(Limits::default())).connection);
-                    continue;
-                };
-                match connection.on_packet(packet, &TopicCache::<()>::default(), &TenantAuthorizer) {
-                    Action::Close(_) => return,
-                    Action::Send(packet) => assert!(wire.bytes(packet).is_some()),
-                    Action::Subscribe(_, ack) => assert!(wire.bytes(Packet::SubscribeAck(ack)).is_some()),
-                    Action::Unsubscribe(_, ack) => assert!(wire.bytes(Packet::UnsubscribeAck(ack)).is_some()),
-                    _ => {}
-                }
-            }
-        }
-    }
 
     fn through_codec(version: ProtocolVersion, publish: &Publish<'_>) -> Vec<u8> {
         let mut pages = BytePages::default();
@@ -283,39 +202,6 @@ mod tests {
                 prop_assert!(wire.write(Packet::Publish(publish.clone()), &mut pages));
                 prop_assert_eq!(&pages.freeze()[..], &expected[..]);
             }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_096))]
-
-        #[test]
-        fn no_damaged_packet_makes_it_panic(
-            five: bool,
-            packets in prop::collection::vec(damaged(), 1..6),
-            chunk in 1usize..40,
-        ) {
-            let connect = if five { CONNECT5 } else { CONNECT3 };
-            serve(&[connect, &packets.concat()].concat(), chunk);
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(connected: bool, five: bool, bytes: Vec<u8>, chunk in 1usize..40) {
-            let connect = if five { CONNECT5 } else { CONNECT3 };
-            serve(&[if connected { connect } else { b"" }, &bytes].concat(), chunk);
-        }
-    }
-
-    #[test]
-    fn the_packets_of_the_test_above_are_right() {
-        let accepted = |connect: &[u8], packet: &[u8]| {
-            let wire = Wire::new(1_000);
-            let mut buffer = BytesMut::from([connect, packet].concat().as_slice());
-            wire.decode(&mut buffer).is_ok_and(|frame| frame.is_some())
-                && matches!(wire.decode(&mut buffer), Ok(Some(_)))
-        };
-        for packet in PACKETS.iter().filter(|packet| packet[0] != 0x10) {
-            assert!(accepted(CONNECT3, packet) || accepted(CONNECT5, packet), "{packet:02x?}");
         }
     }
 }
