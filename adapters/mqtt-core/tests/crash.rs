@@ -139,7 +139,7 @@ impl World {
                     self.published.push_back((packet_id, delivery.qos, number_of(&delivery.message.payload)));
                 }
                 OutgoingPacket::Release(packet_id) => {
-                    self.down.push_back(Packet::PublishRelease(Ack::success(packet_id)))
+                    self.down.push_back(Packet::PublishRelease(Ack::success(packet_id)));
                 }
                 OutgoingPacket::Record(packet_id) => recorded.push(Reply::Recorded(packet_id)),
             }

@@ -25,6 +25,8 @@ mod end_reason;
 mod errands;
 mod fanout;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod listeners;
 mod local_access;

@@ -16,13 +16,15 @@ use crate::state::State;
 /// How far behind the newest key a cleared topic is remembered, so that a message that was retained before is not kept.
 const CLEARED_REMEMBERED: u64 = 100_000;
 
+/// A session's subscription by its filter and group.
+type SubscriptionKey = (BrokerKey, Box<str>, Option<Box<str>>);
 type Delivery = (DeliveryRecord, Arc<MessageRecord>, Option<Progress>);
 
 /// What one broker must not forget.
 #[derive(Default)]
 pub(crate) struct Node {
     sessions: BTreeMap<BrokerKey, Arc<SessionRecord>>,
-    subscriptions: BTreeMap<(BrokerKey, Box<str>, Option<Box<str>>), SubscriptionRecord>,
+    subscriptions: BTreeMap<SubscriptionKey, SubscriptionRecord>,
     received: BTreeSet<(BrokerKey, u16)>,
     deliveries: BTreeMap<BrokerKey, Delivery>,
     /// With the key of the message, or of the change that cleared the topic.

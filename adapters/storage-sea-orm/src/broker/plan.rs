@@ -11,6 +11,9 @@ use pocket_ports::{
 /// Filter and group of a session's subscription.
 pub(super) type SubscriptionKey = (BrokerKey, Box<str>, Option<Box<str>>);
 
+/// The last change of a retained message; `None`: the topic is cleared.
+pub(super) type RetainedChange = (BrokerKey, Option<Arc<MessageRecord>>);
+
 /// What is to be written, each thing once.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -32,8 +35,8 @@ pub(super) struct Plan {
     pub(super) delivered: BTreeSet<BrokerKey>,
     /// Messages to remove if no delivery is left.
     pub(super) released: BTreeSet<BrokerKey>,
-    /// Retained messages to write; `None`: the topic is cleared.
-    pub(super) retained: BTreeMap<(TenantId, TopicName), (BrokerKey, Option<Arc<MessageRecord>>)>,
+    /// Retained messages to write.
+    pub(super) retained: BTreeMap<(TenantId, TopicName), RetainedChange>,
 }
 
 impl Plan {
