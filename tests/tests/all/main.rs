@@ -10,3 +10,4 @@ mod lifecycle;
 mod mqtt;
 mod rest;
 mod storage;
+mod transports;
