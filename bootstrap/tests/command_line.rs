@@ -145,3 +145,29 @@ fn a_port_that_is_taken_is_named() {
         run(&[], &["--set", "api.host=127.0.0.1", "--set", &format!("api.port={port}"), "--set", "mqtt.port=0"]);
     assert_ends(&output, 1, "", &port.to_string());
 }
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+    if !pocket_iot::features::is_built_in("mqtt-tls") {
+        return;
+    }
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name).display().to_string();
+    std::fs::write(path("cert.pem"), "no certificate").unwrap();
+    let start = |cert: &str| {
+        let settings = [
+            "api.host=127.0.0.1".to_owned(),
+            "api.port=0".to_owned(),
+            "mqtt.port=0".to_owned(),
+            "mqtt.tls_port=0".to_owned(),
+            format!("mqtt.tls_cert={}", path(cert)),
+            format!("mqtt.tls_key={}", path(cert)),
+        ];
+        let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        run(&[], &arguments)
+    };
+    let missing = format!("POCKET_TLS_CERT={}: cannot be read: No such file or directory", path("other.pem"));
+    assert_ends(&start("other.pem"), 2, "", &missing);
+    let empty = format!("POCKET_TLS_CERT={}: there is no certificate in it that is PEM", path("cert.pem"));
+    assert_ends(&start("cert.pem"), 2, "", &empty);
+}

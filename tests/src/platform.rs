@@ -69,8 +69,11 @@ pub struct Platform {
 struct Process {
     child: Child,
     api: Option<SocketAddr>,
-    mqtt: Option<SocketAddr>,
+    mqtt: Vec<Listener>,
 }
+
+/// An address of MQTT and its scheme.
+type Listener = (String, SocketAddr);
 
 impl Platform {
     /// The password of the first administrator, whose name is `admin`.
@@ -89,12 +92,21 @@ impl Platform {
         self.api().log_in("admin", Self::ADMIN_PASSWORD).await
     }
 
-    /// Where MQTT is served.
+    /// Where MQTT is served over TCP.
     ///
     /// # Panics
-    /// When this process serves no MQTT.
+    /// When this process does not serve it.
     pub fn mqtt(&self) -> SocketAddr {
-        self.process.mqtt.expect("this process serves MQTT")
+        self.mqtt_over("mqtt")
+    }
+
+    /// Where MQTT is served with a scheme: `mqtt`, `mqtts`, `ws` or `wss`.
+    ///
+    /// # Panics
+    /// When this process does not serve it.
+    pub fn mqtt_over(&self, scheme: &str) -> SocketAddr {
+        let found = self.process.mqtt.iter().find(|(present, _)| present == scheme);
+        found.unwrap_or_else(|| panic!("this process serves no {scheme}")).1
     }
 
     /// The data directory.
@@ -174,15 +186,17 @@ impl Process {
 
 /// Reads from the start block where REST and MQTT are served; `None` when the binary ended instead. What follows on
 /// stdout is read too, so that the binary never waits for the test.
-async fn addresses(stdout: ChildStdout) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+async fn addresses(stdout: ChildStdout) -> Option<(Option<SocketAddr>, Vec<Listener>)> {
     let mut lines = BufReader::new(stdout).lines();
-    let address = |line: &str, label: &str, scheme: &str| -> Option<SocketAddr> {
-        line.trim().strip_prefix(label)?.trim().strip_prefix(scheme)?.parse().ok()
+    let address = |line: &str, label: &str| -> Option<Listener> {
+        let (scheme, address) = line.trim().strip_prefix(label)?.trim().split_once("://")?;
+        let address = address.strip_suffix("/mqtt").unwrap_or(address);
+        Some((scheme.to_owned(), address.parse().ok()?))
     };
-    let (mut api, mut mqtt) = (None, None);
+    let (mut api, mut mqtt) = (None, Vec::new());
     while let Ok(Some(line)) = lines.next_line().await {
-        api = api.or(address(&line, "REST API:", "http://"));
-        mqtt = mqtt.or(address(&line, "MQTT:", "mqtt://"));
+        api = api.or(address(&line, "REST API:").map(|(_, address)| address));
+        mqtt.extend(address(&line, "MQTT:"));
         if line.trim_start().starts_with("Data:") {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Some((api, mqtt));

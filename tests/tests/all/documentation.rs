@@ -102,7 +102,7 @@ fn row(setting: &dyn AnySetting) -> String {
     };
     let mut meaning = about.meaning.to_owned();
     if let Some(feature) = about.feature {
-        write!(meaning, "; needs the feature `{feature}`, which is not part of this version").unwrap();
+        write!(meaning, "; needs the feature `{feature}`").unwrap();
     }
     let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;");
     format!(

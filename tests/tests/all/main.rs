@@ -14,3 +14,4 @@ mod people;
 mod presence;
 mod rest;
 mod storage;
+mod transports;

@@ -40,8 +40,10 @@ impl Watch {
 impl Tls {
     /// Looks at the files as long as the broker serves. They are small: reading them here holds nobody up.
     pub(crate) async fn watch(&self, mut watch: Watch, count: &TlsReloads) {
+        // A timer of 0 would be no pause at all.
+        let pause = Millis::from(self.files.look_every).max(Millis(1));
         loop {
-            sleep(Millis::from(self.files.look_every)).await;
+            sleep(pause).await;
             let read = Certificates::read(&self.files);
             let seen = match &read {
                 Ok(certificates) => certificates.fingerprint(),

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::certificates::{Authority, Files, connect, handshake};
-use crate::packets::{publish3, publish5, subscribe3, subscribe5};
+use crate::packets::{connect3_with, publish3, publish5, subscribe3, subscribe5};
 use crate::platform::{PATIENCE, Platform, Socket, tcp};
 
 async fn start(authority: &Authority) -> Platform {
@@ -156,9 +156,25 @@ async fn a_certificate_does_not_replace_the_token() {
     .await;
     let client = authority.client(&[&TLS13], Some(&authority.sign()));
     let mut socket = connect(platform.address(Transport::Tls), &client).await;
-    socket.send(&crate::packets::connect3_with(0x02, 0, "x", &[])).await;
+    socket.send(&connect3_with(0x02, 0, "x", &[])).await;
     socket.expect(b"\x20\x02\0\x04").await;
     socket.expect_closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_the_broker_ends_is_closed_as_tls_demands() {
+    let authority = Authority::new();
+    let platform = start(&authority).await;
+    for version in [&TLS12, &TLS13] {
+        let client = authority.client(&[version], None);
+        let mut stream = handshake(tcp(platform.address(Transport::Tls)).await, client).await.unwrap();
+        stream.write_all(&connect3_with(0x02, 0, "x", &[])).await.unwrap();
+        // Without the last message of TLS this would be an error: somebody may have cut the connection.
+        let mut received = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut received)).await;
+        assert!(read.expect("the connection is closed").is_ok());
+        assert_eq!(received, b"\x20\x02\0\x04");
+    }
 }
 
 #[tokio::test]
