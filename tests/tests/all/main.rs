@@ -6,6 +6,8 @@ mod architecture;
 mod contract;
 mod documentation;
 mod embedded;
+mod interop_v4;
+mod interop_v5;
 mod lifecycle;
 mod mqtt;
 mod rest;
