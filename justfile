@@ -66,6 +66,7 @@ check-features:
     for feature in sqlite postgres; do
         check pocket-storage-sea-orm "$feature"
     done
+    check pocket-mqtt-ntex fuzzing
 
 # Formats the code
 format:
@@ -80,6 +81,31 @@ deny:
         cargo install cargo-deny --locked
     fi
     cargo deny check
+
+# Runs the naive models of index, retained messages and sessions with many seeds, from `first` on (by default others each time)
+model seeds="20000" first=`date +%s`:
+    POCKET_MODEL_FIRST={{ first }} POCKET_MODEL_SEEDS={{ seeds }} cargo test -p pocket-mqtt-core --test model
+
+# Fuzzes the packet path and topics for so many seconds each (needs nightly Rust)
+fuzz seconds="30":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo fuzz --version >/dev/null 2>&1; then
+        echo "installing cargo-fuzz (only this once)"
+        cargo install cargo-fuzz --locked
+    fi
+    for target in packets topics; do
+        # What is found goes beside other build products, and not into the corpus that is kept.
+        found=${CARGO_TARGET_DIR:-fuzz/target}/found/$target
+        mkdir -p "$found"
+        cargo +nightly fuzz run "$target" "$found" "fuzz/corpus/$target" -- -dict="fuzz/dictionaries/$target" \
+            -max_len=1024 -timeout=10 -malloc_limit_mb=64 -max_total_time={{ seconds }} -print_final_stats=1
+    done
+
+# Runs Paho, MQTT.js and mosquitto_pub/sub against the binary (needs Python 3, Node and mosquitto-clients)
+interop *clients:
+    cargo build
+    tests/interop.sh {{ clients }}
 
 # Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
 api-check:

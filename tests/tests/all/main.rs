@@ -8,6 +8,8 @@ mod contract;
 mod documentation;
 mod durability;
 mod embedded;
+mod interop_v4;
+mod interop_v5;
 mod lifecycle;
 mod mqtt;
 mod people;

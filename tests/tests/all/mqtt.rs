@@ -12,18 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "another horse battery";
 
 /// A registered device.
-struct Device {
-    id: String,
-    token: String,
+pub(crate) struct Device {
+    pub(crate) id: String,
+    pub(crate) token: String,
 }
 
 impl Device {
-    async fn register(api: &Api, name: &str) -> Self {
+    pub(crate) async fn register(api: &Api, name: &str) -> Self {
         let (id, token) = api.register_device(name).await;
         Self { id, token }
     }
 
-    fn options(&self, platform: &Platform, client_id: &str) -> MqttOptions {
+    pub(crate) fn options(&self, platform: &Platform, client_id: &str) -> MqttOptions {
         let address = platform.mqtt();
         let mut options = MqttOptions::new(client_id, address.ip().to_string(), address.port());
         options.set_credentials(&self.id, &self.token);
@@ -31,7 +31,7 @@ impl Device {
     }
 
     /// A connected client of 3.1.1.
-    async fn connect(&self, platform: &Platform, client_id: &str) -> Client {
+    pub(crate) async fn connect(&self, platform: &Platform, client_id: &str) -> Client {
         let (client, events) = AsyncClient::new(self.options(platform, client_id), 10_000);
         let mut client = Client { client, events };
         client.until(|packet| matches!(packet, Packet::ConnAck(_))).await;
@@ -39,14 +39,14 @@ impl Device {
     }
 }
 
-struct Client {
-    client: AsyncClient,
-    events: EventLoop,
+pub(crate) struct Client {
+    pub(crate) client: AsyncClient,
+    pub(crate) events: EventLoop,
 }
 
 impl Client {
     /// The next packet from the broker for which something holds.
-    async fn until(&mut self, is_meant: impl Fn(&Packet) -> bool) -> Packet {
+    pub(crate) async fn until(&mut self, is_meant: impl Fn(&Packet) -> bool) -> Packet {
         let next = async {
             loop {
                 if let Event::Incoming(packet) = self.events.poll().await.expect("the connection holds")
@@ -59,7 +59,7 @@ impl Client {
         tokio::time::timeout(PATIENCE, next).await.expect("the packet comes")
     }
 
-    async fn subscribe(&mut self, filter: &str, qos: QoS) {
+    pub(crate) async fn subscribe(&mut self, filter: &str, qos: QoS) {
         self.client.subscribe(filter, qos).await.expect("the request is queued");
         self.until(|packet| matches!(packet, Packet::SubAck(_))).await;
     }
@@ -87,7 +87,7 @@ impl Client {
     }
 
     /// The broker ends the connection.
-    async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         let end = async { while self.events.poll().await.is_ok() {} };
         tokio::time::timeout(Duration::from_secs(5), end).await.expect("the broker closes within 5 s");
     }
