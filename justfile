@@ -68,6 +68,10 @@ check-features:
     done
     check pocket-mqtt-ntex fuzzing
 
+# Kills the platform so often in the middle of QoS 1 and 2 traffic, and counts what arrives
+crashes rounds="40":
+    POCKET_CRASH_ROUNDS={{ rounds }} tests/with-postgres.sh cargo test -p pocket-iot -p pocket-tests --test all durability
+
 # Formats the code
 format:
     cargo fmt --all

@@ -257,10 +257,13 @@ impl DeviceGateway {
     /// to be handed over with [`submit`](Self::submit).
     ///
     /// # Errors
-    /// When storage fails.
+    /// When storage fails, and when another broker of the same name is running.
     pub async fn broker_state(&self) -> Result<Option<BrokerState>, StorageError> {
         match &self.broker {
-            Some(broker) => broker.load(&self.node, self.clock.now()).await.map(Some),
+            Some(broker) => {
+                broker.claim(&self.node).await?;
+                broker.load(&self.node, self.clock.now()).await.map(Some)
+            }
             None => Ok(None),
         }
     }

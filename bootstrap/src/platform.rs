@@ -42,6 +42,8 @@ impl Platform {
         let bound = Bound::bind(settings, &application, metrics)?;
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
+        // First of all, because it fails when another broker has the name of this one.
+        bound.restore().await?;
         if !mqtt.is_empty() {
             // Presence that a crash left behind.
             application.restart_presence().await.map_err(unusable)?;

@@ -86,13 +86,24 @@ impl Bound {
         Vec::new()
     }
 
+    /// Reads what an earlier broker of this node left.
+    #[allow(clippy::unused_async, reason = "unused where the transport is left out")]
+    pub(crate) async fn restore(&self) -> Result<(), Failure> {
+        #[cfg(feature = "transport-mqtt")]
+        if let Some(bound) = &self.mqtt {
+            let failed = |error| Failure::while_doing("cannot go on with the sessions of MQTT clients", error);
+            bound.broker().restore().await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Serves.
     #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
     pub(crate) async fn serve(self, application: &Arc<Application>) -> Result<Running, Failure> {
         Ok(Running {
             #[cfg(feature = "transport-mqtt")]
             mqtt: match self.mqtt {
-                Some(broker) => Some(start_mqtt(broker).await?),
+                Some(broker) => Some(broker.start().await.map_err(|e| Failure::while_doing("cannot serve MQTT", e))?),
                 None => None,
             },
             #[cfg(feature = "transport-rest")]
@@ -141,13 +152,6 @@ impl crate::Platform {
     pub fn broker(&self) -> Option<&Arc<Broker>> {
         self.transports.mqtt.as_ref().map(RunningBroker::broker)
     }
-}
-
-#[cfg(feature = "transport-mqtt")]
-async fn start_mqtt(bound: BoundBroker) -> Result<RunningBroker, Failure> {
-    let broker = bound.broker();
-    broker.restore().await.map_err(|error| Failure::while_doing("cannot read the sessions of MQTT clients", error))?;
-    bound.start().await.map_err(|error| Failure::while_doing("cannot serve MQTT", error))
 }
 
 #[cfg(feature = "transport-rest")]

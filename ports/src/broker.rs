@@ -173,6 +173,10 @@ pub trait BrokerStore: Send + Sync {
         changes: Arc<[BrokerChange]>,
     ) -> Result<Vec<Option<TelemetryId>>, StorageError>;
 
+    /// Takes the node's name for this process, until storage is closed or the process ends. MUST return `Conflict(Node)`
+    /// while another process that uses the same database has it.
+    async fn claim(&self, node: &NodeName) -> Result<(), StorageError>;
+
     /// What the node stored and did not end. Retained messages that expired by `now` MAY be left out and removed.
     async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError>;
 }

@@ -46,6 +46,9 @@ pub enum Conflict {
     /// The tenant, or the device, has as many access rules as there may be.
     #[error("there are {max} access rules already, the most that there may be", max = pocket_domain::MAX_ACCESS_RULES)]
     AccessRules,
+    /// Another process of the same node name is running on the database.
+    #[error("another broker of this name is running on the database; give each its own name (POCKET_NODE)")]
+    Node,
     /// The tenant, or the platform, would be left without an administrator.
     #[error("the last administrator cannot be removed")]
     LastAdmin,

@@ -133,6 +133,11 @@ impl BrokerStore for Memory {
         Ok(ids)
     }
 
+    /// Nobody else can reach this storage.
+    async fn claim(&self, _: &NodeName) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
         let state = self.state();
         let Some(node) = state.brokers.get(node) else { return Ok(BrokerState::default()) };

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::broker::Claim;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
@@ -30,17 +31,22 @@ pub(crate) struct Database {
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     purge: OnceLock<AbortHandle>,
+    url: String,
+    /// The name of the node that this process has.
+    claim: tokio::sync::Mutex<Option<Claim>>,
 }
 
 impl Database {
     /// Takes connections that were opened on the present runtime.
-    pub(crate) fn new(connections: Connections) -> Self {
+    pub(crate) fn new(connections: Connections, url: &str) -> Self {
         Self {
             connections,
             runtime: Handle::current(),
             keys: KeyCache::default(),
             deleted: Arc::default(),
             purge: OnceLock::new(),
+            url: url.to_owned(),
+            claim: tokio::sync::Mutex::default(),
         }
     }
 
@@ -52,6 +58,16 @@ impl Database {
     /// Begins a transaction that writes; it is rolled back when it is dropped without a commit.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         locks::begin(&self.connections.writer).await
+    }
+
+    /// Where it is, with the password.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Holds the name of a node, in place of the one before.
+    pub(crate) async fn hold(&self, claim: Option<Claim>) {
+        *self.claim.lock().await = claim;
     }
 
     /// Which SQL it speaks.
@@ -86,6 +102,11 @@ impl Database {
     pub(crate) async fn close(&self) -> Result<(), DbErr> {
         if let Some(purge) = self.purge.get() {
             purge.abort();
+        }
+        match self.claim.lock().await.take() {
+            Some(Claim::Connection(connection)) => connection.close().await?,
+            Some(Claim::File(file)) => drop(file),
+            None => {}
         }
         self.connections.reader.close_by_ref().await?;
         // The writer of a SQLite file goes last: the last connection moves the log into the file and removes it.

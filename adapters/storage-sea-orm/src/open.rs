@@ -26,7 +26,7 @@ use crate::{OpenError, purge};
 /// cannot be migrated.
 pub async fn open(options: Options) -> Result<Storage, OpenError> {
     bring_up_to_date(&options).await?;
-    let database = Arc::new(Database::new(connect(&options).await?));
+    let database = Arc::new(Database::new(connect(&options).await?, &options.url));
     purge::start(&database);
     Ok(ports_of(database))
 }

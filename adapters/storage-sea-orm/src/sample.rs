@@ -35,7 +35,7 @@ impl Sample {
     pub(crate) async fn new() -> Self {
         let (directory, options) = new_file();
         migrate(options.clone()).await.unwrap();
-        let database = Arc::new(Database::new(connect(&options).await.unwrap()));
+        let database = Arc::new(Database::new(connect(&options).await.unwrap(), &options.url));
         let storage = ports_of(Arc::clone(&database));
         let now = Timestamp::MIN;
         let tenant = Tenant {

@@ -7,26 +7,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pocket_domain::{DeviceId, NodeName, TenantId, TopicName};
 
-use super::fixture::{at, device, message, new_device_id, new_tenant_id, tenant};
+use super::fixture::{at, device, message, new_device_id, tenant};
 use super::reading::{TOPIC, oldest_first, seconds};
 use crate::{
     BrokerChange, BrokerKey, BrokerState, DeliveryRecord, MessageRecord, Progress, SessionRecord, Storage,
     StoredSession, SubscriptionRecord,
 };
 
-fn node() -> NodeName {
+pub(super) fn node() -> NodeName {
     NodeName::default()
 }
 
-fn other_node() -> NodeName {
-    NodeName::parse("other").unwrap()
-}
-
-fn key(number: u64) -> BrokerKey {
+pub(super) fn key(number: u64) -> BrokerKey {
     BrokerKey::new(number).unwrap()
 }
 
-fn a_session(number: u64, tenant: TenantId, device: DeviceId) -> SessionRecord {
+pub(super) fn a_session(number: u64, tenant: TenantId, device: DeviceId) -> SessionRecord {
     SessionRecord {
         key: key(number),
         tenant_id: tenant,
@@ -38,7 +34,7 @@ fn a_session(number: u64, tenant: TenantId, device: DeviceId) -> SessionRecord {
     }
 }
 
-fn kept(session: &SessionRecord) -> BrokerChange {
+pub(super) fn kept(session: &SessionRecord) -> BrokerChange {
     BrokerChange::SessionKept(Arc::new(session.clone()))
 }
 
@@ -46,7 +42,7 @@ fn a_subscription(filter: &str, group: Option<&str>) -> SubscriptionRecord {
     SubscriptionRecord { filter: filter.into(), group: group.map(Into::into), options: 1, identifier: None }
 }
 
-fn a_message(number: u64, topic: &str) -> MessageRecord {
+pub(super) fn a_message(number: u64, topic: &str) -> MessageRecord {
     MessageRecord {
         key: key(number),
         topic: TopicName::parse(topic).unwrap(),
@@ -69,7 +65,7 @@ fn a_delivery(number: u64, session: u64) -> DeliveryRecord {
     }
 }
 
-fn queued(content: u64, deliveries: &[(u64, u64)]) -> BrokerChange {
+pub(super) fn queued(content: u64, deliveries: &[(u64, u64)]) -> BrokerChange {
     let deliveries = deliveries.iter().map(|(number, session)| a_delivery(*number, *session)).collect();
     BrokerChange::Queued(Arc::new(a_message(content, "a/b")), deliveries)
 }
@@ -78,21 +74,13 @@ fn delivered(delivery: u64, content: u64) -> BrokerChange {
     BrokerChange::Delivered { delivery: key(delivery), message: key(content) }
 }
 
-fn retained(tenant: TenantId, number: u64, topic: &str) -> BrokerChange {
-    BrokerChange::Retained(tenant, Arc::new(MessageRecord { retain: true, ..a_message(number, topic) }))
-}
-
-fn cleared(tenant_id: TenantId, number: u64, topic: &str) -> BrokerChange {
-    BrokerChange::Cleared { tenant_id, topic: TopicName::parse(topic).unwrap(), key: key(number) }
-}
-
-async fn commit(storage: &Storage, changes: Vec<BrokerChange>) {
+pub(super) async fn commit(storage: &Storage, changes: Vec<BrokerChange>) {
     let Some(broker) = &storage.broker else { return };
     assert_eq!(broker.commit(&node(), Arc::from([]), changes.into()).await, Ok(vec![]));
 }
 
 /// What the node stored; `None` for a storage that keeps no such state.
-async fn loaded(storage: &Storage) -> Option<BrokerState> {
+pub(super) async fn loaded(storage: &Storage) -> Option<BrokerState> {
     let broker = storage.broker.as_ref()?;
     let mut state = broker.load(&node(), at(0)).await.unwrap();
     state.retained.sort_by_key(|(_, message)| message.key);
@@ -103,15 +91,9 @@ async fn loaded(storage: &Storage) -> Option<BrokerState> {
 }
 
 /// The keys of the deliveries of each session.
-async fn waiting(storage: &Storage) -> Option<Vec<Vec<u64>>> {
+pub(super) async fn waiting(storage: &Storage) -> Option<Vec<Vec<u64>>> {
     let keys = |session: &StoredSession| session.deliveries.iter().map(|(delivery, ..)| delivery.key.get()).collect();
     Some(loaded(storage).await?.sessions.iter().map(keys).collect())
-}
-
-/// The topics of retained messages with the keys of the messages.
-async fn retained_topics(storage: &Storage) -> Option<Vec<(String, u64)>> {
-    let state = loaded(storage).await?;
-    Some(state.retained.iter().map(|(_, message)| (message.topic.to_string(), message.key.get())).collect())
 }
 
 pub async fn nothing_is_stored_at_first(storage: &Storage) {
@@ -336,70 +318,4 @@ pub async fn a_deleted_device_takes_its_sessions_along(storage: &Storage) {
     commit(storage, changes).await;
     storage.devices.delete(acme, gone).await.unwrap();
     assert!(waiting(storage).await.is_none_or(|waiting| waiting == [[5]]));
-}
-
-pub async fn a_deleted_tenant_takes_its_retained_messages_along(storage: &Storage) {
-    let (gone, stays) = (tenant(storage, "gone").await, tenant(storage, "stays").await);
-    let boiler = device(storage, gone, "boiler").await;
-    let changes = vec![
-        kept(&a_session(1, gone, boiler)),
-        retained(gone, 2, "a"),
-        retained(stays, 3, "a"),
-        retained(new_tenant_id(), 4, "a"),
-    ];
-    commit(storage, changes).await;
-    storage.tenants.delete(gone).await.unwrap();
-    let Some(state) = loaded(storage).await else { return };
-    assert!(state.sessions.is_empty());
-    assert_eq!(
-        state.retained.iter().map(|(tenant, message)| (*tenant, message.key)).collect::<Vec<_>>(),
-        [(stays, key(3))]
-    );
-}
-
-pub async fn a_topic_has_the_newest_retained_message(storage: &Storage) {
-    let acme = tenant(storage, "acme").await;
-    let full = MessageRecord {
-        qos: 2,
-        retain: true,
-        expires_at: Some(at(1)),
-        properties: Some(Box::from(&b"p"[..])),
-        ..a_message(5, "a")
-    };
-    commit(storage, vec![retained(acme, 1, "a"), retained(acme, 2, "b"), retained(acme, 3, "c")]).await;
-    let newer = BrokerChange::Retained(acme, Arc::new(full.clone()));
-    commit(storage, vec![newer, retained(acme, 4, "a"), cleared(acme, 6, "b"), cleared(acme, 1, "c")]).await;
-    // Written late: what was retained before the topic was cleared does not come back.
-    commit(storage, vec![retained(acme, 4, "a"), retained(acme, 5, "b"), cleared(acme, 7, "never")]).await;
-    assert!(retained_topics(storage).await.is_none_or(|topics| topics == [("c".to_owned(), 3), ("a".to_owned(), 5)]));
-    let Some(state) = loaded(storage).await else { return };
-    assert_eq!(state.retained[1], (acme, full));
-}
-
-pub async fn a_retained_message_that_expired_is_not_loaded(storage: &Storage) {
-    let acme = tenant(storage, "acme").await;
-    let until = |number, second| {
-        let message =
-            MessageRecord { retain: true, expires_at: Some(at(second)), ..a_message(number, &format!("t{number}")) };
-        BrokerChange::Retained(acme, Arc::new(message))
-    };
-    commit(storage, vec![until(1, 5), until(2, 6)]).await;
-    let Some(broker) = &storage.broker else { return };
-    let state = broker.load(&node(), at(5)).await.unwrap();
-    assert_eq!(state.retained.iter().map(|(_, message)| message.key).collect::<Vec<_>>(), [key(2)]);
-}
-
-pub async fn nodes_do_not_see_each_other(storage: &Storage) {
-    let acme = tenant(storage, "acme").await;
-    let boiler = device(storage, acme, "boiler").await;
-    let Some(broker) = &storage.broker else { return };
-    for node in [node(), other_node()] {
-        let changes = vec![kept(&a_session(1, acme, boiler)), queued(2, &[(3, 1)]), retained(acme, 4, "a")];
-        broker.commit(&node, Arc::from([]), changes.into()).await.unwrap();
-    }
-    broker.commit(&other_node(), Arc::from([]), Arc::from([BrokerChange::SessionEnded(key(1))])).await.unwrap();
-    broker.commit(&other_node(), Arc::from([]), Arc::from([cleared(acme, 5, "a")])).await.unwrap();
-    assert!(waiting(storage).await.is_none_or(|waiting| waiting == [[3]]));
-    assert!(retained_topics(storage).await.is_none_or(|topics| topics.len() == 1));
-    assert!(broker.load(&other_node(), at(0)).await.unwrap().sessions.is_empty());
 }

@@ -17,6 +17,7 @@ pub mod history;
 pub mod presence;
 mod race;
 mod reading;
+pub mod retained;
 pub mod telemetry;
 pub mod tenants;
 pub mod tokens;
@@ -183,6 +184,12 @@ macro_rules! storage_contract {
             a_new_rule_and_a_deleted_one_are_logged
             rules_go_with_their_device_and_their_tenant
         }
+        $crate::storage_contract! { @cases $make, retained:
+            a_deleted_tenant_takes_its_retained_messages_along
+            a_topic_has_the_newest_retained_message
+            a_retained_message_that_expired_is_not_loaded
+            nodes_do_not_see_each_other
+        }
         $crate::storage_contract! { @cases $make, broker:
             nothing_is_stored_at_first
             a_session_comes_back_as_it_was
@@ -195,10 +202,6 @@ macro_rules! storage_contract {
             messages_are_stored_with_the_changes
             a_session_of_an_unknown_device_is_passed_over
             a_deleted_device_takes_its_sessions_along
-            a_deleted_tenant_takes_its_retained_messages_along
-            a_topic_has_the_newest_retained_message
-            a_retained_message_that_expired_is_not_loaded
-            nodes_do_not_see_each_other
         }
     };
     (@cases $make:ident, $noun:ident: $($case:ident)+) => {
@@ -230,6 +233,7 @@ mod tests {
             include_str!("devices.rs"),
             include_str!("history.rs"),
             include_str!("presence.rs"),
+            include_str!("retained.rs"),
             include_str!("telemetry.rs"),
             include_str!("tenants.rs"),
             include_str!("tokens.rs"),

@@ -1,12 +1,12 @@
 //! What a broker promised survives its death: sessions, subscriptions, retained messages, and messages of QoS 1 and 2 for
 //! clients that are away or in the middle of an exchange.
 //!
-//! `POCKET_TORTURE_ROUNDS` sets how often the platform is killed in the middle of traffic; see `just torture`.
+//! `POCKET_CRASH_ROUNDS` sets how often the platform is killed in the middle of traffic; see `just crashes`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pocket_tests::{Launch, Platform, PostgresDatabase, StrictClient};
+use pocket_tests::{Launch, Platform, PostgresDatabase, StrictClient, binary};
 use rumqttc::QoS;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WINDOW: usize = 200;
 
 fn rounds() -> u64 {
-    std::env::var("POCKET_TORTURE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4)
+    std::env::var("POCKET_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4)
 }
 
 /// A platform, a publisher and a subscriber of two devices; the subscriber has subscribed and left.
@@ -180,4 +180,22 @@ async fn retained_messages_survive_and_cleared_ones_do_not() {
         }
     }
     assert_eq!(found, [("keep/1".to_owned(), true, "3".into())]);
+}
+
+#[tokio::test]
+async fn two_brokers_of_one_name_do_not_share_a_database() {
+    let database = PostgresDatabase::create().await;
+    let first = Launch::default().set("database.url", &database.url()).start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("database.url={}", database.url());
+    let mut second = tokio::process::Command::new(binary());
+    second.args(["--mode", "broker", "--set", "mqtt.port=0", "--set", &url]).env_clear();
+    second.arg("--data-dir").arg(directory.path()).kill_on_drop(true);
+    let refused = tokio::time::timeout(PATIENCE, second.output()).await.expect("it ends").unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("POCKET_NODE"), "{error}");
+    let mut other = Launch::default().set("database.url", &database.url()).set("node", "other").start().await;
+    assert!(other.stop().await.success());
+    drop(first);
 }

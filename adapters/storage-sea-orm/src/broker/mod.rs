@@ -3,6 +3,7 @@
 //! A transaction first brings its changes into a plan, in which what comes and goes within it cancels out: a message that
 //! a client acknowledged before the commit leaves no trace. The plan is then written in few large statements.
 
+mod claim;
 mod load;
 mod plan;
 mod statements;
@@ -26,6 +27,7 @@ pub(crate) struct Changes<'a> {
     pub(crate) changes: &'a [BrokerChange],
 }
 
+pub(crate) use claim::Claim;
 pub(crate) use write::apply;
 
 #[async_trait]
@@ -41,6 +43,11 @@ impl BrokerStore for BrokerTables {
             append::append(&db, &messages, Some(&Changes { node: node.as_str(), changes: &changes })).await
         };
         self.0.run(work).await
+    }
+
+    async fn claim(&self, node: &NodeName) -> Result<(), StorageError> {
+        let node = node.clone();
+        self.0.run(move |db| async move { claim::claim(&db, node.as_str()).await }).await
     }
 
     async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {

@@ -1,0 +1,89 @@
+//! The name of a node belongs to one process at a time.
+//!
+//! What tells so ends with the process, however it ends: an advisory lock of a connection of its own in PostgreSQL, and a
+//! lock on a file beside the database of SQLite.
+
+use std::fs::{File, TryLockError};
+
+use pocket_ports::{Conflict, StorageError};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult, Statement};
+
+use crate::database::Database;
+use crate::error::Error;
+
+/// The first half of the keys of these locks: "node". The second half is a hash of the name.
+const NAMESPACE: i32 = 0x6e6f_6465;
+
+/// What holds the name.
+pub(crate) enum Claim {
+    /// The lock of a connection.
+    Connection(DatabaseConnection),
+    /// The lock of a file, which ends when it is closed.
+    File(File),
+}
+
+pub(super) async fn claim(db: &Database, node: &str) -> Result<(), Error> {
+    let claim = match db.backend() {
+        DbBackend::Postgres => Some(Claim::Connection(lock_name(db, node).await?)),
+        _ => lock_file(db, node).await?.map(Claim::File),
+    };
+    db.hold(claim).await;
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct Locked {
+    locked: bool,
+}
+
+async fn lock_name(db: &Database, node: &str) -> Result<DatabaseConnection, Error> {
+    let mut options = ConnectOptions::new(db.url());
+    options.max_connections(1).min_connections(1).sqlx_logging(false);
+    let connection = sea_orm::Database::connect(options).await?;
+    let sql = "SELECT pg_try_advisory_lock($1, hashtext($2)) AS locked";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [NAMESPACE.into(), node.into()]);
+    let found = Locked::find_by_statement(statement).one(&connection).await?;
+    if found.is_some_and(|found| found.locked) { Ok(connection) } else { Err(Conflict::Node.into()) }
+}
+
+#[derive(FromQueryResult)]
+struct Opened {
+    file: Option<String>,
+}
+
+/// The locked file; `None` when the database is in memory, where nobody else can be.
+async fn lock_file(db: &Database, node: &str) -> Result<Option<File>, Error> {
+    let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+    let statement = Statement::from_string(DbBackend::Sqlite, sql);
+    let opened = db.reader().query_one_raw(statement).await?.ok_or(DbErr::RecordNotFound(sql.to_owned()))?;
+    let Opened { file } = Opened::from_query_result(&opened, "")?;
+    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
+    let name = format!("{file}.{node}.lock");
+    let failed = |error: std::io::Error| StorageError::Unavailable(format!("{name} cannot be locked: {error}"));
+    let locked = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    match locked.try_lock() {
+        Ok(()) => Ok(Some(locked)),
+        Err(TryLockError::WouldBlock) => Err(Conflict::Node.into()),
+        Err(TryLockError::Error(error)) => Err(failed(error).into()),
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use pocket_domain::NodeName;
+    use pocket_ports::{Conflict, StorageError};
+
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn a_name_belongs_to_one_process_until_it_closes() {
+        let sample = Sample::new().await;
+        let other = crate::open(sample.options.clone()).await.unwrap();
+        let (one, two) = (sample.storage.broker.as_ref().unwrap(), other.broker.as_ref().unwrap());
+        assert_eq!(one.claim(&NodeName::default()).await, Ok(()));
+        assert_eq!(two.claim(&NodeName::default()).await, Err(StorageError::Conflict(Conflict::Node)));
+        assert_eq!(two.claim(&NodeName::parse("other").unwrap()).await, Ok(()));
+        sample.storage.health.close().await;
+        assert_eq!(two.claim(&NodeName::default()).await, Ok(()));
+    }
+}
