@@ -163,6 +163,12 @@ async fn a_device_publishes_through_a_proxy_and_only_through_it() {
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\x12\x67\x07\x5b";
     stream.write_all(header).await.unwrap();
     Device::connect(&platform, "proxied", tunnel(stream).await).await.publish(1).await;
+    let admin = platform.admin().await;
+    eventually(async || {
+        let devices = admin.get("/api/v1/devices").await.expect(200);
+        devices["data"][0]["remoteAddress"] == "192.0.2.7:4711"
+    })
+    .await;
     let address = platform.mqtt();
     let (_client, mut events) = AsyncClient::new(MqttOptions::new("x", address.ip().to_string(), address.port()), 1);
     assert!(events.poll().await.is_err());
