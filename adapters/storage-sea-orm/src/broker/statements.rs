@@ -19,20 +19,18 @@ pub(super) async fn insert(
         let rows: Vec<String> = (0..rows).map(row).collect();
         format!("INSERT INTO {target} VALUES {} {conflict}", rows.join(","))
     };
-    in_blocks(transaction, sql, width, Vec::new(), values).await
+    in_blocks(transaction, sql, width, values).await
 }
 
-/// `{head} IN (…){tail}`, as often as the keys need it. `before` are the values of the parameters before the list.
+/// `{head} IN (…){tail}`, as often as the keys need it.
 pub(super) async fn for_keys(
     transaction: &DatabaseTransaction,
     head: &str,
     tail: &str,
-    before: Vec<Value>,
     keys: Vec<Value>,
 ) -> Result<(), DbErr> {
-    let first = before.len();
-    let sql = |keys: usize, backend| format!("{head} IN ({}){tail}", placeholders(backend, first, keys));
-    in_blocks(transaction, sql, 1, before, keys).await
+    let sql = |keys: usize, backend| format!("{head} IN ({}){tail}", placeholders(backend, 0, keys));
+    in_blocks(transaction, sql, 1, keys).await
 }
 
 /// Runs one statement with `?` for each value.
@@ -62,7 +60,6 @@ async fn in_blocks(
     transaction: &DatabaseTransaction,
     sql: impl Fn(usize, DbBackend) -> String,
     width: usize,
-    before: Vec<Value>,
     values: Vec<Value>,
 ) -> Result<(), DbErr> {
     let backend = transaction.get_database_backend();
@@ -74,8 +71,8 @@ async fn in_blocks(
         let sql = sql(rows, backend);
         while let Some((block, after)) = rest.split_at_checked(rows * width) {
             rest = after;
-            let values: Vec<Value> = before.iter().chain(block).cloned().collect();
-            transaction.execute_raw(Statement::from_sql_and_values(backend, &sql, values)).await?;
+            let statement = Statement::from_sql_and_values(backend, &sql, block.iter().cloned());
+            transaction.execute_raw(statement).await?;
         }
     }
     Ok(())
@@ -85,8 +82,8 @@ async fn in_blocks(
 fn placeholders(backend: DbBackend, offset: usize, count: usize) -> String {
     let one = |number: usize| match backend {
         DbBackend::Postgres => format!("${}", offset + number + 1),
-        // SQLite's numbered form, so that a value can be used twice.
-        _ => format!("?{}", offset + number + 1),
+        // Without a number: to look each of thousands of numbers up, the driver walks through all of them.
+        _ => "?".to_owned(),
     };
     (0..count).map(one).collect::<Vec<_>>().join(",")
 }

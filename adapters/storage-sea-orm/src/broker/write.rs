@@ -142,13 +142,9 @@ async fn received(
         }
     }
     for (session, packet_ids) in completed {
-        let head = match transaction.get_database_backend() {
-            sea_orm::DbBackend::Postgres => {
-                "DELETE FROM broker_received WHERE node = $1 AND session = $2 AND packet_id"
-            }
-            _ => "DELETE FROM broker_received WHERE node = ?1 AND session = ?2 AND packet_id",
-        };
-        for_keys(transaction, head, "", vec![node.into(), number(session)], packet_ids).await?;
+        // Both are numbers of our own.
+        let head = format!("DELETE FROM broker_received WHERE node = {node} AND session = {session} AND packet_id");
+        for_keys(transaction, &head, "", packet_ids).await?;
     }
     let target = "broker_received (node, session, packet_id)";
     insert(transaction, target, 3, "ON CONFLICT DO NOTHING", values).await
@@ -159,14 +155,14 @@ async fn remove_delivered(transaction: &DatabaseTransaction, node: i64, plan: &P
     // The node is a number of our own.
     for (table, key) in [("broker_progress", "delivery"), ("broker_deliveries", "key")] {
         let head = format!("DELETE FROM {table} WHERE node = {node} AND {key}");
-        for_keys(transaction, &head, "", Vec::new(), keys(&plan.delivered)).await?;
+        for_keys(transaction, &head, "", keys(&plan.delivered)).await?;
     }
     let head = format!("DELETE FROM broker_messages WHERE node = {node} AND key");
     let tail = " AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS other WHERE other.node = broker_messages.node
         AND other.message = broker_messages.key)";
     let kept = |key: &&BrokerKey| !plan.messages.contains_key(key);
     let released = plan.released.iter().filter(kept).copied().map(number).collect();
-    for_keys(transaction, &head, tail, Vec::new(), released).await
+    for_keys(transaction, &head, tail, released).await
 }
 
 async fn deliveries(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -> Result<(), DbErr> {
