@@ -21,6 +21,8 @@ use crate::config::MqttSettings;
 use crate::config::Settings;
 use crate::features::is_built_in;
 use crate::metrics::Metrics;
+#[cfg(feature = "transport-mqtt")]
+use crate::open_files;
 
 /// Sockets that are taken; nothing is served yet.
 pub(crate) struct Bound {
@@ -162,11 +164,12 @@ fn bind_mqtt(
     metrics: &mut Metrics,
 ) -> Result<BoundBroker, Failure> {
     use crate::config::Acknowledge;
+    let limits = mqtt_limits(&settings.mqtt);
     let config = MqttConfig {
         workers: settings.workers as usize,
         connect_timeout: settings.mqtt.connect_timeout,
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
-        limits: mqtt_limits(&settings.mqtt),
+        limits: Limits { connections: open_files::room_for(limits.connections), ..limits },
         ..MqttConfig::new(settings.mqtt.address)
     }
     .with_max_payload(settings.ingest.max_payload as usize);
