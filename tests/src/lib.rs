@@ -7,11 +7,13 @@
 mod api;
 mod binary;
 mod load;
+mod memory;
 mod platform;
 mod postgres;
 
 pub use api::{Answer, Api};
 pub use binary::binary;
 pub use load::{Load, Measured};
+pub use memory::Memory;
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;

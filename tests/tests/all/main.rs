@@ -12,3 +12,4 @@ mod lifecycle;
 mod mqtt;
 mod rest;
 mod storage;
+mod torture;
