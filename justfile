@@ -111,6 +111,11 @@ interop *clients:
     cargo build
     tests/interop.sh {{ clients }}
 
+# Does harm to the binary, so many times as much as the test suite: half-open connections, floods, packets that never come
+torture times="10":
+    cargo build
+    ulimit -n "$(ulimit -Hn)" && POCKET_TORTURE={{ times }} cargo test -p pocket-tests --test all torture:: -- --test-threads 1
+
 # Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
 api-check:
     cargo build

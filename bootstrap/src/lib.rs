@@ -14,6 +14,8 @@ mod failure;
 pub mod features;
 mod logs;
 mod metrics;
+#[cfg_attr(not(feature = "transport-mqtt"), allow(dead_code, reason = "only connections of devices ask for it"))]
+mod open_files;
 mod platform;
 mod secrets;
 mod serve;

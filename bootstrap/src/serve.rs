@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Settings;
-use crate::{Failure, Platform, StartBlock, console};
+use crate::{Failure, Platform, StartBlock, console, open_files};
 
 /// Threads that run queries and the ingest; SQLite and the transports have their own.
 const RUNTIME_THREADS: usize = 2;
@@ -13,6 +13,7 @@ const RUNTIME_THREADS: usize = 2;
 /// # Errors
 /// When the platform cannot start, or could not store everything before it stopped.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("storage")

@@ -7,6 +7,7 @@
 mod api;
 mod binary;
 mod load;
+mod memory;
 mod platform;
 mod postgres;
 mod strict;
@@ -14,6 +15,7 @@ mod strict;
 pub use api::{Answer, Api};
 pub use binary::binary;
 pub use load::{Load, Measured};
+pub use memory::Memory;
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;
 pub use strict::StrictClient;

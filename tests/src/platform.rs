@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
-use crate::{Api, binary};
+use crate::{Api, Memory, binary};
 
 /// How long a start or a stop may take before a test fails. A machine that compiles beside it is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,11 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 impl Default for Launch {
     fn default() -> Self {
-        Self { arguments: vec!["serve".into()], environment: Vec::new() }
+        Self { arguments: vec!["serve".into()], environment: Vec::new(), open_files: None }
             .set("api.host", "127.0.0.1")
             .set("api.port", "0")
             .set("mqtt.host", "127.0.0.1")
@@ -48,6 +49,21 @@ impl Launch {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// With so many files and sockets that it may have open.
+    #[must_use]
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// The binary, or a shell that limits its files and then becomes the binary.
+    fn command(&self) -> Command {
+        let Some(limit) = self.open_files else { return Command::new(binary()) };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {limit} && exec \"$@\"")).arg("sh").arg(binary());
+        command
     }
 
     /// Starts the platform with a new data directory and waits until it can store.
@@ -119,6 +135,11 @@ impl Platform {
         std::fs::read_to_string(log_in(self.dir.path())).unwrap_or_default()
     }
 
+    /// The memory it takes; nothing where the system does not tell.
+    pub fn memory(&self) -> Memory {
+        self.process.child.id().and_then(Memory::of).unwrap_or_default()
+    }
+
     /// Asks it to stop and waits until it did.
     ///
     /// # Panics
@@ -152,7 +173,8 @@ impl Platform {
 impl Process {
     async fn start(launch: &Launch, dir: &Path) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(log_in(dir)).expect("a log file");
-        let mut child = Command::new(binary())
+        let mut child = launch
+            .command()
             .args(&launch.arguments)
             .arg("--data-dir")
             .arg(data_in(dir))

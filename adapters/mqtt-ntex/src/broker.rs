@@ -27,8 +27,9 @@ use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
 use crate::transport::Transport;
 
-/// Sockets beyond the limit that are still told why they are refused; more are closed at once.
-const POLITE_REFUSALS: usize = 1_024;
+/// Sockets beyond the limit that are still told why they are refused; more are closed at once. An eighth of the limit, at
+/// least and at most so many.
+const POLITE_REFUSALS: (usize, usize) = (16, 1_024);
 
 /// An MQTT broker for devices. One for each process; give it to the application as its [`DeviceSessions`].
 pub struct Broker {
@@ -173,7 +174,9 @@ impl Broker {
         let guard = ConnectionGuard(Arc::clone(self), transport);
         self.connections_by_transport[transport.index()].fetch_add(1, Ordering::Relaxed);
         let before = self.connections.fetch_add(1, Ordering::AcqRel);
-        (before < self.limits.connections.saturating_add(POLITE_REFUSALS)).then_some(guard)
+        let (least, most) = POLITE_REFUSALS;
+        let polite = (self.limits.connections / 8).clamp(least, most);
+        (before < self.limits.connections.saturating_add(polite)).then_some(guard)
     }
 
     /// A session begins to wait for its client, or has stopped to; `false` when there is no place for one more.

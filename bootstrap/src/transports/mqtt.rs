@@ -11,6 +11,7 @@ use pocket_mqtt_ntex::{
 use crate::Failure;
 use crate::config::{Acknowledge, MqttSettings, Settings, TlsSettings};
 use crate::metrics::Metrics;
+use crate::open_files;
 
 /// Takes the ports of the broker.
 pub(super) fn bind(
@@ -35,6 +36,7 @@ pub(super) fn addresses(broker: &BoundBroker) -> Vec<(&'static str, SocketAddr)>
 
 fn config(settings: &Settings) -> MqttConfig {
     let listeners = &settings.mqtt.listeners;
+    let limits = limits(&settings.mqtt);
     MqttConfig {
         address: listeners.tcp,
         tls_address: listeners.tls,
@@ -46,7 +48,7 @@ fn config(settings: &Settings) -> MqttConfig {
         connect_timeout: settings.mqtt.connect_timeout,
         sys_interval: Some(settings.mqtt.sys_interval).filter(|interval| !interval.is_zero()),
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
-        limits: limits(&settings.mqtt),
+        limits: Limits { connections: open_files::room_for(limits.connections), ..limits },
     }
     .with_max_payload(settings.ingest.max_payload as usize)
 }

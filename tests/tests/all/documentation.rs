@@ -41,7 +41,9 @@ fn pages() -> Vec<PathBuf> {
 #[test]
 fn every_setting_that_is_named_exists() {
     let mut known: Vec<String> =
-        [CONFIG_VARIABLE, "POCKET_TEST_POSTGRES", "POCKET_IOT_BINARY"].map(str::to_owned).into();
+        [CONFIG_VARIABLE, "POCKET_TEST_POSTGRES", "POCKET_IOT_BINARY", "POCKET_MODEL_SEED", "POCKET_TORTURE"]
+            .map(str::to_owned)
+            .into();
     for about in SETTINGS.iter().map(|setting| setting.about()) {
         known.push(about.name.to_owned());
         known.extend(about.has_file_twin().then(|| format!("{}_FILE", about.name)));

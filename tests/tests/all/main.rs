@@ -16,4 +16,5 @@ mod people;
 mod presence;
 mod rest;
 mod storage;
+mod torture;
 mod transports;
