@@ -61,13 +61,13 @@ impl Batch {
         self.replies.push(reply);
     }
 
-    /// Hands the batch over to be stored. Waits while the ingest has no room, unless the broker closes the connection.
+    /// Hands the batch over to be stored. Waits while the ingest has no room; when the broker closes the connection meanwhile,
+    /// the batch becomes an errand.
     /// Returns whether a mailbox is full now; see [`Worker::mail_room`].
     pub(crate) async fn submit(&mut self, worker: &Rc<Worker>, client: &Client) -> bool {
-        // What other batches of this session noted comes first.
-        worker.run_errands();
         let messages = std::mem::take(&mut self.messages);
-        let replies = std::mem::take(&mut self.replies);
+        let mut replies = std::mem::take(&mut self.replies);
+        replies.extend(client.end_read());
         let Queued { mut changes, letters } = std::mem::take(&mut self.queued);
         let holds = replies.iter().any(|reply| !matches!(reply, Reply::Acknowledge(ack) if ack.stored_as.is_none()));
         let batch = {
@@ -84,35 +84,61 @@ impl Batch {
             batch.filter(|_| !worker.broker.config.ack_on_receipt && !is_empty && (holds || !changes.is_empty()));
         let receipt = waits.map(|batch| receipt(&worker.broker, client.id, batch));
         let count = messages.len() as u64;
-        let taken = is_empty || submit_patiently(worker, client, Submission { messages, changes, receipt }).await;
-        if !taken && batch.is_none() {
-            // Nobody waits for messages of QoS 0.
-            worker.counters().dropped_not_stored.add(count);
+        let handed = match is_empty {
+            true => Handed::Over,
+            false => submit_patiently(worker, client, Submission { messages, changes, receipt }).await,
+        };
+        match (handed, batch) {
+            (Handed::Back(submission), _) => {
+                worker.leave(submission, letters);
+                false
+            }
+            (Handed::Over, batch) => {
+                if let Some(batch) = batch.filter(|_| waits.is_none()) {
+                    worker.settle(client.id, batch, Outcome::Stored);
+                }
+                worker.post(letters)
+            }
+            (Handed::Nowhere, Some(batch)) => {
+                worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError));
+                false
+            }
+            (Handed::Nowhere, None) => {
+                // Nobody waits for messages of QoS 0.
+                worker.counters().dropped_not_stored.add(count);
+                false
+            }
         }
-        match batch {
-            Some(batch) if !taken => worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError)),
-            Some(batch) if waits.is_none() => worker.settle(client.id, batch, Outcome::Stored),
-            _ => {}
-        }
-        taken && worker.post(letters)
     }
 }
 
-/// Submits until it is taken; `false` when the platform is stopping or the broker closes the connection. A client that
-/// leaves by itself may have said all it had to say, so what it said is stored.
-async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: Submission) -> bool {
+/// What became of a submission.
+enum Handed {
+    /// It is in the queue.
+    Over,
+    /// There was no room until the broker closed the connection.
+    Back(Submission),
+    /// The platform is stopping.
+    Nowhere,
+}
+
+/// Submits as soon as there is room, after the errands that were there before, unless the broker closes the connection.
+async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: Submission) -> Handed {
     let gateway = &worker.broker.gateway;
     loop {
-        match gateway.submit(submission) {
-            Ok(()) => return true,
-            Err(Refused::Closed(_)) => return false,
-            Err(Refused::Full(back)) => submission = back,
+        if worker.run_errands() {
+            match gateway.submit(submission) {
+                Ok(()) => return Handed::Over,
+                Err(Refused::Closed(_)) => return Handed::Nowhere,
+                Err(Refused::Full(back)) => submission = back,
+            }
         }
         loop {
             match select(gateway.room(), client.changed.notified()).await {
                 Either::Left(()) => break,
-                Either::Right(()) if matches!(client.closing(), Some(Closing::ByServer(_))) => return false,
-                Either::Right(()) => {}
+                // A client that leaves by itself may have said all it had to say.
+                Either::Right(()) if !matches!(client.closing(), Some(Closing::ByServer(_))) => {}
+                Either::Right(()) => return Handed::Back(submission),
             }
         }
     }

@@ -8,7 +8,7 @@ use ntex::io::IoRef;
 use ntex::util::BytePages;
 use pocket_application::ClientAccess;
 use pocket_domain::Peer;
-use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, TenantIndex};
+use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, Reply, TenantIndex};
 use tokio::sync::Notify;
 
 use crate::pace::Pace;
@@ -43,6 +43,8 @@ pub(crate) struct Client {
     /// Set when another connection of the same client took the session.
     pub(crate) handed_over: Cell<Option<HandedOver>>,
     closing: Cell<Option<Closing>>,
+    /// While packets of a read are taken: what waits for storage and did not come with one of them.
+    reading: RefCell<Option<Vec<Reply>>>,
     _seat: Seat,
 }
 
@@ -92,8 +94,31 @@ impl Client {
             changed: Notify::new(),
             handed_over: Cell::new(None),
             closing: Cell::new(None),
+            reading: RefCell::new(None),
             _seat: seat,
         }
+    }
+
+    /// From now on, what its session notes belongs to the batch of a read.
+    pub(crate) fn begin_read(&self) {
+        self.reading.replace(Some(Vec::new()));
+    }
+
+    /// Leaves what the session noted, and replies that wait for it, to the batch of a read. Gives the replies back when
+    /// nothing is being read.
+    pub(crate) fn leave_to_read(&self, replies: Vec<Reply>) -> Option<Vec<Reply>> {
+        match &mut *self.reading.borrow_mut() {
+            Some(left) => {
+                left.extend(replies);
+                None
+            }
+            None => Some(replies),
+        }
+    }
+
+    /// The read is over: the replies that were left to its batch.
+    pub(crate) fn end_read(&self) -> Vec<Reply> {
+        self.reading.take().unwrap_or_default()
     }
 
     /// Sends a packet.

@@ -53,6 +53,7 @@ impl Connection<'_> {
                 Err(Either::Left(reason)) => return self.fail(reason),
             };
             let mut batch = Batch::new(self.worker.broker.gateway.now());
+            self.client.begin_read();
             self.take_all(io, first, &mut batch);
             self.worker.counters().messages_in(&batch.tally);
             let mut mail_is_full = self.worker.send_mail();

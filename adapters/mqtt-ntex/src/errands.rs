@@ -1,4 +1,5 @@
-//! What a worker has for storage beside what came with a read: changes of sessions, wills, messages for stored sessions.
+//! What a worker has for storage beside what came with a read: changes of sessions, wills, messages for stored sessions; and
+//! the last read of a connection that was closed before there was room for it.
 //!
 //! Errands are handed over in order. A letter about something that is stored leaves when its errand is taken, so that
 //! whatever its receiver has for storage comes after it. While the ingest is full they wait here: each is about a message,
@@ -7,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
+use pocket_domain::NewTelemetry;
 use pocket_mqtt_core::{Outcome, Reply, SessionChange, StoreKey, key_behind};
 use pocket_ports::{BrokerChange, Receipt, Refused, Submission};
 
@@ -18,6 +20,7 @@ use crate::worker::Worker;
 /// Something for storage.
 #[derive(Default)]
 pub(crate) struct Errand {
+    messages: Vec<NewTelemetry>,
     changes: Vec<BrokerChange>,
     receipt: Option<Receipt>,
     letters: Letters,
@@ -41,12 +44,14 @@ impl Worker {
     /// Has changes stored, then sends the letters that are about them.
     pub(crate) fn note_with_letters(&self, changes: Vec<BrokerChange>, letters: Letters) {
         if !changes.is_empty() || !letters.is_empty() {
-            self.have_stored(Errand { changes, receipt: None, letters });
+            self.have_stored(Errand { changes, letters, ..Errand::default() });
         }
     }
 
-    /// Has the changes of a client's session stored; `replies` wait for it.
+    /// Has the changes of a client's session stored; `replies` wait for it. Those of a read are stored with its batch: apart
+    /// from them, what waits in the batch for a change would not wait.
     pub(crate) fn note_session(&self, client: &Client, replies: Vec<Reply>) {
+        let Some(replies) = client.leave_to_read(replies) else { return };
         let mut connection = client.connection.borrow_mut();
         let session = connection.session();
         let Some(key) = session.key() else { return };
@@ -65,14 +70,20 @@ impl Worker {
             return;
         }
         let receipt = Some(crate::batch::receipt(&self.broker, client.id, batch));
-        self.have_stored(Errand { changes, receipt, letters: Vec::new() });
+        self.have_stored(Errand { changes, receipt, ..Errand::default() });
+    }
+
+    /// Has a submission stored that nobody can wait for any longer.
+    pub(crate) fn leave(&self, submission: Submission, letters: Letters) {
+        let Submission { messages, changes, receipt } = submission;
+        self.have_stored(Errand { messages, changes, receipt, letters });
     }
 
     fn have_stored(&self, errand: Errand) {
         let mut errands = self.errands.borrow_mut();
         match errands.0.back_mut() {
             // Many small changes become one submission.
-            Some(last) if last.receipt.is_none() && last.letters.is_empty() => {
+            Some(last) if errand.messages.is_empty() && last.receipt.is_none() && last.letters.is_empty() => {
                 last.changes.extend(errand.changes);
                 last.receipt = errand.receipt;
                 last.letters = errand.letters;
@@ -84,19 +95,19 @@ impl Worker {
         }
     }
 
-    /// Hands errands over as far as the ingest has room.
-    pub(crate) fn run_errands(&self) {
+    /// Hands errands over as far as the ingest has room. Returns whether none is left.
+    pub(crate) fn run_errands(&self) -> bool {
         loop {
-            let Some(errand) = self.errands.borrow_mut().0.pop_front() else { break };
-            let Errand { changes, receipt, letters } = errand;
-            match self.broker.gateway.submit(Submission { messages: Vec::new(), changes, receipt }) {
+            let Some(errand) = self.errands.borrow_mut().0.pop_front() else { return true };
+            let Errand { messages, changes, receipt, letters } = errand;
+            match self.broker.gateway.submit(Submission { messages, changes, receipt }) {
                 Ok(()) => drop(self.post(letters)),
-                Err(Refused::Full(Submission { changes, receipt, .. })) => {
-                    self.errands.borrow_mut().0.push_front(Errand { changes, receipt, letters });
-                    break;
+                Err(Refused::Full(Submission { messages, changes, receipt })) => {
+                    self.errands.borrow_mut().0.push_front(Errand { messages, changes, receipt, letters });
+                    return false;
                 }
                 // The platform is stopping, and nothing is stored any more.
-                Err(Refused::Closed(_)) => {}
+                Err(Refused::Closed(refused)) => self.counters().dropped_not_stored.add(refused.messages.len() as u64),
             }
             self.broker.errands.fetch_sub(1, Ordering::Relaxed);
         }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use ntex::io::types::PeerAddr;
 use ntex::time::timeout;
@@ -18,6 +19,10 @@ use crate::tenant_quota::Seat;
 use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{Io, presence, reason};
+
+/// Errands that may wait while the ingest is full before clients have to wait for their CONNACK: each connection may leave
+/// some, and a client may connect again and again.
+const MOST_ERRANDS: usize = 1_000;
 
 /// Reads CONNECT and answers it; `None` when the client was refused.
 pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: &Arrival) -> Option<Rc<Client>> {
@@ -75,6 +80,9 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         return Err(Refusal::new(ReasonCode::QuotaExceeded, "too many connections"));
     }
     let handshake = Handshake::begin(connect, worker.broker.random())?;
+    if worker.broker.errands.load(Ordering::Relaxed) > MOST_ERRANDS {
+        worker.broker.gateway.room().await;
+    }
     let access_changes = worker.access_changes.get();
     let credentials =
         ClientCredentials { username: handshake.username(), password: handshake.password(), source: source(io) };

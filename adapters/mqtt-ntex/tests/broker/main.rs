@@ -11,6 +11,7 @@ mod certificates;
 mod conformance3;
 mod conformance5;
 mod connect;
+mod late_commits;
 mod limits;
 mod local_clients;
 mod malformed;

@@ -1,0 +1,110 @@
+//! Storage that takes its time with the broker's state: nobody is told of what is not committed, and nothing of it is lost.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_application::IngestOptions;
+use pocket_domain::{NewTelemetry, NodeName, TelemetryId, Timestamp};
+use pocket_ports::{BrokerChange, BrokerState, BrokerStore, Storage, StorageError};
+use tokio::sync::RwLock;
+
+use crate::packets::{publish3, subscribe3};
+use crate::platform::{Platform, Socket};
+
+/// Storage that commits nothing of the broker's state while somebody holds the lock.
+struct Held {
+    inner: Arc<dyn BrokerStore>,
+    lock: Arc<RwLock<()>>,
+}
+
+#[async_trait]
+impl BrokerStore for Held {
+    async fn commit(
+        &self,
+        node: &NodeName,
+        messages: Arc<[NewTelemetry]>,
+        changes: Arc<[BrokerChange]>,
+    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        let _free = self.lock.read().await;
+        self.inner.commit(node, messages, changes).await
+    }
+
+    async fn claim(&self, node: &NodeName) -> Result<(), StorageError> {
+        self.inner.claim(node).await
+    }
+
+    async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
+        self.inner.load(node, now).await
+    }
+}
+
+/// A platform, and the lock that holds its commits up.
+async fn held(ingest: IngestOptions) -> (Platform, Arc<RwLock<()>>) {
+    let lock = Arc::<RwLock<()>>::default();
+    let storage = pocket_storage_memory::storage();
+    let broker = storage.broker.clone().map(|inner| Arc::new(Held { inner, lock: Arc::clone(&lock) }) as _);
+    (Platform::start_on(Storage { broker, ..storage }, |_| {}, &[], ingest).await, lock)
+}
+
+/// Sends messages of QoS 2 to a subscriber, which gets them as packets 1, 2, ….
+async fn bring(publisher: &mut Socket, subscriber: &mut Socket, count: u16) {
+    for id in 1..=count {
+        publisher.send(&publish3(2, "t", id, b"x")).await;
+        assert_eq!(publisher.packet().await[0], 0x50);
+        subscriber.expect(&publish3(2, "t", id, b"x")).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_its_commit_whatever_came_in_the_same_read() {
+    let (platform, lock) = held(IngestOptions::default()).await;
+    let device = platform.device("a").await;
+    let mut publisher = platform.v3(&device, "p").await;
+    let (mut socket, _) = platform.v3_kept(&device, "s").await;
+    socket.send(&subscribe3(1, &[("t", 2)])).await;
+    socket.packet().await;
+    bring(&mut publisher, &mut socket, 3).await;
+    socket.send(b"\x50\x02\0\x01\x50\x02\0\x03").await;
+    socket.expect(b"\x62\x02\0\x01").await;
+    socket.expect(b"\x62\x02\0\x03").await;
+    let holding = lock.write().await;
+    // PUBREC and SUBSCRIBE, each before a PUBCOMP, with which the broker looks for more to send.
+    socket
+        .send(
+            &[b"\x50\x02\0\x02\x70\x02\0\x01".to_vec(), subscribe3(2, &[("u", 1)]), b"\x70\x02\0\x03".to_vec()]
+                .concat(),
+        )
+        .await;
+    // Twice: the first ping may come in the same read, and is answered before its end.
+    socket.expect_nothing().await;
+    socket.expect_nothing().await;
+    drop(holding);
+    socket.expect(b"\x62\x02\0\x02").await;
+    socket.expect(b"\x90\x03\0\x02\x01").await;
+}
+
+#[tokio::test]
+async fn what_a_session_noted_is_stored_when_its_connection_is_taken_over_before_there_is_room() {
+    let (platform, lock) = held(IngestOptions { queue: 1, batch: 1, ..Default::default() }).await;
+    let device = platform.device("a").await;
+    let (mut first, _) = platform.v3_kept(&device, "s").await;
+    let holding = lock.write().await;
+    for (id, filter) in [(1, "t/1"), (2, "t/2"), (3, "t/3")] {
+        first.send(&subscribe3(id, &[(filter, 1)])).await;
+        // Each in a read of its own, as far as the broker still reads.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let (second, present) = platform.v3_kept(&device, "s").await;
+    assert!(present);
+    first.expect_closed().await;
+    drop(holding);
+    platform
+        .eventually_stored(|state| {
+            state.sessions.iter().any(|session| {
+                let filters: Vec<&str> = session.subscriptions.iter().map(|held| &*held.filter).collect();
+                ["t/1", "t/2"].iter().all(|filter| filters.contains(filter))
+            })
+        })
+        .await;
+    drop(second);
+}
