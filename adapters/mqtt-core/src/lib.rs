@@ -65,6 +65,6 @@ pub use session::Session;
 pub use shared_group::{Member, SharedGroup};
 pub use stored::{LeftDelivery, LeftSession, SessionChange, StoreKey, StoreKeys, StoredAs, key_behind};
 pub use subscription::{GroupName, RetainHandling, Subscription, SubscriptionOptions};
-pub use subscription_index::{Match, Matches, SubscriptionIndex, TenantIndex};
+pub use subscription_index::{Match, Matches, Own, SubscriptionIndex, TenantIndex};
 pub use topic_cache::TopicCache;
 pub use will::Will;

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use pocket_domain::{Timestamp, TopicFilter, TopicName};
 
-use crate::{Limits, Message, StoreKey, StoreKeys};
+use crate::{Client, Limits, Message, StoreKey, StoreKeys};
 
 /// What became of a message that was to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,26 @@ struct Content {
 #[derive(Debug, Default)]
 struct Level {
     below: HashMap<Box<str>, Level>,
-    message: Option<Arc<Message>>,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    /// Who published it, if that was a client.
+    publisher: Option<Client>,
 }
 
 impl RetainedStore {
     /// Keeps a message in place of the one its topic has.
-    pub fn keep(&self, message: &Arc<Message>, limits: &Limits, keys: &StoreKeys, now: Timestamp) -> Retention {
+    pub fn keep(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<Client>,
+        limits: &Limits,
+        keys: &StoreKeys,
+        now: Timestamp,
+    ) -> Retention {
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut forgotten = Vec::new();
         if !content.has_room_for(message, limits) {
@@ -52,7 +66,7 @@ impl RetainedStore {
                 return Retention::Full;
             }
         }
-        content.put(message);
+        content.put(Kept { message: Arc::clone(message), publisher });
         // Under the lock, so that the order of the keys is that of the changes.
         Retention::Kept { key: keys.take(1), forgotten }
     }
@@ -61,16 +75,29 @@ impl RetainedStore {
     pub fn clear(&self, topic: &TopicName, keys: &StoreKeys) -> Option<StoreKey> {
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let message = content.root.remove(Some(topic.as_str()))?;
-        content.forget(&message);
+        content.forget(&message.message);
         Some(keys.take(1))
     }
 
     /// The messages on topics that a filter matches, without those that expired.
     pub fn matches(&self, filter: &TopicFilter, now: Timestamp) -> Vec<Arc<Message>> {
+        self.collect(filter, |kept| !kept.message.is_expired(now))
+    }
+
+    /// The same without those that a client published itself.
+    pub fn matches_of_others(&self, filter: &TopicFilter, client: &Client, now: Timestamp) -> Vec<Arc<Message>> {
+        self.collect(filter, |kept| !kept.message.is_expired(now) && kept.publisher.as_ref() != Some(client))
+    }
+
+    fn collect(&self, filter: &TopicFilter, is_wanted: impl Fn(&Kept) -> bool) -> Vec<Arc<Message>> {
         let mut found = Vec::new();
         let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        content.root.collect(Some(filter.as_str()), true, &mut found);
-        found.retain(|message| !message.is_expired(now));
+        let mut take = |kept: &Kept| {
+            if is_wanted(kept) {
+                found.push(Arc::clone(&kept.message));
+            }
+        };
+        content.root.visit(Some(filter.as_str()), true, &mut take);
         found
     }
 
@@ -93,20 +120,19 @@ impl Content {
         count <= limits.retained_messages && bytes <= limits.retained_bytes
     }
 
-    fn put(&mut self, message: &Arc<Message>) {
+    fn put(&mut self, kept: Kept) {
         let mut level = &mut self.root;
-        for name in message.topic.levels() {
+        for name in kept.message.topic.levels() {
             // Two look-ups, so that the name is copied only when it is new.
             if !level.below.contains_key(name) {
                 level.below.insert(name.into(), Level::default());
             }
             level = level.below.get_mut(name).expect("the level was inserted when it was missing");
         }
-        let before = level.message.replace(Arc::clone(message));
         self.count += 1;
-        self.bytes += message.weight();
-        if let Some(before) = before {
-            self.forget(&before);
+        self.bytes += kept.message.weight();
+        if let Some(before) = level.kept.replace(kept) {
+            self.forget(&before.message);
         }
     }
 
@@ -131,12 +157,12 @@ impl Level {
         for name in topic.split('/') {
             level = level.below.get(name)?;
         }
-        level.message.as_ref()
+        level.kept.as_ref().map(|kept| &kept.message)
     }
 
     /// Removes a topic's message and the levels that are left empty.
-    fn remove(&mut self, rest: Option<&str>) -> Option<Arc<Message>> {
-        let Some(rest) = rest else { return self.message.take() };
+    fn remove(&mut self, rest: Option<&str>) -> Option<Kept> {
+        let Some(rest) = rest else { return self.kept.take() };
         let (name, rest) = split(rest);
         let level = self.below.get_mut(name)?;
         let removed = level.remove(rest);
@@ -147,40 +173,42 @@ impl Level {
     }
 
     fn remove_expired(&mut self, now: Timestamp, expired: &mut Vec<Arc<Message>>) {
-        expired.extend(self.message.take_if(|message| message.is_expired(now)));
+        let kept = self.kept.take_if(|kept| kept.message.is_expired(now));
+        expired.extend(kept.map(|kept| kept.message));
         self.below.retain(|_, level| {
             level.remove_expired(now, expired);
             !level.is_empty()
         });
     }
 
-    fn collect(&self, rest: Option<&str>, is_first: bool, found: &mut Vec<Arc<Message>>) {
-        let Some(rest) = rest else { return found.extend(self.message.clone()) };
+    /// Visits what lies on topics that the rest of a filter matches.
+    fn visit(&self, rest: Option<&str>, is_first: bool, visit: &mut impl FnMut(&Kept)) {
+        let Some(rest) = rest else { return self.kept.iter().for_each(visit) };
         let (name, rest) = split(rest);
         // [MQTT-4.7.2-1] wildcards at the first level do not match topics that begin with $
         let is_meant = |name: &str| !(is_first && name.starts_with('$'));
         match name {
             "#" => {
-                found.extend(self.message.clone());
+                self.kept.iter().for_each(&mut *visit);
                 for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
-                    level.collect(Some("#"), false, found);
+                    level.visit(Some("#"), false, visit);
                 }
             }
             "+" => {
                 for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
-                    level.collect(rest, false, found);
+                    level.visit(rest, false, visit);
                 }
             }
             name => {
                 if let Some(level) = self.below.get(name) {
-                    level.collect(rest, false, found);
+                    level.visit(rest, false, visit);
                 }
             }
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.message.is_none() && self.below.is_empty()
+        self.kept.is_none() && self.below.is_empty()
     }
 }
 
@@ -215,7 +243,7 @@ mod tests {
 
     /// Whether it was kept.
     fn keep(store: &RetainedStore, message: &Arc<Message>, limits: &Limits) -> bool {
-        store.keep(message, limits, &StoreKeys::default(), Timestamp::MIN) != Retention::Full
+        store.keep(message, None, limits, &StoreKeys::default(), Timestamp::MIN) != Retention::Full
     }
 
     fn topics(store: &RetainedStore, filter: &str) -> Vec<String> {
@@ -261,11 +289,11 @@ mod tests {
         let passing = Message { expires_at: Some(later), ..Message::clone(&message("a", "1")) };
         assert!(keep(&store, &Arc::new(passing), &limits));
         let keys = StoreKeys::default();
-        assert_eq!(store.keep(&message("b", "1"), &limits, &keys, Timestamp::MIN), Retention::Full);
+        assert_eq!(store.keep(&message("b", "1"), None, &limits, &keys, Timestamp::MIN), Retention::Full);
         assert_eq!(store.matches(&TopicFilter::parse("#").unwrap(), later), []);
         let forgotten = vec![TopicName::parse("a").unwrap()];
         let kept = Retention::Kept { key: StoreKey::MIN, forgotten };
-        assert_eq!(store.keep(&message("b", "1"), &limits, &keys, later), kept);
+        assert_eq!(store.keep(&message("b", "1"), None, &limits, &keys, later), kept);
         assert_eq!(store.count(), 1);
     }
 

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::{GroupName, Match, Matches, Member, SharedGroup, Subscription, SubscriptionOptions};
+use crate::{GroupName, Match, Matches, Member, Own, SharedGroup, Subscription, SubscriptionOptions};
 
 /// A level of the tree.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl<S: Copy> Holder<S> {
         Match {
             subscriber: self.subscriber,
             qos: self.options.qos,
-            no_local: self.options.no_local,
+            own: if self.options.no_local { Own::Nothing } else { Own::Same },
             retain_as_published: self.options.retain_as_published,
             identifiers: self.identifier.into_iter().collect(),
         }

@@ -150,7 +150,13 @@ impl Connection<'_> {
         let (worker, client) = (self.worker, self.client);
         let fanout = Fanout::of_inbound(inbound, batch.now);
         if inbound.retain {
-            worker.retain(&client.index, client.owner.tenant_id, fanout.message(), &mut batch.queued);
+            worker.retain(
+                &client.index,
+                client.owner.tenant_id,
+                Some(&client.owner),
+                fanout.message(),
+                &mut batch.queued,
+            );
         }
         let routes = Routes::cached(&mut self.topics, &client.index, &inbound.topic, worker.number);
         worker.route(&fanout, &routes, client.id, &mut batch.queued);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ntex::util::{BytePages, Bytes};
 use pocket_domain::Timestamp;
-use pocket_mqtt_core::{Ack, Delivery, GroupName, Match, Offer, OutgoingPacket, Packet, Publish, QoS, Reply, StoredAs};
+use pocket_mqtt_core::{
+    Ack, Delivery, GroupName, Match, Offer, OutgoingPacket, Own, Packet, Publish, QoS, Reply, StoredAs,
+};
 use pocket_ports::{BrokerChange, MessageRecord};
 
 use crate::batch::Queued;
@@ -35,10 +37,9 @@ impl Worker {
         let is_only_one = matches.len() == 1;
         for (place, found) in matches.iter().enumerate() {
             let stored = stored.map(|stored| stored.of(place));
-            // [MQTT-3.8.3-3] not to the publisher itself when it does not want that
-            if found.no_local && Some(found.subscriber) == publisher {
-                continue;
-            }
+            // [MQTT-3.8.3-3] to the publisher itself only what it wants of its own
+            let wanted = if Some(found.subscriber) == publisher { found.of_own() } else { Some(found) };
+            let Some(found) = wanted else { continue };
             let destination = self.table.borrow().destination(found.subscriber);
             match destination {
                 Destination::Online(client)
@@ -121,11 +122,17 @@ impl Worker {
         record: &mut Option<Arc<MessageRecord>>,
         queued: &mut Queued,
     ) {
-        // [MQTT-3.8.3-3] not to the publisher itself when it does not want that
-        let is_own = |found: &Found| found.no_local && Some(found.subscriber) == publisher;
-        let matches = match part.matches.iter().any(is_own) {
-            true => part.matches.iter().filter(|found| !is_own(found)).cloned().collect(),
-            false => Arc::clone(&part.matches),
+        let differs = |found: &Found| found.own != Own::Same && Some(found.subscriber) == publisher;
+        let matches = match part.matches.iter().find(|found| differs(found)) {
+            Some(own) => {
+                // [MQTT-3.8.3-3] to the publisher itself only what it wants of its own
+                let wanted = own.of_own().cloned();
+                let (stored, plain) = wanted.into_iter().partition(|own: &Found| own.qos > QoS::AtMostOnce);
+                let plain: Vec<Found> = plain;
+                self.deliver(fanout, &plain, None, None, None);
+                part.matches.iter().filter(|found| !differs(found)).cloned().chain::<Vec<Found>>(stored).collect()
+            }
+            None => Arc::clone(&part.matches),
         };
         if matches.is_empty() {
             return;

@@ -199,7 +199,7 @@ impl Conversation {
         let found = Match {
             subscriber: SubscriberId { serial: 0, slot: 0, worker: 0, session: None },
             qos: QoS::ExactlyOnce,
-            no_local: false,
+            own: pocket_mqtt_core::Own::Same,
             retain_as_published: true,
             identifiers,
         };

@@ -40,7 +40,7 @@ impl Worker {
         self.counters().messages_in(&tally);
         let mut queued = Queued::default();
         if message.retain {
-            self.retain(&index, tenant_id, &message, &mut queued);
+            self.retain(&index, tenant_id, None, &message, &mut queued);
         }
         let (_, routes) = Routes::find(&index, &message.topic, self.number);
         let fanout = Fanout::of_message(&message, self.broker.gateway.now());

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pocket_domain::{Invalid, TopicFilter, TopicName};
+use pocket_domain::{Invalid, Principal, TenantId, TopicFilter, TopicName};
 use pocket_mqtt_core::{
-    Delivery, GroupName, LeftDelivery, LeftSession, Message, MessageProperties, PacketId, QoS, RetainHandling,
-    SessionChange, StoreKey, StoredAs, Subscription, SubscriptionOptions, Will,
+    Client as Owner, ClientId, Delivery, GroupName, LeftDelivery, LeftSession, Message, MessageProperties, PacketId,
+    QoS, RetainHandling, SessionChange, StoreKey, StoredAs, Subscription, SubscriptionOptions, Will,
 };
 use pocket_ports::{BrokerChange, DeliveryRecord, MessageRecord, Progress, StoredSession, SubscriptionRecord};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,18 @@ struct Properties {
     correlation_data: Option<Vec<u8>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     user: Vec<(Box<str>, Box<str>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publisher: Option<Publisher>,
+}
+
+/// Who published a retained message: a device or a person.
+#[derive(Serialize, Deserialize)]
+struct Publisher {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<String>,
+    client_id: Box<str>,
 }
 
 /// A will, as JSON. Times are seconds.
@@ -46,6 +58,7 @@ fn text_of(properties: &MessageProperties) -> Properties {
         response_topic: properties.response_topic.clone(),
         correlation_data: properties.correlation_data.as_ref().map(|data| data.to_vec()),
         user: properties.user_properties.clone(),
+        publisher: None,
     }
 }
 
@@ -94,15 +107,52 @@ pub(crate) fn message_record(key: StoreKey, message: &Message) -> MessageRecord 
     }
 }
 
+/// A message that is retained.
+pub(crate) fn retained_record(key: StoreKey, message: &Message, publisher: Option<&Owner>) -> MessageRecord {
+    let Some(publisher) = publisher.and_then(publisher_text) else { return message_record(key, message) };
+    let text = message.properties.as_deref().map(text_of).unwrap_or_default();
+    let properties = bytes_of(&Properties { publisher: Some(publisher), ..text });
+    MessageRecord { properties: Some(properties), ..message_record(key, message) }
+}
+
+fn publisher_text(owner: &Owner) -> Option<Publisher> {
+    let (device, person) = match owner.principal {
+        Principal::Device(device) => (Some(device.to_string()), None),
+        Principal::User(person) => (None, Some(person.to_string())),
+        Principal::Host => return None,
+    };
+    Some(Publisher { device, person, client_id: owner.client_id.as_str().into() })
+}
+
+fn publisher(tenant_id: TenantId, text: &Publisher) -> Result<Owner, Invalid> {
+    let principal = match (&text.device, &text.person) {
+        (Some(device), _) => Principal::Device(device.parse()?),
+        (None, Some(person)) => Principal::User(person.parse()?),
+        (None, None) => return Err(not_understood("a publisher without a name")),
+    };
+    Ok(Owner { tenant_id, principal, client_id: ClientId::parse(&text.client_id)? })
+}
+
+/// A retained message of a tenant, with its publisher.
+pub(crate) fn retained(tenant_id: TenantId, record: &MessageRecord) -> Result<(Message, Option<Owner>), Invalid> {
+    let text = properties_text(record)?;
+    let publisher = text.and_then(|text| text.publisher).map(|text| publisher(tenant_id, &text)).transpose()?;
+    Ok((message(record)?, publisher))
+}
+
+fn properties_text(record: &MessageRecord) -> Result<Option<Properties>, Invalid> {
+    record.properties.as_deref().map(serde_json::from_slice).transpose().map_err(not_understood)
+}
+
 /// The message of a record.
 pub(crate) fn message(record: &MessageRecord) -> Result<Message, Invalid> {
-    let properties = record.properties.as_deref().map(serde_json::from_slice).transpose().map_err(not_understood)?;
+    let properties = properties_text(record)?.map(properties_of);
     Ok(Message {
         topic: record.topic.clone(),
         payload: record.payload.clone(),
         qos: qos(record.qos)?,
         retain: record.retain,
-        properties: properties.map(properties_of),
+        properties: properties.filter(|properties| **properties != MessageProperties::default()),
         expires_at: record.expires_at,
     })
 }
@@ -231,7 +281,7 @@ pub(crate) fn left_session(stored: &StoredSession) -> Result<LeftSession, Invali
 mod tests {
     use std::num::NonZeroU32;
 
-    use pocket_domain::Timestamp;
+    use pocket_domain::{DeviceId, Timestamp, UserId};
 
     use super::*;
 
@@ -266,6 +316,22 @@ mod tests {
         };
         assert_eq!(will(&will_bytes(&a_will)), Ok(a_will));
         assert!(will(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_retained_message_comes_back_with_its_publisher() {
+        let tenant_id = TenantId::new(Timestamp::MIN, [1; 10]);
+        let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
+        let person = Principal::User(UserId::new(Timestamp::MIN, [3; 10]));
+        for message in [a_message(), Message { properties: None, ..a_message() }] {
+            for principal in [device, person] {
+                let owner = Owner { tenant_id, principal, client_id: ClientId::parse("c\"1").unwrap() };
+                let record = retained_record(StoreKey::MIN, &message, Some(&owner));
+                assert_eq!(retained(tenant_id, &record), Ok((message.clone(), Some(owner))));
+            }
+            let record = retained_record(StoreKey::MIN, &message, None);
+            assert_eq!(retained(tenant_id, &record), Ok((message.clone(), None)));
+        }
     }
 
     #[test]

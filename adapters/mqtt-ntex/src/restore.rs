@@ -31,10 +31,10 @@ impl Broker {
         self.set_stored();
         let now = self.gateway.now();
         for (tenant, record) in &state.retained {
-            match records::message(record) {
-                Ok(message) => {
+            match records::retained(*tenant, record) {
+                Ok((message, publisher)) => {
                     let retained = self.index.tenant(*tenant);
-                    retained.retained().keep(&Arc::new(message), &self.limits, &self.keys, now);
+                    retained.retained().keep(&Arc::new(message), publisher, &self.limits, &self.keys, now);
                 }
                 Err(error) => tracing::warn!(topic = %record.topic, %error, "a retained message is not understood"),
             }

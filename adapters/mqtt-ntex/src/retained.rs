@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ntex::time::{Millis, sleep};
-use pocket_mqtt_core::{Match, Message, NewSubscription, QoS, RetainHandling};
+use pocket_mqtt_core::{Match, Message, NewSubscription, Own, QoS, RetainHandling};
 
 use crate::batch::Queued;
 use crate::client::Client;
@@ -38,7 +38,13 @@ impl Worker {
             if new.subscription.filter.is_of_broker() {
                 self.send_status(client, new);
             } else {
-                self.send_kept(client, new, client.index.retained().matches(&new.subscription.filter, now));
+                let (retained, filter) = (client.index.retained(), &new.subscription.filter);
+                let messages = match new.subscription.options.no_local {
+                    // [MQTT-3.8.3-3] not what the client itself published
+                    true => retained.matches_of_others(filter, &client.owner, now),
+                    false => retained.matches(filter, now),
+                };
+                self.send_kept(client, new, messages);
             }
         }
     }
@@ -58,7 +64,7 @@ fn found(subscriber: SubscriberId, new: &NewSubscription) -> Match<SubscriberId>
     Match {
         subscriber,
         qos: new.subscription.options.qos,
-        no_local: false,
+        own: Own::Same,
         // [MQTT-3.3.1-8] a retained message that is sent because of a new subscription says so
         retain_as_published: true,
         identifiers: new.subscription.identifier.into_iter().collect(),

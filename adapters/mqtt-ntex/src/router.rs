@@ -83,7 +83,7 @@ fn add(parts: &mut Vec<(u16, Vec<Match<SubscriberId>>)>, found: Match<Subscriber
 
 #[cfg(test)]
 mod tests {
-    use pocket_mqtt_core::StoreKey;
+    use pocket_mqtt_core::{Own, StoreKey};
 
     use super::*;
 
@@ -92,7 +92,7 @@ mod tests {
         let found = |serial, worker| Match {
             subscriber: SubscriberId { serial, slot: 0, worker, session: None },
             qos: QoS::AtLeastOnce,
-            no_local: false,
+            own: Own::Same,
             retain_as_published: false,
             identifiers: Vec::new(),
         };

@@ -233,7 +233,7 @@ impl Worker {
             return;
         }
         let expires_at = expiry.map(|expiry| Message::expiry(self.broker.gateway.now(), expiry));
-        self.publish(publisher, index, owner.tenant_id, &Arc::new(Message { expires_at, ..message }));
+        self.publish(publisher, owner, index, &Arc::new(Message { expires_at, ..message }));
     }
 
     /// Removes the subscriptions of a session, and gives what a group shares to its other members.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pocket_domain::{TenantId, Timestamp};
-use pocket_mqtt_core::{BatchId, Closing, GroupName, Match, Message, Outcome, QoS, Retention, SharedGroup};
+use pocket_mqtt_core::{
+    BatchId, Client as Owner, Closing, GroupName, Match, Message, Outcome, QoS, Retention, SharedGroup,
+};
 use pocket_ports::{BrokerChange, MessageRecord};
 
 use crate::batch::Queued;
@@ -54,17 +56,11 @@ impl Worker {
         &self.broker.counters[usize::from(self.number)]
     }
 
-    /// Routes a message that did not come with a read, such as a will.
-    pub(crate) fn publish(
-        &self,
-        publisher: SubscriberId,
-        index: &crate::Index,
-        tenant: TenantId,
-        message: &Arc<Message>,
-    ) {
+    /// Routes a message of a client that did not come with a read, such as a will.
+    pub(crate) fn publish(&self, publisher: SubscriberId, owner: &Owner, index: &crate::Index, message: &Arc<Message>) {
         let mut queued = Queued::default();
         if message.retain {
-            self.retain(index, tenant, message, &mut queued);
+            self.retain(index, owner.tenant_id, Some(owner), message, &mut queued);
         }
         let (_, routes) = Routes::find(index, &message.topic, self.number);
         self.route(&Fanout::of_message(message, self.broker.gateway.now()), &routes, publisher, &mut queued);
@@ -78,6 +74,7 @@ impl Worker {
         &self,
         index: &crate::Index,
         tenant_id: TenantId,
+        publisher: Option<&Owner>,
         message: &Arc<Message>,
         queued: &mut Queued,
     ) {
@@ -89,12 +86,12 @@ impl Worker {
             queued.changes.extend(cleared.map(change));
             return;
         }
-        match index.retained().keep(message, &self.broker.limits, keys, self.broker.gateway.now()) {
+        match index.retained().keep(message, publisher.cloned(), &self.broker.limits, keys, self.broker.gateway.now()) {
             Retention::Full => self.counters().dropped_retained_full.add(1),
             Retention::Kept { key, forgotten } if is_stored => {
                 let cleared = |topic| BrokerChange::Cleared { tenant_id, topic, key };
                 queued.changes.extend(forgotten.into_iter().map(cleared));
-                let record = records::message_record(key, message);
+                let record = records::retained_record(key, message, publisher);
                 queued.changes.push(BrokerChange::Retained(tenant_id, Arc::new(record)));
             }
             Retention::Kept { .. } => {}

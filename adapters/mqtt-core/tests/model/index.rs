@@ -1,12 +1,13 @@
 //! The subscription index against a list of subscriptions that is read from the beginning for every message.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use pocket_domain::{TenantId, Timestamp, TopicName};
 use pocket_mqtt_core::{
-    Match, Matches, Member, QoS, RetainHandling, SharedGroup, Subscription, SubscriptionIndex, SubscriptionOptions,
-    TenantIndex, TopicCache,
+    Match, Matches, Member, Own, QoS, RetainHandling, SharedGroup, Subscription, SubscriptionIndex,
+    SubscriptionOptions, TenantIndex, TopicCache,
 };
 
 use crate::literal;
@@ -30,16 +31,6 @@ impl Held {
     fn group(&self) -> Option<&str> {
         self.subscription.group.as_ref().map(|group| group.as_str())
     }
-
-    fn found(&self) -> Match<u32> {
-        Match {
-            subscriber: self.subscriber,
-            qos: self.subscription.options.qos,
-            no_local: self.subscription.options.no_local,
-            retain_as_published: self.subscription.options.retain_as_published,
-            identifiers: self.subscription.identifier.into_iter().collect(),
-        }
-    }
 }
 
 /// Who gets a message, in an order that does not depend on how it was found.
@@ -58,7 +49,12 @@ impl Receivers {
 
     fn in_order(mut self) -> Self {
         self.direct.sort_by_key(|found| found.subscriber);
-        self.direct.iter_mut().for_each(|found| found.identifiers.sort_unstable());
+        for found in &mut self.direct {
+            found.identifiers.sort_unstable();
+            if let Own::Less(less) = &mut found.own {
+                less.identifiers.sort_unstable();
+            }
+        }
         for (_, members) in &mut self.groups {
             members.sort_by_key(|member| member.found.subscriber);
         }
@@ -83,38 +79,52 @@ impl Tenant {
     fn receivers(&self, topic: &str) -> Receivers {
         let mut receivers = Receivers { direct: Vec::new(), groups: Vec::new() };
         let mut seen: Vec<&str> = Vec::new();
+        let mut direct: BTreeMap<u32, Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let plain = literal::shared(&held.filter).map_or(&*held.filter, |(_, filter)| filter);
             if !literal::matches(plain, topic) {
                 continue;
             }
             let Some(group) = held.group() else {
-                merge(&mut receivers.direct, held.found());
+                direct.entry(held.subscriber).or_default().push(held);
                 continue;
             };
             // The same name with another filter is another group.
             if !seen.contains(&&*held.filter) {
                 seen.push(&held.filter);
                 let others = self.held.iter().filter(|other| other.filter == held.filter);
-                let members = others.map(|other| Member { found: other.found(), is_away: other.is_away });
-                receivers.groups.push((group.to_owned(), members.collect()));
+                let member = |other: &Held| Some(Member { found: found_by(&[other])?, is_away: other.is_away });
+                receivers.groups.push((group.to_owned(), others.filter_map(member).collect()));
             }
         }
+        receivers.direct = direct.values().filter_map(|held| found_by(held)).collect();
         receivers.in_order()
     }
 }
 
-/// [MQTT-3.3.4-2] one copy for each subscriber.
-fn merge(direct: &mut Vec<Match<u32>>, found: Match<u32>) {
-    match direct.iter_mut().find(|other| other.subscriber == found.subscriber) {
-        None => direct.push(found),
-        Some(other) => {
-            other.qos = other.qos.max(found.qos);
-            other.no_local = other.no_local && found.no_local;
-            other.retain_as_published = other.retain_as_published || found.retain_as_published;
-            other.identifiers.extend(found.identifiers);
-        }
-    }
+/// [MQTT-3.3.4-2] one copy for all subscriptions of a subscriber that match.
+fn merged(held: &[&Held]) -> Option<Match<u32>> {
+    let first = held.first()?;
+    let mut identifiers: Vec<_> = held.iter().filter_map(|held| held.subscription.identifier).collect();
+    identifiers.sort_unstable();
+    Some(Match {
+        subscriber: first.subscriber,
+        qos: held.iter().map(|held| held.subscription.options.qos).max()?,
+        own: Own::Same,
+        retain_as_published: held.iter().any(|held| held.subscription.options.retain_as_published),
+        identifiers,
+    })
+}
+
+/// [MQTT-3.8.3-3] of its own messages, a subscriber gets what its other subscriptions want.
+fn found_by(held: &[&Held]) -> Option<Match<u32>> {
+    let others: Vec<&Held> = held.iter().copied().filter(|held| !held.subscription.options.no_local).collect();
+    let own = match merged(&others) {
+        _ if others.len() == held.len() => Own::Same,
+        None => Own::Nothing,
+        Some(less) => Own::Less(Box::new(less)),
+    };
+    Some(Match { own, ..merged(held)? })
 }
 
 struct World<'a> {

@@ -61,7 +61,7 @@ impl World<'_> {
             expires_at,
         });
         self.trace.step(|| format!("keep {message:?}"));
-        let kept = self.store.keep(&message, &self.limits, &self.keys, self.now);
+        let kept = self.store.keep(&message, None, &self.limits, &self.keys, self.now);
         let others: Vec<&Arc<Message>> =
             self.list.iter().filter(|other| other.topic != message.topic && !other.is_expired(self.now)).collect();
         let bytes: usize = others.iter().map(|other| other.weight()).sum();

@@ -66,7 +66,7 @@ fn check_retained(filter: &TopicFilter, names: &[TopicName]) {
             properties: None,
             expires_at: None,
         };
-        store.keep(&Arc::new(message), &Limits::default(), &keys, Timestamp::MIN);
+        store.keep(&Arc::new(message), None, &Limits::default(), &keys, Timestamp::MIN);
     }
     let mut expected: Vec<&str> = names.iter().map(TopicName::as_str).collect();
     expected.retain(|name| literal::matches(filter.as_str(), name));

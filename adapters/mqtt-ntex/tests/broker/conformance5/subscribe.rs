@@ -22,10 +22,69 @@ async fn mqtt5_3_8_3_3_no_local_holds_for_all_that_the_client_publishes() {
     }
     stage.publish(1, "t", b"2").await;
     socket.expect(&publish5(1, "t", 1, b"", b"2")).await;
-    // Another subscription of the same client may want them.
-    subscribe_5(&mut socket, b"", &[("+", 0)]).await;
-    socket.send(&publish5(0, "t", 0, b"", b"3")).await;
-    socket.expect(&publish5(0, "t", 0, b"", b"3")).await;
+}
+
+#[tokio::test]
+async fn mqtt5_3_8_3_3_no_local_is_a_matter_of_each_subscription() {
+    let stage = Stage::start().await;
+    for kept in [false, true] {
+        let connect = stage.connect5(&format!("s{kept}"));
+        let (mut socket, _) = stage.accepted(&if kept { connect.property(b"\x11\0\0\0\x3c") } else { connect }).await;
+        // Identifier 1, QoS 2 without own messages; identifier 2, QoS 1; identifier 3, QoS 0.
+        subscribe_5(&mut socket, b"\x0b\x01", &[("t", 0x06)]).await;
+        subscribe_5(&mut socket, b"\x0b\x02", &[("+", 0x01)]).await;
+        socket.send(&publish5(2, "t", 1, b"", b"1")).await;
+        let mut came = [socket.packet().await, socket.packet().await];
+        came.sort();
+        assert_eq!(came[0], publish5(1, "t", 1, b"\x0b\x02", b"1"));
+        socket.send(b"\x40\x02\0\x01").await;
+        subscribe_5(&mut socket, b"\x0b\x03", &[("+", 0)]).await;
+        socket.send(&publish5(1, "t", 2, b"", b"2")).await;
+        let mut came = [socket.packet().await, socket.packet().await];
+        came.sort();
+        assert_eq!(came[0], publish5(0, "t", 0, b"\x0b\x03", b"2"));
+        // What others publish is found by both.
+        stage.publish(2, "t", b"3").await;
+        let came = socket.packet().await;
+        assert_eq!(came[0], 0x34, "{came:02x?}");
+        socket.expect_nothing().await;
+        socket.send(b"\xe0\0").await;
+        socket.expect_closed().await;
+        if kept {
+            // Only what was not acknowledged: the second message went out at QoS 0.
+            stage
+                .platform
+                .eventually_stored(|state| state.sessions.iter().map(|left| left.deliveries.len()).eq([1]))
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn mqtt5_3_8_3_3_no_local_holds_for_retained_messages() {
+    let mut stage = Stage::start().await;
+    for restart in [false, true] {
+        let mut socket = stage.v5("own").await;
+        socket.send(&retained(publish5(1, "t/own", 1, b"", b"1"))).await;
+        socket.packet().await;
+        stage.retain(1, "t/other", b"2").await;
+        if restart {
+            stage.platform = stage.platform.crash().await;
+            socket = stage.v5("own").await;
+        }
+        subscribe_5(&mut socket, b"", &[("t/#", 0x04)]).await;
+        socket.expect(&retained(publish5(0, "t/other", 0, b"", b"2"))).await;
+        socket.expect_nothing().await;
+        subscribe_5(&mut socket, b"", &[("t/own", 0)]).await;
+        socket.expect(&retained(publish5(0, "t/own", 0, b"", b"1"))).await;
+        // The same name of another device is another client.
+        let other = stage.platform.device_in(Some(stage.device.tenant), &format!("other-{restart}")).await;
+        let mut other = stage.platform.v5(&other, "own").await;
+        subscribe_5(&mut other, b"", &[("t/own", 0x04)]).await;
+        other.expect(&retained(publish5(0, "t/own", 0, b"", b"1"))).await;
+        socket.send(b"\xe0\0").await;
+        socket.expect_closed().await;
+    }
 }
 
 #[tokio::test]
