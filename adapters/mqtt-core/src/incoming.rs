@@ -104,11 +104,6 @@ impl Incoming {
         before.is_some()
     }
 
-    /// The ids of messages for which PUBREC was sent.
-    pub(crate) fn all_received(&self) -> impl Iterator<Item = PacketId> {
-        self.exactly_once.iter().filter(|(_, stage)| **stage == Stage::Received).map(|(id, _)| *id)
-    }
-
     /// Messages that count towards the receive maximum.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.at_least_once + self.exactly_once.len()

@@ -152,11 +152,6 @@ impl Inflight {
         numbered.filter_map(|(place, entry)| Some((advanced(self.first, place), entry.as_ref()?)))
     }
 
-    /// The messages, to be changed.
-    pub(crate) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
-        self.entries.iter_mut().flatten().map(|entry| &mut entry.delivery)
-    }
-
     /// One of them.
     pub(crate) fn get(&self, id: PacketId) -> Option<&Entry> {
         self.entries.get(distance(self.first, id))?.as_ref()

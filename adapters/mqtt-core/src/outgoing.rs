@@ -156,11 +156,6 @@ impl Outgoing {
         sent.chain(self.queue.iter().map(|delivery| (delivery, None)))
     }
 
-    /// The same, to be changed.
-    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
-        self.inflight.deliveries_mut().chain(self.queue.iter_mut())
-    }
-
     /// Takes out what was meant for any member of a group, but for messages of QoS 2 that were sent: their receiver may
     /// have them already. [MQTT-4.8.2-5]
     pub(crate) fn take_shared(&mut self) -> Vec<Delivery> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::inflight::Stage;
 use crate::outgoing::Outgoing;
-use crate::{Delivery, LeftSession, Limits, PacketId, ProtocolVersion, Session, SessionChange, StoreKey, StoredAs};
+use crate::{LeftSession, Limits, PacketId, ProtocolVersion, Session, SessionChange, StoreKey, StoredAs};
 
 impl Session {
     /// The session as storage gave it back, for a client that is away.
@@ -31,16 +31,9 @@ impl Session {
         self.key
     }
 
-    /// Stores the session from now on, under this key. `queue` gives keys to each message that waits already.
-    pub fn store(&mut self, key: StoreKey, mut queue: impl FnMut(&Delivery) -> StoredAs) {
+    /// Stores the session, which is new, under this key from now on.
+    pub fn store(&mut self, key: StoreKey) {
         self.key = Some(key);
-        let subscribed = self.subscriptions.values().cloned().map(SessionChange::Subscribed);
-        self.changes.extend(subscribed);
-        self.changes.extend(self.incoming.all_received().map(SessionChange::Received));
-        for delivery in self.outgoing.all_mut() {
-            delivery.stored = Some(queue(delivery));
-        }
-        self.note_progress();
     }
 
     /// What changed since the last call; nothing when the session is not stored.
@@ -84,7 +77,7 @@ mod tests {
     use pocket_domain::{Timestamp, TopicName};
 
     use super::*;
-    use crate::{LeftDelivery, Message, Offer, Outcome, OutgoingPacket, Packet, QoS, Reply};
+    use crate::{Delivery, LeftDelivery, Message, Offer, Outcome, OutgoingPacket, Packet, QoS, Reply};
 
     fn stored(number: u64) -> StoredAs {
         let key = |number| StoreKey::new(number).unwrap();
@@ -186,21 +179,5 @@ mod tests {
         let mut sent = Vec::new();
         session.settle(batch, Outcome::Stored, |packet| sent.push(packet)).unwrap();
         assert!(matches!(&sent[..], [Packet::PublishRelease(_)]));
-    }
-
-    #[test]
-    fn a_session_that_is_stored_later_tells_all_it_has() {
-        let mut session = Session::new(Arc::default(), ProtocolVersion::V5, 10);
-        session.offer(Delivery { stored: None, ..delivery(QoS::AtLeastOnce, 1) });
-        session.offer(Delivery { stored: None, ..delivery(QoS::AtLeastOnce, 2) });
-        next(&mut session);
-        session.incoming.received(id(7));
-        assert_eq!(session.take_changes(), []);
-        let mut number = 0;
-        session.store(StoreKey::MIN, |_| {
-            number += 1;
-            stored(number)
-        });
-        assert_eq!(session.take_changes(), [SessionChange::Received(id(7)), progressed(1, 1, false)]);
     }
 }

@@ -110,7 +110,7 @@ async fn accept(
     let left = worker.take_over(&owner, id, !handshake.clean_start()).await;
     let Opened { mut connection, ack } = handshake.open(owner, left, &broker.limits);
     let index = broker.index.tenant(access.tenant_id);
-    let id = worker.store_session(&mut connection, &index, id);
+    let id = worker.store_session(&mut connection, id);
     let peer = presence::peer(io, connection.client(), connection.version());
     let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
     let (io, is_layered) = (io.get_ref(), arrival.is_layered);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pocket_domain::{Principal, Timestamp};
-use pocket_mqtt_core::{Client as Owner, Connection, Delivery, StoreKey, StoredAs};
+use pocket_mqtt_core::{Client as Owner, Connection};
 use pocket_ports::{BrokerChange, BrokerKey, SessionRecord};
 
 use crate::subscriber::SubscriberId;
@@ -16,51 +16,25 @@ use crate::{errands, records};
 
 impl Worker {
     /// Stores the session of a client that is connecting, if it is one to be stored; returns the client's id with it.
-    pub(crate) fn store_session(
-        &self,
-        connection: &mut Connection,
-        index: &crate::Index,
-        id: SubscriberId,
-    ) -> SubscriberId {
+    pub(crate) fn store_session(&self, connection: &mut Connection, id: SubscriberId) -> SubscriberId {
         let owner = connection.client().clone();
         if !self.broker.is_stored() || owner.principal.device().is_none() {
             return id;
         }
-        let outlives = !connection.session_expiry().is_zero();
-        let expiry = connection.session_expiry().as_secs();
+        let expiry = connection.session_expiry();
         let will = connection.will().map(records::will_bytes);
         let session = connection.session();
-        let mut queued = Vec::new();
-        let is_new = session.key().is_none();
-        if is_new && outlives {
-            let key = self.broker.keys.take(1);
-            session.store(key, |delivery| self.queue_again(key, delivery, &mut queued));
+        // A session without a key is a new one: what outlives its connection has had one from its beginning.
+        if session.key().is_none() && !expiry.is_zero() {
+            session.store(self.broker.keys.take(1));
         }
         let Some(key) = session.key() else { return id };
-        let id = SubscriberId { session: Some(key), ..id };
-        if is_new {
-            // Those who find it there must see that it is stored.
-            for subscription in session.subscriptions() {
-                index.subscribe(id, subscription);
-            }
-        }
-        let expiry_seconds = u32::try_from(expiry).unwrap_or(u32::MAX);
+        let expiry_seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
         let mut changes: Vec<BrokerChange> = kept(key, &owner, expiry_seconds, None, will).into_iter().collect();
-        changes.extend(queued);
         changes.extend(errands::changes(key, session.take_changes()));
         self.note_with_letters(changes, Vec::new());
         self.run_errands();
-        id
-    }
-
-    /// Stores a message that waits in a session which was not stored before.
-    fn queue_again(&self, session: StoreKey, delivery: &Delivery, queued: &mut Vec<BrokerChange>) -> StoredAs {
-        let keys = &self.broker.keys;
-        let stored = StoredAs { message: keys.take(1), delivery: keys.take(1) };
-        let message = Arc::new(records::message_record(stored.message, &delivery.message));
-        let record = records::delivery_record(session, &Delivery { stored: Some(stored), ..delivery.clone() });
-        queued.push(BrokerChange::Queued(message, record.into_iter().collect()));
-        stored
+        SubscriberId { session: Some(key), ..id }
     }
 
     /// A client left: its session waits in storage, too.

@@ -35,7 +35,7 @@ pub(crate) const FORWARD_FOR: Duration = Duration::from_secs(10);
 pub(crate) enum HandedOver {
     /// It goes on.
     Kept,
-    /// It ended, because the client began anew.
+    /// It ended, because the client began anew or it was to end with its connection.
     Ended,
 }
 
@@ -51,6 +51,13 @@ pub(crate) struct Request {
     reply: oneshot::Sender<Option<Session>>,
 }
 
+impl Request {
+    /// The same, but that the session ends if this does not hold.
+    fn keep_if(self, lives_on: bool) -> Self {
+        Self { keep: self.keep && lives_on, ..self }
+    }
+}
+
 impl Worker {
     /// Registers a client that is connecting at `id` and takes what it left, if it goes on with that.
     pub(crate) async fn take_over(&self, owner: &Owner, id: SubscriberId, keep: bool) -> Option<Session> {
@@ -63,21 +70,27 @@ impl Worker {
 
     /// Gives a session away, or ends it.
     pub(crate) fn give_up(&self, request: Request) {
-        let (from, keep) = (request.from, request.keep);
+        let from = request.from;
         let destination = self.table.borrow().destination(from);
-        let (session, index) = match destination {
+        let (request, session, index) = match destination {
             Destination::Online(client) => {
                 self.counters().takeovers.add(1);
-                client.handed_over.set(Some(if keep { HandedOver::Kept } else { HandedOver::Ended }));
+                // 3.1.1 [MQTT-3.1.2-6], 5.0 section 3.1.2.11.2: a session that ends with its connection ends here, too
+                let request = request.keep_if(!client.connection.borrow().session_expiry().is_zero());
+                client.handed_over.set(Some(if request.keep { HandedOver::Kept } else { HandedOver::Ended }));
                 // [MQTT-3.1.4-3]
                 client.close(Closing::ByServer(ReasonCode::SessionTakenOver));
                 let session = client.connection.borrow_mut().take_session();
-                (session, Arc::clone(&client.index))
+                (request, session, Arc::clone(&client.index))
             }
             Destination::Waiting => match self.wake(request) {
                 Ok((sleeper, request)) => {
+                    // [MQTT-4.1.0-2] its time may be over since the last sweep
+                    let is_over = sleeper.ends_at <= Instant::now();
+                    self.counters().sessions_expired.add(is_over.into());
+                    let request = request.keep_if(!is_over);
                     // [MQTT-3.1.3-9] a delayed will is cancelled when the session goes on, and due when it ends
-                    if let (Some((will, _)), false) = (sleeper.will, keep) {
+                    if let (Some((will, _)), false) = (sleeper.will, request.keep) {
                         self.publish_will(from, &sleeper.owner, &sleeper.access, &sleeper.index, will);
                     }
                     return self.pass_on(request, sleeper.session, &sleeper.index);

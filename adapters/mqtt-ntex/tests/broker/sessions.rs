@@ -278,6 +278,51 @@ async fn a_takeover_with_a_clean_session_ends_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_with_its_connection_does_not_survive_a_takeover() {
+    let platform = Platform::start_with(|config| config.workers = 2).await;
+    let device = platform.device("a").await;
+    for is_v5 in [false, true] {
+        let mut first = if is_v5 { platform.v5(&device, "s").await } else { platform.v3(&device, "s").await };
+        first.send(&if is_v5 { subscribe5(1, b"", &[("t", 1)]) } else { subscribe3(1, &[("t", 1)]) }).await;
+        first.packet().await;
+        let (mut second, present) = platform.v3_kept(&device, "s").await;
+        assert!(!present);
+        assert_eq!(platform.broker.stats().subscriptions, 0);
+        publish(&platform, &device, &[("t", "1")]).await;
+        second.expect_nothing().await;
+        // The new session is one that is kept.
+        leave(&platform, second).await;
+        let (_third, present) = platform.v3_kept(&device, "s").await;
+        assert!(present);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_over_at_its_second_and_not_at_the_next_sweep() {
+    let platform = Platform::start().await;
+    let device = platform.device("a").await;
+    let mut left = Vec::new();
+    for number in 0..8 {
+        let client_id = format!("s{number}");
+        let (mut socket, _) = platform.v5_kept(&device, &client_id, 1).await;
+        socket.send(&subscribe5(1, b"", &[("t", 1)])).await;
+        socket.packet().await;
+        leave(&platform, socket).await;
+        left.push((client_id, tokio::time::Instant::now()));
+        tokio::time::sleep(Duration::from_millis(70)).await;
+    }
+    let mut open = Vec::new();
+    for (client_id, at) in left {
+        tokio::time::sleep_until(at + Duration::from_millis(1_005)).await;
+        let (socket, present) = platform.v5_kept(&device, &client_id, 1).await;
+        assert!(!present, "{client_id}");
+        open.push(socket);
+    }
+    let stats = platform.broker.stats();
+    assert_eq!((stats.sessions_expired, stats.sleeping_sessions, stats.subscriptions), (8, 0, 0));
+}
+
+#[tokio::test]
 async fn a_message_that_expired_meanwhile_is_not_delivered() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;

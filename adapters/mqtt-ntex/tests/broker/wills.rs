@@ -117,6 +117,21 @@ async fn a_delayed_will_is_published_when_its_time_has_come() {
 }
 
 #[tokio::test]
+async fn a_delayed_will_is_published_when_a_takeover_ends_its_session() {
+    let platform = Platform::start().await;
+    let device = platform.device("a").await;
+    let mut watcher = watcher(&platform, &device).await;
+    let mut first = platform.socket().await;
+    let will = [b"\x05\x18\0\0\0\x3c".as_slice(), &field(b"state"), &field(b"gone")].concat();
+    let credentials = [field(device.id.to_string().as_bytes()), field(device.token.as_bytes())].concat();
+    first.send(&connect5_with(0xc4, 0, b"", "w", &will, &credentials)).await;
+    first.packet().await;
+    let (_second, present) = platform.v5_kept(&device, "w", 60).await;
+    assert!(!present);
+    watcher.expect(&publish3(0, "state", 0, b"gone")).await;
+}
+
+#[tokio::test]
 async fn a_delayed_will_is_published_when_its_session_ends() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;
