@@ -89,4 +89,6 @@ pub enum Closing {
     },
     /// The broker closes. 5.0 is told the reason by DISCONNECT, 3.1.1 is not told.
     ByServer(ReasonCode),
+    /// The broker closes and tells neither version why.
+    Silently(ReasonCode),
 }

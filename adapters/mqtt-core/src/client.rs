@@ -25,9 +25,10 @@ impl ClientId {
         }
     }
 
-    /// An id for a client that leaves the choice to the server.
-    pub fn assigned(random: [u8; 8]) -> Self {
-        Self(format!("auto-{:016x}", u64::from_be_bytes(random)).into())
+    /// An id for a client that leaves the choice to the server: `auto-` and a UUID of version 4 that is made of `random`.
+    pub fn assigned(random: [u8; 16]) -> Self {
+        let [a, b, c, d, e] = uuid_parts(u128::from_be_bytes(random));
+        Self(format!("auto-{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}").into())
     }
 
     /// The id as text.
@@ -39,6 +40,12 @@ impl ClientId {
     pub fn to_shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
+}
+
+/// The five numbers of a UUID, with version and variant in their places (RFC 9562, section 5.4).
+fn uuid_parts(random: u128) -> [u64; 5] {
+    let bits = |from: u32, count: u32| (random >> from) as u64 & ((1 << count) - 1);
+    [bits(96, 32), bits(80, 16), 0x4000 | bits(64, 12), 0x8000 | bits(48, 14), bits(0, 48)]
 }
 
 impl fmt::Display for ClientId {
@@ -79,7 +86,11 @@ mod tests {
 
     #[test]
     fn an_assigned_id_is_a_valid_id() {
-        let id = ClientId::assigned([0xab; 8]);
-        assert_eq!(ClientId::parse(id.as_str()), Ok(id));
+        for random in [[0; 16], [0xab; 16], [0xff; 16]] {
+            let id = ClientId::assigned(random);
+            assert_eq!(id.as_str().len(), 41);
+            assert_eq!(ClientId::parse(id.as_str()), Ok(id));
+        }
+        assert_eq!(ClientId::assigned([0xff; 16]).as_str(), "auto-ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

@@ -166,9 +166,11 @@ impl Connection {
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(&unsubscribe),
             Packet::PingRequest => Action::Send(Packet::PingResponse),
             Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect),
-            // [MQTT-3.1.0-2] a second CONNECT; AUTH without a method; and what only a server sends
-            Packet::Connect(_)
-            | Packet::Auth(_)
+            // [MQTT-3.1.0-2] a second CONNECT. Section 4.13.1 leaves open whether an error in CONNECT is told, and whoever
+            // sends it waits for CONNACK.
+            Packet::Connect(_) => Action::Close(Closing::Silently(ReasonCode::ProtocolError)),
+            // AUTH without a method, and what only a server sends
+            Packet::Auth(_)
             | Packet::ConnectAck(_)
             | Packet::SubscribeAck(_)
             | Packet::UnsubscribeAck(_)
@@ -218,20 +220,18 @@ impl Connection {
     }
 
     fn topic<V>(&mut self, publish: &Publish<'_>, known: &TopicCache<V>) -> Result<TopicName, ReasonCode> {
+        let maximum = self.limits.topic_alias_maximum;
         if publish.topic.is_empty() {
             // Section 3.3.2.1: an empty topic without an alias is a protocol error.
             let alias = publish.topic_alias.ok_or(ReasonCode::ProtocolError)?;
-            // An alias above the maximum was never set, so one answer serves both.
-            return self.aliases.get(alias).cloned().ok_or(ReasonCode::TopicAliasInvalid);
+            return self.aliases.get(alias, maximum).cloned();
         }
         let topic = match known.name(publish.topic) {
             Some(topic) => topic.clone(),
             None => TopicName::parse(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?,
         };
-        if let Some(alias) = publish.topic_alias
-            && !self.aliases.set(alias, topic.clone(), self.limits.topic_alias_maximum)
-        {
-            return Err(ReasonCode::TopicAliasInvalid);
+        if let Some(alias) = publish.topic_alias {
+            self.aliases.set(alias, topic.clone(), maximum)?;
         }
         Ok(topic)
     }

@@ -62,7 +62,7 @@ impl Handshake {
     ///
     /// # Errors
     /// With the code that the specification names.
-    pub fn begin(connect: Connect, random: [u8; 8]) -> Result<Self, Refusal> {
+    pub fn begin(connect: Connect, random: [u8; 16]) -> Result<Self, Refusal> {
         // [MQTT-4.12.0-1] no method is offered
         if connect.authentication_method.is_some() {
             return Err(Refusal::new(
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn open_as(principal: Principal, connect: Connect, limits: Limits) -> Result<Opened, Refusal> {
-        let handshake = Handshake::begin(connect, [7; 8])?;
+        let handshake = Handshake::begin(connect, [7; 16])?;
         let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), principal);
         handshake.authorize(&client, &TenantAuthorizer)?;
         Ok(handshake.open(client, None, &Arc::new(limits)))
@@ -254,8 +254,8 @@ mod tests {
     fn the_server_chooses_a_missing_client_id_and_says_so() {
         let nameless = Connect { client_id: String::new(), ..connect(ProtocolVersion::V5) };
         let opened = open(nameless, Limits::default()).unwrap();
-        assert_eq!(opened.ack.assigned_client_id.as_deref(), Some("auto-0707070707070707"));
-        assert_eq!(opened.connection.client().client_id.as_str(), "auto-0707070707070707");
+        assert_eq!(opened.ack.assigned_client_id.as_deref(), Some("auto-07070707-0707-4707-8707-070707070707"));
+        assert_eq!(opened.connection.client().client_id.as_str(), "auto-07070707-0707-4707-8707-070707070707");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Default for Limits {
             sessions: 50_000,
             session_expiry_seconds: 7 * 24 * 3_600,
             subscriptions: 1_000,
-            filter_levels: 64,
+            filter_levels: 200,
             inflight: 1_024,
             queued_messages: 10_000,
             queued_bytes: 8 * 1024 * 1024,

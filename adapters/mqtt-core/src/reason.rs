@@ -60,7 +60,7 @@ pub enum ReasonCode {
     PacketIdentifierNotFound = 0x92,
     /// More messages in flight than the receive maximum.
     ReceiveMaximumExceeded = 0x93,
-    /// A topic alias of 0, too large or never set.
+    /// A topic alias of 0, or above the maximum.
     TopicAliasInvalid = 0x94,
     /// Larger than the maximum packet size.
     PacketTooLarge = 0x95,

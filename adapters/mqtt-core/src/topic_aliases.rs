@@ -2,6 +2,8 @@
 
 use pocket_domain::TopicName;
 
+use crate::ReasonCode;
+
 /// The aliases that a client set on its connection. They end with the connection.
 #[derive(Debug, Default)]
 pub(crate) struct TopicAliases {
@@ -9,24 +11,27 @@ pub(crate) struct TopicAliases {
 }
 
 impl TopicAliases {
-    /// Remembers a topic; `false` when the alias is 0 or above the maximum.
-    pub(crate) fn set(&mut self, alias: u16, topic: TopicName, maximum: u16) -> bool {
-        // [MQTT-3.3.2-8] [MQTT-3.3.2-9] never 0, never above the announced maximum
-        if alias == 0 || alias > maximum {
-            return false;
-        }
-        let place = usize::from(alias) - 1;
+    /// Remembers a topic.
+    pub(crate) fn set(&mut self, alias: u16, topic: TopicName, maximum: u16) -> Result<(), ReasonCode> {
+        let place = place(alias, maximum)?;
         if self.topics.len() <= place {
             self.topics.resize(place + 1, None);
         }
         self.topics[place] = Some(topic);
-        true
+        Ok(())
     }
 
     /// The topic of an alias.
-    pub(crate) fn get(&self, alias: u16) -> Option<&TopicName> {
-        self.topics.get(usize::from(alias).checked_sub(1)?)?.as_ref()
+    pub(crate) fn get(&self, alias: u16, maximum: u16) -> Result<&TopicName, ReasonCode> {
+        let topic = self.topics.get(place(alias, maximum)?);
+        // Section 3.3.4: an alias without a topic is a protocol error
+        topic.and_then(Option::as_ref).ok_or(ReasonCode::ProtocolError)
     }
+}
+
+/// Where the topic of an alias stands. [MQTT-3.3.2-8] [MQTT-3.3.2-9] An alias is never 0, never above the announced maximum.
+fn place(alias: u16, maximum: u16) -> Result<usize, ReasonCode> {
+    if (1..=maximum).contains(&alias) { Ok(usize::from(alias) - 1) } else { Err(ReasonCode::TopicAliasInvalid) }
 }
 
 #[cfg(test)]
@@ -37,18 +42,19 @@ mod tests {
     fn an_alias_stands_for_its_latest_topic() {
         let mut aliases = TopicAliases::default();
         let topic = |text| TopicName::parse(text).unwrap();
-        assert!(aliases.set(2, topic("a"), 2));
-        assert!(aliases.set(2, topic("b"), 2));
-        assert_eq!(aliases.get(2), Some(&topic("b")));
-        assert_eq!(aliases.get(1), None);
-        assert_eq!(aliases.get(0), None);
+        aliases.set(2, topic("a"), 2).unwrap();
+        aliases.set(2, topic("b"), 2).unwrap();
+        assert_eq!(aliases.get(2, 2), Ok(&topic("b")));
+        assert_eq!(aliases.get(1, 2), Err(ReasonCode::ProtocolError));
     }
 
     #[test]
     fn an_alias_has_two_bounds() {
         let mut aliases = TopicAliases::default();
         let topic = TopicName::parse("a").unwrap();
-        assert!(!aliases.set(0, topic.clone(), 2));
-        assert!(!aliases.set(3, topic, 2));
+        for alias in [0, 3] {
+            assert_eq!(aliases.set(alias, topic.clone(), 2), Err(ReasonCode::TopicAliasInvalid));
+            assert_eq!(aliases.get(alias, 2), Err(ReasonCode::TopicAliasInvalid));
+        }
     }
 }

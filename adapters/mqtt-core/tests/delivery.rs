@@ -69,7 +69,7 @@ fn open(left: Option<Session>, window: u16) -> Connection {
         topic_alias_maximum: 0,
         authentication_method: None,
     };
-    let handshake = Handshake::begin(connect, [0; 8]).unwrap();
+    let handshake = Handshake::begin(connect, [0; 16]).unwrap();
     let device = Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10]));
     let client = handshake.client(TenantId::new(Timestamp::MIN, [1; 10]), device);
     handshake.open(client, left, &Arc::new(Limits::default())).connection

@@ -137,7 +137,7 @@ async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: 
             match select(gateway.room(), client.changed.notified()).await {
                 Either::Left(()) => break,
                 // A client that leaves by itself may have said all it had to say.
-                Either::Right(()) if !matches!(client.closing(), Some(Closing::ByServer(_))) => {}
+                Either::Right(()) if matches!(client.closing(), None | Some(Closing::ByClient { .. })) => {}
                 Either::Right(()) => return Handed::Back(submission),
             }
         }

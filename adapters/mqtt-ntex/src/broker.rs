@@ -61,6 +61,7 @@ pub struct Broker {
     free_workers: Mutex<Vec<u16>>,
     random_state: std::hash::RandomState,
     random_counter: AtomicU64,
+    next_serial: AtomicU64,
 }
 
 impl Broker {
@@ -93,6 +94,7 @@ impl Broker {
             free_workers: Mutex::new((0..workers).rev().collect()),
             random_state: std::hash::RandomState::new(),
             random_counter: AtomicU64::new(0),
+            next_serial: AtomicU64::new(0),
         })
     }
 
@@ -221,8 +223,14 @@ impl Broker {
     }
 
     /// Bytes for client ids that the server assigns: not repeated, and not to be guessed from outside.
-    pub(crate) fn random(&self) -> [u8; 8] {
-        self.random_state.hash_one(self.random_counter.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+    pub(crate) fn random(&self) -> [u8; 16] {
+        let half = || self.random_state.hash_one(self.random_counter.fetch_add(1, Ordering::Relaxed));
+        (u128::from(half()) << 64 | u128::from(half())).to_be_bytes()
+    }
+
+    /// The serial number of a subscriber that begins. Members of a shared group are asked in this order.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
 }
 

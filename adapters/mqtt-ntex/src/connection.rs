@@ -115,6 +115,7 @@ impl Connection<'_> {
                 self.worker.send_queued(self.client, batch.now);
             }
             Action::Close(Closing::ByServer(reason)) => self.fail(reason),
+            Action::Close(Closing::Silently(reason)) => self.end(Closing::Silently(reason), reason),
             Action::Close(closing) => self.client.close(closing),
         }
     }
@@ -210,8 +211,12 @@ impl Connection<'_> {
 
     /// Closes because of what the client sent.
     fn fail(&self, reason: ReasonCode) {
+        self.end(Closing::ByServer(reason), reason);
+    }
+
+    fn end(&self, closing: Closing, reason: ReasonCode) {
         self.worker.counters().protocol_errors.add(1);
         tracing::debug!(principal = %self.client.owner.principal, client = ?self.client.owner.client_id, ?reason, "connection closed");
-        self.client.close(Closing::ByServer(reason));
+        self.client.close(closing);
     }
 }

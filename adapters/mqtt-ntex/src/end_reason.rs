@@ -11,7 +11,7 @@ pub(crate) fn of(closing: Option<Closing>) -> Cow<'static, str> {
         None => "connection_lost",
         Some(Closing::ByClient { with_will: false }) => "client_disconnect",
         Some(Closing::ByClient { with_will: true }) => "disconnect_with_will",
-        Some(Closing::ByServer(reason)) => return of_server(reason),
+        Some(Closing::ByServer(reason) | Closing::Silently(reason)) => return of_server(reason),
     };
     words.into()
 }

@@ -136,7 +136,7 @@ impl Conversation {
             // [MQTT-3.1.0-1]
             panic!("the first packet is a CONNECT: {packet:?}");
         };
-        let handshake = Handshake::begin(*connect, [0; 8]).and_then(|handshake| {
+        let handshake = Handshake::begin(*connect, [0; 16]).and_then(|handshake| {
             let tenant = TenantId::new(Timestamp::MIN, [1; 10]);
             let client = handshake.client(tenant, Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])));
             handshake.authorize(&client, &TenantAuthorizer).map(|()| (handshake, client))

@@ -106,7 +106,7 @@ async fn accept(
 ) -> Rc<Client> {
     let broker = &worker.broker;
     let Authenticated { handshake, owner, access, seat, access_changes } = authenticated;
-    let id = worker.table.borrow_mut().open(worker.number);
+    let id = worker.table.borrow_mut().open(worker.number, broker.next_serial());
     let left = worker.take_over(&owner, id, !handshake.clean_start()).await;
     let Opened { mut connection, ack } = handshake.open(owner, left, &broker.limits);
     let index = broker.index.tenant(access.tenant_id);
@@ -119,7 +119,7 @@ async fn accept(
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {
         // Not even the answer fits: there is nothing to talk about. [MQTT-3.14.0-1] And no DISCONNECT without CONNACK.
-        client.close(Closing::ByClient { with_will: true });
+        client.close(Closing::Silently(ReasonCode::PacketTooLarge));
     }
     worker.go_online(&client);
     if broker.is_stopping() {

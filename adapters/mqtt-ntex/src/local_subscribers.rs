@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use pocket_mqtt_core::{Match, Message, QoS};
@@ -24,25 +23,18 @@ pub(crate) const LOCAL: u16 = u16::MAX;
 pub(crate) struct LocalSubscribers {
     queues: RwLock<HashMap<u64, Arc<LocalQueue>>>,
     clients: Mutex<Vec<Weak<LocalAccess>>>,
-    next_serial: AtomicU64,
     is_closed: watch::Sender<bool>,
 }
 
 impl Default for LocalSubscribers {
     fn default() -> Self {
-        Self {
-            queues: RwLock::default(),
-            clients: Mutex::default(),
-            next_serial: AtomicU64::new(0),
-            is_closed: watch::Sender::new(false),
-        }
+        Self { queues: RwLock::default(), clients: Mutex::default(), is_closed: watch::Sender::new(false) }
     }
 }
 
 impl LocalSubscribers {
     /// Opens a queue and the id under which it is found.
-    pub(crate) fn open(&self) -> (SubscriberId, Arc<LocalQueue>) {
-        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn open(&self, serial: u64) -> (SubscriberId, Arc<LocalQueue>) {
         let queue = Arc::<LocalQueue>::default();
         self.queues.write().unwrap_or_else(PoisonError::into_inner).insert(serial, Arc::clone(&queue));
         if *self.is_closed.borrow() {

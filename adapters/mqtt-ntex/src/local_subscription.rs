@@ -57,7 +57,7 @@ impl LocalSubscription {
         if client.subscriptions.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_err() {
             return Err(LocalError::TooManySubscriptions(limit));
         }
-        let (id, queue) = broker.local.open();
+        let (id, queue) = broker.local.open(broker.next_serial());
         client.index.subscribe(id, &subscription);
         // [MQTT-3.3.1-9] a shared subscription gets none
         let retained = match subscription.group {

@@ -104,7 +104,7 @@ impl Broker {
 
     fn register_restored(&self, sleeper: &Sleeper, key: BrokerKey, worker: usize, place: usize) -> SubscriberId {
         let worker = u16::try_from(worker).expect("workers are numbered by 16 bits");
-        let id = Table::restored_id(place, worker, key);
+        let id = Table::restored_id(place, worker, self.next_serial(), key);
         self.registry.register(&sleeper.owner, id);
         for subscription in sleeper.session.subscriptions() {
             sleeper.index.subscribe(id, subscription);

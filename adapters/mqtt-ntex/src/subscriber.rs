@@ -7,7 +7,8 @@ use pocket_mqtt_core::StoreKey;
 
 /// Names one slot of one worker. Never used again, so that a letter to a session that is gone finds nobody.
 ///
-/// The serial number comes first in the order: newer subscribers sort behind older ones, which the index likes.
+/// The serial number counts subscribers in the whole process and comes first in the order: newer subscribers sort behind
+/// older ones, which the index likes, and the members of a shared group take turns in the order in which they came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubscriberId {
     pub(crate) serial: u64,

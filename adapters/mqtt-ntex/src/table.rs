@@ -63,31 +63,28 @@ pub(crate) enum Destination {
 pub(crate) struct Table {
     slots: Vec<Option<(SubscriberId, Place)>>,
     free: Vec<u32>,
-    next_serial: u64,
 }
 
 impl Table {
     /// With sessions that an earlier process left, the first in slot 0, the next in slot 1, and so on.
     pub(crate) fn with(restored: Vec<(SubscriberId, Sleeper)>) -> Self {
-        let next_serial = restored.len() as u64;
         let place = |(id, sleeper)| Some((id, Place::Offline(Box::new(sleeper))));
-        Self { slots: restored.into_iter().map(place).collect(), free: Vec::new(), next_serial }
+        Self { slots: restored.into_iter().map(place).collect(), free: Vec::new() }
     }
 
     /// The id of the session that [`with`](Self::with) puts at a place.
-    pub(crate) fn restored_id(place: usize, worker: u16, session: StoreKey) -> SubscriberId {
+    pub(crate) fn restored_id(place: usize, worker: u16, serial: u64, session: StoreKey) -> SubscriberId {
         let slot = u32::try_from(place).expect("a process has far fewer than 2^32 sessions");
-        SubscriberId { serial: u64::from(slot), slot, worker, session: Some(session) }
+        SubscriberId { serial, slot, worker, session: Some(session) }
     }
 
     /// Takes a slot for a client that is connecting.
-    pub(crate) fn open(&mut self, worker: u16) -> SubscriberId {
+    pub(crate) fn open(&mut self, worker: u16, serial: u64) -> SubscriberId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("a process has far fewer than 2^32 sessions")
         });
-        let id = SubscriberId { serial: self.next_serial, slot, worker, session: None };
-        self.next_serial += 1;
+        let id = SubscriberId { serial, slot, worker, session: None };
         self.slots[slot as usize] = Some((id, Place::Opening(Vec::new())));
         id
     }
@@ -155,11 +152,11 @@ mod tests {
     #[test]
     fn an_id_is_never_used_again() {
         let mut table = Table::default();
-        let first = table.open(0);
+        let first = table.open(0, 0);
         assert!(matches!(table.destination(first), Destination::Waiting));
         assert!(table.remove(first).is_some());
         assert!(table.remove(first).is_none());
-        let second = table.open(0);
+        let second = table.open(0, 1);
         assert_eq!(first.slot, second.slot);
         assert_ne!(first, second);
         assert!(table.replace(first, Place::Opening(Vec::new())).is_none());

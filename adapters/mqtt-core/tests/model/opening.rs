@@ -50,7 +50,7 @@ pub(crate) fn open(
         topic_alias_maximum: 0,
         authentication_method: None,
     };
-    let handshake = Handshake::begin(connect, [0; 8]).unwrap();
+    let handshake = Handshake::begin(connect, [0; 16]).unwrap();
     let client = handshake
         .client(TenantId::new(Timestamp::MIN, [1; 10]), Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])));
     let opened = handshake.open(client, left, limits);

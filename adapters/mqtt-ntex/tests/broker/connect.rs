@@ -65,7 +65,7 @@ async fn the_server_chooses_a_missing_client_id() {
     socket.send(&connect5(&device, "", b"")).await;
     let ack = socket.packet().await;
     assert_eq!(ack[3], 0);
-    assert!(ack.windows(8).any(|bytes| bytes == b"\x12\0\x15auto-"), "{ack:02x?}");
+    assert!(ack.windows(8).any(|bytes| bytes == b"\x12\0\x29auto-"), "{ack:02x?}");
     platform.v3(&device, "").await.expect_nothing().await;
     let mut socket = platform.socket().await;
     let credentials = [device.id.to_string(), device.token.clone()];

@@ -1,7 +1,8 @@
 //! Bytes that are no MQTT, and packets that are not allowed: the connection is closed, the process is unharmed.
 
-use crate::packets::{connect3, connect5, packet, publish5, subscribe5};
+use crate::packets::{connect3, connect5, packet, publish3, publish5, subscribe5};
 use crate::platform::Platform;
+use crate::stage::Stage;
 
 #[tokio::test]
 async fn what_does_not_begin_with_connect_is_closed_without_a_word() {
@@ -23,10 +24,23 @@ async fn a_second_connect_is_a_protocol_error() {
     let device = platform.device("a").await;
     let mut socket = platform.v5(&device, "x").await;
     socket.send(&connect5(&device, "x", b"")).await;
-    socket.expect_disconnect(0x82).await;
+    // Without DISCONNECT.
+    socket.expect_closed().await;
     let mut socket = platform.v3(&device, "x").await;
     socket.send(&connect3(&device, "x")).await;
     socket.expect_closed().await;
+    assert_eq!(platform.broker.stats().protocol_errors, 2);
+}
+
+#[tokio::test]
+async fn the_will_is_published_after_a_second_connect() {
+    let stage = Stage::start().await;
+    let mut watcher = stage.subscriber3("watcher", &[("state", 0)]).await;
+    let connect = stage.connect5("x").will(0, b"state", b"gone");
+    let (mut socket, _) = stage.accepted(&connect).await;
+    socket.send(&connect.bytes()).await;
+    socket.expect_closed().await;
+    watcher.expect(&publish3(0, "state", 0, b"gone")).await;
 }
 
 #[tokio::test]
@@ -132,7 +146,7 @@ async fn a_large_packet_comes_whole() {
     let device = platform.device("a").await;
     let mut socket = platform.v3(&device, "x").await;
     let payload = format!("\"{}\"", "x".repeat(65_534));
-    socket.send(&crate::packets::publish3(1, "t", 1, payload.as_bytes())).await;
+    socket.send(&publish3(1, "t", 1, payload.as_bytes())).await;
     socket.expect(b"\x40\x02\0\x01").await;
     assert_eq!(platform.stored(&device, 1).await[0].payload.as_str().len(), 65_536);
 }

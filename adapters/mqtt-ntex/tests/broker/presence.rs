@@ -93,7 +93,7 @@ async fn what_a_client_did_wrong_is_told_by_its_name() {
     assert_eq!(reason(&platform, &device).await, "protocol_error: receive_maximum_exceeded");
     let device = platform.device("alias").await;
     let mut socket = platform.v5(&device, "x").await;
-    socket.send(&publish5(0, "", 0, b"\x23\0\x01", b"1")).await;
+    socket.send(&publish5(0, "", 0, b"\x23\0\0", b"1")).await;
     socket.expect_disconnect(0x94).await;
     assert_eq!(reason(&platform, &device).await, "protocol_error: topic_alias_invalid");
 }

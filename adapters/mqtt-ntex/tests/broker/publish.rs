@@ -148,10 +148,10 @@ async fn a_topic_alias_stands_for_its_topic() {
 async fn a_topic_alias_that_was_never_set_or_is_too_large_closes_the_connection() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;
-    for wrong in [publish5(0, "", 0, b"\x23\0\x05", b"1"), publish5(0, "t", 0, b"\x23\0\x41", b"1")] {
+    for (topic, alias, reason) in [("", 5, 0x82), ("", 0x40, 0x82), ("", 0x41, 0x94), ("t", 0x41, 0x94)] {
         let mut socket = platform.v5(&device, "x").await;
-        socket.send(&wrong).await;
-        socket.expect_disconnect(0x94).await;
+        socket.send(&publish5(0, topic, 0, &[0x23, 0, alias], b"1")).await;
+        socket.expect_disconnect(reason).await;
     }
     let mut socket = platform.v5(&device, "x").await;
     socket.send(&publish5(0, "t", 0, b"\x23\0\x40", b"1")).await;

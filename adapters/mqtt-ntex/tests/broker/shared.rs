@@ -56,6 +56,21 @@ async fn each_message_goes_to_one_member_in_turn_whichever_worker_it_is_on() {
 }
 
 #[tokio::test]
+async fn members_take_turns_in_the_order_in_which_they_came_whichever_worker_they_are_on() {
+    let platform = Platform::start_with(|config| config.workers = 3).await;
+    let device = platform.device("a").await;
+    // Connections of others, so that the workers are not equally far.
+    for number in 0..4 {
+        platform.v3(&device, &format!("other{number}")).await;
+    }
+    let mut members = members(&platform, &device, 6).await;
+    publish(&platform, &device, 1..=12).await;
+    for (number, member) in (1..).zip(&mut members) {
+        assert_eq!(received(member).await, [number, number + 6]);
+    }
+}
+
+#[tokio::test]
 async fn direct_subscribers_get_their_own_copies() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;
