@@ -245,6 +245,14 @@ impl DeviceGateway {
         }))
     }
 
+    /// Whether the payload of a message that is published later, a will, has a size that messages may have.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn check_size(&self, payload: &[u8]) -> Result<(), PayloadError> {
+        self.rules.check_size(payload)
+    }
+
     /// Notes on the device that a message of it was refused, for a reason of the transport's own.
     pub fn note_refusal(&self, access: &ClientAccess, topic: &TopicName, reason: &str, received_at: Timestamp) {
         if let Some(device) = access.principal.device() {

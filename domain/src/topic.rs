@@ -76,17 +76,15 @@ impl TopicFilter {
     /// When it is empty, too long, has U+0000, or a wildcard that is not a level of its own (`#`: the last level).
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
-        let mut levels = text.split('/').peekable();
-        while let Some(level) = levels.next() {
-            // [MQTT-4.7.1-1] # is a level of its own and the last one
-            let misplaced_hash = level.contains('#') && (level != "#" || levels.peek().is_some());
-            // [MQTT-4.7.1-2] + is a level of its own
-            let misplaced_plus = level.contains('+') && level != "+";
-            if misplaced_hash || misplaced_plus {
-                return Err(Invalid::new("topic", "+ must be a whole level, # must be the whole last level"));
-            }
+        if !has_wildcards_in_place(text) {
+            return Err(Invalid::new("topic", "+ must be a whole level, # must be the whole last level"));
         }
         Ok(Self(text.into()))
+    }
+
+    /// Whether a text is a filter by the standard, which has no bound for its length but that of any text.
+    pub fn is_well_formed(text: &str) -> bool {
+        !text.is_empty() && !text.contains('\0') && has_wildcards_in_place(text)
     }
 
     /// The filter as text.
@@ -152,6 +150,20 @@ impl fmt::Debug for TopicFilter {
     }
 }
 
+fn has_wildcards_in_place(filter: &str) -> bool {
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        // [MQTT-4.7.1-1] # is a level of its own and the last one
+        let misplaced_hash = level.contains('#') && (level != "#" || levels.peek().is_some());
+        // [MQTT-4.7.1-2] + is a level of its own
+        let misplaced_plus = level.contains('+') && level != "+";
+        if misplaced_hash || misplaced_plus {
+            return false;
+        }
+    }
+    true
+}
+
 fn check_text(text: &str) -> Result<(), Invalid> {
     // [MQTT-4.7.3-1] at least one character
     if !(1..=MAX_TOPIC_BYTES).contains(&text.len()) {
@@ -194,6 +206,7 @@ mod tests {
     fn misplaced_wildcards_are_refused() {
         for wrong in ["", "a#", "a/b#", "#/a", "a/#/b", "a+", "+a/b", "a/b+/c", "a\0b"] {
             assert!(TopicFilter::parse(wrong).is_err(), "{wrong:?}");
+            assert!(!TopicFilter::is_well_formed(wrong), "{wrong:?}");
         }
         for wrong in ["", "a/+", "#", "a\0b"] {
             assert!(TopicName::parse(wrong).is_err(), "{wrong:?}");
@@ -205,6 +218,7 @@ mod tests {
         assert!(TopicName::parse(&"a".repeat(MAX_TOPIC_BYTES)).is_ok());
         assert!(TopicName::parse(&"a".repeat(MAX_TOPIC_BYTES + 1)).is_err());
         assert!(TopicFilter::parse(&"a".repeat(MAX_TOPIC_BYTES + 1)).is_err());
+        assert!(TopicFilter::is_well_formed(&"a".repeat(MAX_TOPIC_BYTES + 1)));
     }
 
     fn level() -> impl Strategy<Value = String> {

@@ -263,6 +263,10 @@ impl Connection {
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe, authorizer: &dyn Authorizer) -> Action<'static> {
+        // 3.1.1 [MQTT-4.8.0-1], 5.0 [MQTT-4.13.1-1]
+        if !subscribe.requests.iter().all(|request| Target::is_well_formed(&request.filter)) {
+            return malformed();
+        }
         // [MQTT-3.8.3-4] of 5.0
         if subscribe.requests.iter().any(|request| request.options.no_local && request.filter.starts_with("$share/")) {
             return protocol_error();
@@ -307,6 +311,10 @@ impl Connection {
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Action<'static> {
+        // 3.1.1 [MQTT-4.8.0-1], 5.0 [MQTT-4.13.1-1]
+        if !unsubscribe.filters.iter().all(|filter| Target::is_well_formed(filter)) {
+            return malformed();
+        }
         let mut removed = Vec::new();
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in &unsubscribe.filters {
@@ -346,6 +354,10 @@ impl Connection {
 
 fn protocol_error() -> Action<'static> {
     Action::Close(Closing::ByServer(ReasonCode::ProtocolError))
+}
+
+fn malformed() -> Action<'static> {
+    Action::Close(Closing::ByServer(ReasonCode::MalformedPacket))
 }
 
 fn answer(packet_id: PacketId, known: bool) -> Ack {

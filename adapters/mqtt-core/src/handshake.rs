@@ -96,6 +96,11 @@ impl Handshake {
         self.connect.password.as_deref()
     }
 
+    /// The will that came with it.
+    pub fn will(&self) -> Option<&Will> {
+        self.will.as_ref()
+    }
+
     /// Whose session it will be, given whose credentials were shown.
     pub fn client(&self, tenant_id: TenantId, principal: Principal) -> Client {
         Client { tenant_id, principal, client_id: self.client_id.clone() }

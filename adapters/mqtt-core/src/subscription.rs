@@ -71,6 +71,13 @@ impl Target {
         let (group, filter) = shared.split_once('/').unwrap_or_default();
         Ok(Self { group: Some(GroupName::parse(group)?), filter: TopicFilter::parse(filter)? })
     }
+
+    /// Whether a text is one of both forms, whatever limits this broker has.
+    pub(crate) fn is_well_formed(text: &str) -> bool {
+        let Some(shared) = text.strip_prefix("$share/") else { return TopicFilter::is_well_formed(text) };
+        let (group, filter) = shared.split_once('/').unwrap_or_default();
+        GroupName::parse(group).is_ok() && TopicFilter::is_well_formed(filter)
+    }
 }
 
 /// A granted subscription.
@@ -112,7 +119,7 @@ mod tests {
         assert_eq!(Target::parse("a/b").unwrap().group, None);
         assert_eq!(Target::parse("$share").unwrap().group, None);
         for wrong in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/g+/a", "$share/#/a", "$share/g/a#"] {
-            assert!(Target::parse(wrong).is_err(), "{wrong}");
+            assert!(Target::parse(wrong).is_err() && !Target::is_well_formed(wrong), "{wrong}");
         }
     }
 }

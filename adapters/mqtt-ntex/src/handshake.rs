@@ -80,6 +80,11 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         return Err(Refusal::new(ReasonCode::QuotaExceeded, "too many connections"));
     }
     let handshake = Handshake::begin(connect, worker.broker.random())?;
+    if let Some(will) = handshake.will()
+        && worker.broker.gateway.check_size(&will.message.payload).is_err()
+    {
+        return Err(Refusal::new(ReasonCode::PacketTooLarge, "the will is larger than a message may be"));
+    }
     if worker.broker.errands.load(Ordering::Relaxed) > MOST_ERRANDS {
         worker.broker.gateway.room().await;
     }

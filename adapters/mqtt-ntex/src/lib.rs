@@ -49,6 +49,7 @@ mod retained;
 mod router;
 mod server;
 mod stats;
+mod shortest;
 mod stored_sessions;
 mod subscriber;
 mod sweep;

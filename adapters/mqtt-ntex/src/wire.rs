@@ -1,7 +1,8 @@
 //! Bytes to packets and back, for the version that the CONNECT of a connection announced.
 //!
 //! A packet reaches the codec only when all of it is there and [`frame::check`] has passed, so a PUBLISH always comes
-//! with its whole payload. PUBLISH is written by [`publish`] and all else by the codec.
+//! with its whole payload. PUBLISH is written by [`publish`], what has a shorter form than the codec's by [`shortest`], and
+//! all else by the codec.
 
 use std::cell::Cell;
 
@@ -13,6 +14,7 @@ use pocket_mqtt_core::{Packet, ProtocolVersion, ReasonCode};
 use crate::frame::{self, Header};
 use crate::properties::Notes;
 use crate::publish::{self, Size};
+use crate::shortest;
 use crate::traffic::Traffic;
 use crate::{v3 as convert3, v5 as convert5};
 
@@ -22,6 +24,8 @@ pub(crate) struct Wire {
     v3: v3::codec::Codec,
     v5: v5::codec::Codec,
     maximum: u32,
+    /// Whether the client wants to be told why in words.
+    wants_words: Cell<bool>,
     pub(crate) traffic: Traffic,
 }
 
@@ -50,6 +54,7 @@ impl Wire {
             v3: v3::codec::Codec::new(),
             v5: v5::codec::Codec::new(),
             maximum,
+            wants_words: Cell::new(true),
             traffic: Traffic::default(),
         }
     }
@@ -66,7 +71,8 @@ impl Wire {
             return true;
         }
         if self.version.get() == Some(ProtocolVersion::V5) {
-            convert5::encoded(packet).is_none_or(|item| self.v5.encodev(item, pages).is_ok())
+            let is_short = |item: &_, pages: &mut _| shortest::write(item, self.wants_words.get(), pages);
+            convert5::encoded(packet).is_none_or(|item| is_short(&item, pages) || self.v5.encodev(item, pages).is_ok())
         } else {
             convert3::encoded(packet).is_none_or(|item| self.v3.encodev(item, pages).is_ok())
         }
@@ -124,6 +130,9 @@ impl Decoder for Wire {
             ProtocolVersion::V311 => self.v3.decode(src).map(|decoded| decoded.map(Frame::V3)),
             ProtocolVersion::V5 => self.v5.decode(src).map(|decoded| decoded.map(|packet| Frame::V5(packet, notes))),
         };
+        if let Ok(Some(Frame::V5(v5::codec::Decoded::Packet(v5::codec::Packet::Connect(connect), _), _))) = &frame {
+            self.wants_words.set(connect.request_problem_info);
+        }
         frame.map_err(|error| crate::reason::of_decode_error(&error))
     }
 }

@@ -12,9 +12,15 @@ pub(crate) fn is_topic_name(text: &str) -> bool {
 
 /// Whether a text is a topic filter.
 pub(crate) fn is_topic_filter(text: &str) -> bool {
+    is_topic(text) && is_well_formed(text)
+}
+
+/// Whether a text is a topic filter, if it is not too long.
+pub(crate) fn is_well_formed(text: &str) -> bool {
     let levels: Vec<&str> = text.split('/').collect();
     let last = levels.len() - 1;
-    is_topic(text)
+    !text.is_empty()
+        && !text.contains('\0')
         && levels.iter().enumerate().all(|(place, level)| match *level {
             "+" => true,
             "#" => place == last,
@@ -22,11 +28,11 @@ pub(crate) fn is_topic_filter(text: &str) -> bool {
         })
 }
 
-/// Whether a text is `$share/group/filter`. [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+/// Whether a text is `$share/group/filter`, if the filter is not too long. [MQTT-4.8.2-1] [MQTT-4.8.2-2]
 pub(crate) fn shared(text: &str) -> Option<(&str, &str)> {
     let (group, filter) = text.strip_prefix("$share/")?.split_once('/')?;
     let is_group = !group.is_empty() && group.chars().all(|character| !['+', '#', '\0'].contains(&character));
-    (is_group && is_topic_filter(filter)).then_some((group, filter))
+    (is_group && is_well_formed(filter)).then_some((group, filter))
 }
 
 /// Whether a filter matches a topic name; both are right.

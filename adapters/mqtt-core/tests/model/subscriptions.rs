@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use pocket_mqtt_core::{
-    Action, Connection, Limits, Packet, QoS, ReasonCode, Session, SubscriptionOptions, TopicCache, Unsubscribe,
+    Action, Closing, Connection, Limits, Packet, QoS, ReasonCode, Session, SubscriptionOptions, TopicCache, Unsubscribe,
 };
 
 use crate::literal;
@@ -23,19 +23,23 @@ impl Subscriptions {
         self.0.clear();
     }
 
-    /// Subscribes or unsubscribes; returns a description.
+    /// Subscribes or unsubscribes; returns a description. A filter that is ill-formed would close the connection, and
+    /// changes nothing.
     pub(crate) fn change(&mut self, connection: &mut Connection, limits: &Limits, random: &mut Random) -> String {
         let filter = *random.one_of(&FILTERS);
         let is_valid = literal::is_topic_filter(filter) && !filter.starts_with("$share/");
         let plain = literal::shared(filter).map(|(_, plain)| plain).or(is_valid.then_some(filter));
         if random.one_in(3) {
             let expected = match plain {
-                None => ReasonCode::TopicFilterInvalid,
+                None => ReasonCode::MalformedPacket,
                 Some(_) if self.0.remove(filter).is_some() => ReasonCode::Success,
                 Some(_) => ReasonCode::NoSubscriptionExisted,
             };
             let packet = Packet::Unsubscribe(Unsubscribe { packet_id: id(1), filters: vec![filter.to_owned()] });
             match connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient) {
+                Action::Close(Closing::ByServer(reason)) => {
+                    assert_eq!((reason, expected), (expected, ReasonCode::MalformedPacket))
+                }
                 Action::Unsubscribe(removed, ack) => {
                     assert_eq!(ack.reasons, [expected]);
                     assert_eq!(removed.len(), usize::from(expected == ReasonCode::Success));
@@ -48,7 +52,7 @@ impl Subscriptions {
         let options = SubscriptionOptions { qos, ..Default::default() };
         let identifier = NonZeroU32::new(u32::try_from(random.below(3)).unwrap());
         let expected = match plain {
-            None => ReasonCode::TopicFilterInvalid,
+            None => ReasonCode::MalformedPacket,
             Some(plain) if plain.split('/').count() > limits.filter_levels => ReasonCode::TopicFilterInvalid,
             Some(_) if self.0.len() >= limits.subscriptions && !self.0.contains_key(filter) => {
                 ReasonCode::QuotaExceeded
@@ -57,6 +61,9 @@ impl Subscriptions {
         };
         let packet = subscribe(filter, options, identifier);
         match connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient) {
+            Action::Close(Closing::ByServer(reason)) => {
+                assert_eq!((reason, expected), (expected, ReasonCode::MalformedPacket))
+            }
             Action::Subscribe(granted, ack) => {
                 assert_eq!(ack.reasons, [expected]);
                 assert_eq!(granted.len(), usize::from(!expected.is_error()));

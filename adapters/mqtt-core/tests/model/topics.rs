@@ -11,7 +11,7 @@ use pocket_domain::{
     TopicName, TopicPattern,
 };
 use pocket_mqtt_core::{
-    Action, Limits, Message, ProtocolVersion, QoS, ReasonCode, RetainedStore, StoreKeys, Subscription,
+    Action, Closing, Limits, Message, ProtocolVersion, QoS, ReasonCode, RetainedStore, StoreKeys, Subscription,
     SubscriptionOptions, TenantIndex, TopicCache,
 };
 
@@ -113,14 +113,14 @@ fn check_rule(filter: &TopicFilter, pattern: &TopicPattern, names: &[TopicName])
 fn check_subscribing(filter: &str) -> Option<Subscription> {
     let (mut connection, _) = open(ProtocolVersion::V5, 1, None, &Arc::default());
     let packet = subscribe(filter, SubscriptionOptions::default(), None);
-    let Action::Subscribe(mut granted, ack) = connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient)
-    else {
-        panic!("{filter:?} was not answered");
+    let action = connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient);
+    let is_plain = literal::is_well_formed(filter) && !filter.starts_with("$share/");
+    let Some(plain) = literal::shared(filter).map(|(_, plain)| plain).or(is_plain.then_some(filter)) else {
+        assert_eq!(action, Action::Close(Closing::ByServer(ReasonCode::MalformedPacket)), "{filter:?}");
+        return None;
     };
-    let is_right = literal::is_topic_filter(filter) && !filter.starts_with("$share/");
-    let plain = literal::shared(filter).map(|(_, plain)| plain).or(is_right.then_some(filter));
-    let levels = plain.map_or(0, |plain| plain.split('/').count());
-    let is_granted = (1..=Limits::default().filter_levels).contains(&levels);
+    let Action::Subscribe(mut granted, ack) = action else { panic!("{filter:?} was not answered") };
+    let is_granted = literal::is_topic_filter(plain) && plain.split('/').count() <= Limits::default().filter_levels;
     let reason = if is_granted { ReasonCode::Success } else { ReasonCode::TopicFilterInvalid };
     assert_eq!(ack.reasons, [reason], "{filter:?}");
     granted.pop().map(|granted| granted.subscription)

@@ -10,7 +10,7 @@ use pocket_ports::{Storage, StorageError, TelemetryStore};
 use tokio::sync::Semaphore;
 
 use crate::packets::{connect3, connect3_with, publish3};
-use crate::platform::Platform;
+use crate::platform::{Platform, rules};
 
 /// Storage that commits when a permit is given.
 struct Gated {
@@ -39,7 +39,7 @@ pub(crate) async fn gated(ingest: IngestOptions) -> (Platform, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let storage = pocket_storage_memory::storage();
     let telemetry = Arc::new(Gated { inner: Arc::clone(&storage.telemetry), gate: Arc::clone(&gate) });
-    (Platform::start_on(Storage { telemetry, ..storage }, |_| {}, &["#"], ingest).await, gate)
+    (Platform::start_on(Storage { telemetry, ..storage }, |_| {}, rules(&["#"]), ingest).await, gate)
 }
 
 #[tokio::test]

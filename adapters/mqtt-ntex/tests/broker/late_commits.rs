@@ -9,7 +9,7 @@ use pocket_ports::{BrokerChange, BrokerState, BrokerStore, Storage, StorageError
 use tokio::sync::RwLock;
 
 use crate::packets::{publish3, subscribe3};
-use crate::platform::{Platform, Socket};
+use crate::platform::{Platform, Socket, rules};
 
 /// Storage that commits nothing of the broker's state while somebody holds the lock.
 struct Held {
@@ -43,7 +43,7 @@ async fn held(ingest: IngestOptions) -> (Platform, Arc<RwLock<()>>) {
     let lock = Arc::<RwLock<()>>::default();
     let storage = pocket_storage_memory::storage();
     let broker = storage.broker.clone().map(|inner| Arc::new(Held { inner, lock: Arc::clone(&lock) }) as _);
-    (Platform::start_on(Storage { broker, ..storage }, |_| {}, &[], ingest).await, lock)
+    (Platform::start_on(Storage { broker, ..storage }, |_| {}, rules(&[]), ingest).await, lock)
 }
 
 /// Sends messages of QoS 2 to a subscriber, which gets them as packets 1, 2, ….

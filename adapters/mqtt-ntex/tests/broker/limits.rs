@@ -46,8 +46,8 @@ async fn more_than_the_receive_maximum_closes_the_connection() {
     let mut socket = platform.v5(&device, "x").await;
     let two: Vec<u8> = [1, 2].iter().flat_map(|id| publish5(2, "t", *id, b"", b"1")).collect();
     socket.send(&two).await;
-    socket.expect(b"\x50\x04\0\x01\0\0").await;
-    socket.expect(b"\x50\x04\0\x02\0\0").await;
+    socket.expect(b"\x50\x02\0\x01").await;
+    socket.expect(b"\x50\x02\0\x02").await;
     socket.send(&publish5(2, "t", 3, b"", b"1")).await;
     socket.expect_disconnect(0x93).await;
 }

@@ -129,3 +129,14 @@ pub(crate) fn subscribe5(packet_id: u16, properties: &[u8], filters: &[(&str, u8
 pub(crate) fn unsubscribe3(packet_id: u16, filter: &str) -> Vec<u8> {
     packet(0xa2, &[&packet_id.to_be_bytes(), field(filter.as_bytes()).as_slice()].concat())
 }
+
+/// UNSUBSCRIBE of 5.0 without properties.
+pub(crate) fn unsubscribe5(packet_id: u16, filters: &[&str]) -> Vec<u8> {
+    let filters: Vec<u8> = filters.iter().flat_map(|filter| field(filter.as_bytes())).collect();
+    packet(0xa2, &[&packet_id.to_be_bytes()[..], b"\0", &filters].concat())
+}
+
+/// The reason code of an acknowledgement of 5.0, which leaves success out.
+pub(crate) fn reason(ack: &[u8]) -> u8 {
+    ack.get(4).copied().unwrap_or(0)
+}

@@ -9,7 +9,7 @@ use pocket_domain::{
 };
 use pocket_ports::{Claims, Clock, SystemClock, TokenIssuer, UserUpdate};
 
-use crate::packets::{connect3_with, connect5_with, field, publish3, publish5, subscribe3, subscribe5};
+use crate::packets::{self, connect3_with, connect5_with, field, publish3, publish5, subscribe3, subscribe5};
 use crate::platform::{Platform, Socket};
 
 const PASSWORD: &str = "a person's password";
@@ -136,9 +136,9 @@ async fn a_viewer_listens_and_publishes_nothing() {
         socket.expect(b"\x90\x03\0\x01\0").await;
     }
     modern.send(&publish5(1, "a", 1, b"", b"1")).await;
-    modern.expect(b"\x40\x04\0\x01\x87\0").await;
+    modern.expect(b"\x40\x03\0\x01\x87").await;
     modern.send(&publish5(2, "a", 2, b"", b"1")).await;
-    modern.expect(b"\x50\x04\0\x02\x87\0").await;
+    modern.expect(b"\x50\x03\0\x02\x87").await;
     old.send(&publish3(1, "a", 1, b"1")).await;
     old.expect(b"\x40\x02\0\x01").await;
     watcher.expect_nothing().await;
@@ -171,7 +171,7 @@ async fn what_an_operator_publishes_is_routed_and_retained_and_is_not_telemetry(
         let mut retained = publish5(1, "set/valve", 1, b"", b"{\"open\":true}");
         retained[0] |= 1;
         socket.send(&retained).await;
-        socket.expect(b"\x40\x04\0\x01\0\0").await;
+        socket.expect(b"\x40\x02\0\x01").await;
         listener.expect(&publish3(1, "set/valve", id, b"{\"open\":true}")).await;
         let mut later = platform.v3(&device, "late").await;
         later.send(&subscribe3(1, &[("set/+", 0)])).await;
@@ -199,7 +199,7 @@ async fn a_persons_payload_is_checked_as_a_devices_is() {
     let person = platform.person(Some(tenant), Role::Operator).await;
     let mut socket = platform.person5(&person, "x").await;
     socket.send(&publish5(1, "t", 1, b"", b"not json")).await;
-    socket.expect(b"\x40\x04\0\x01\0\0").await;
+    socket.expect(b"\x40\x02\0\x01").await;
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn people_of_different_tenants_never_meet() {
     // The same client id takes nothing over in another tenant or from another person.
     let mut foreign = platform.person5(&there, "same").await;
     foreign.send(&publish5(1, "t", 1, b"", b"1")).await;
-    foreign.expect(b"\x40\x04\0\x01\0\0").await;
+    foreign.expect(b"\x40\x02\0\x01").await;
     for socket in &mut listeners {
         socket.expect_nothing().await;
     }
@@ -238,7 +238,7 @@ async fn rules_of_the_tenant_hold_for_people_and_those_of_a_device_do_not() {
     let own = format!("devices/{}/x", person.user.id);
     for (topic, reason) in [("secret/x", 0x87), ("a/x", 0), (&own, 0)] {
         socket.send(&publish5(1, topic, 1, b"", b"1")).await;
-        assert_eq!(socket.packet().await[4], reason, "{topic}");
+        assert_eq!(packets::reason(&socket.packet().await), reason, "{topic}");
     }
 }
 
@@ -299,7 +299,7 @@ async fn a_person_who_is_removed_or_changed_is_disconnected() {
     // The token is still good, and gives what the new role gives.
     let mut socket = platform.person5(&person, "x").await;
     socket.send(&publish5(1, "a", 1, b"", b"1")).await;
-    socket.expect(b"\x40\x04\0\x01\x87\0").await;
+    socket.expect(b"\x40\x03\0\x01\x87").await;
     let password = Password::parse("quite another password").unwrap();
     users.set_password(admin, None, id, PasswordChange { password, current: None }).await.unwrap();
     socket.expect_disconnect(0x87).await;

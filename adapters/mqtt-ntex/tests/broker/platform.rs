@@ -47,23 +47,23 @@ impl Platform {
 
     /// With other settings of the broker.
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut MqttConfig)) -> Self {
-        Self::start_with_rules(adjust, &["#"], IngestOptions::default()).await
+        Self::start_with_rules(adjust, rules(&["#"]), IngestOptions::default()).await
     }
 
     /// With other settings of the broker and of what is stored.
     pub(crate) async fn start_with_rules(
         adjust: impl FnOnce(&mut MqttConfig),
-        topics: &[&str],
+        rules: TelemetryRules,
         ingest: IngestOptions,
     ) -> Self {
-        Self::start_on(pocket_storage_memory::storage(), adjust, topics, ingest).await
+        Self::start_on(pocket_storage_memory::storage(), adjust, rules, ingest).await
     }
 
     /// On another storage, too.
     pub(crate) async fn start_on(
         storage: Storage,
         adjust: impl FnOnce(&mut MqttConfig),
-        topics: &[&str],
+        rules: TelemetryRules,
         ingest: IngestOptions,
     ) -> Self {
         let runtime = tokio::runtime::Handle::current();
@@ -85,10 +85,7 @@ impl Platform {
         let options = Options {
             node: NodeName::default(),
             ingest,
-            telemetry: TelemetryRules {
-                topics: topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
-                max_payload: 65_536,
-            },
+            telemetry: rules,
             activity: ActivityOptions::default(),
             people_throttle: ThrottleLimits::PEOPLE,
             device_throttle: ThrottleLimits::DEVICES,
@@ -107,7 +104,7 @@ impl Platform {
     /// The process is gone without a word, and another one starts on the same storage.
     pub(crate) async fn crash(self) -> Self {
         self.running.stop().await;
-        Self::start_on(self.application.storage.clone(), |_| {}, &["#"], IngestOptions::default()).await
+        Self::start_on(self.application.storage.clone(), |_| {}, rules(&["#"]), IngestOptions::default()).await
     }
 
     /// The broker stops as it should, and another one starts on the same storage.
@@ -236,6 +233,12 @@ impl Platform {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// What is stored: the messages on these topics, of up to 64 KiB.
+pub(crate) fn rules(topics: &[&str]) -> TelemetryRules {
+    let topics = topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
+    TelemetryRules { topics, max_payload: 65_536 }
 }
 
 /// The first administrator.

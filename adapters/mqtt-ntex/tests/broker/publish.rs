@@ -6,7 +6,7 @@ use pocket_application::IngestOptions;
 use pocket_domain::PayloadPolicy;
 
 use crate::packets::{packet, publish3, publish5};
-use crate::platform::Platform;
+use crate::platform::{Platform, rules};
 
 #[tokio::test]
 async fn a_message_of_qos_1_is_acknowledged_when_it_is_stored() {
@@ -37,7 +37,7 @@ async fn many_messages_are_acknowledged_and_stored_in_order() {
 async fn a_message_of_qos_0_is_stored_too() {
     let platform = Platform::start_with_rules(
         |_| {},
-        &["#"],
+        rules(&["#"]),
         IngestOptions { flush: Duration::from_millis(50), ..Default::default() },
     )
     .await;
@@ -51,7 +51,7 @@ async fn a_message_of_qos_0_is_stored_too() {
 async fn acknowledgement_on_receipt_is_a_setting() {
     // The writer waits for a full batch or an hour, and nobody waits for it.
     let ingest = IngestOptions { flush: Duration::from_secs(3_600), ..Default::default() };
-    let platform = Platform::start_with_rules(|config| config.ack_on_receipt = true, &["#"], ingest).await;
+    let platform = Platform::start_with_rules(|config| config.ack_on_receipt = true, rules(&["#"]), ingest).await;
     let device = platform.device("a").await;
     let mut socket = platform.v3(&device, "x").await;
     socket.send(&publish3(1, "t", 1, b"1")).await;
@@ -61,7 +61,7 @@ async fn acknowledgement_on_receipt_is_a_setting() {
 
 #[tokio::test]
 async fn a_topic_that_is_not_stored_is_acknowledged_in_its_turn() {
-    let platform = Platform::start_with_rules(|_| {}, &["kept/#"], IngestOptions::default()).await;
+    let platform = Platform::start_with_rules(|_| {}, rules(&["kept/#"]), IngestOptions::default()).await;
     let device = platform.device("a").await;
     let mut socket = platform.v3(&device, "x").await;
     let all = [publish3(1, "kept/1", 1, b"1"), publish3(1, "other", 2, b"not json"), publish3(1, "kept/2", 3, b"3")];
@@ -81,7 +81,7 @@ async fn a_malformed_payload_is_refused_and_noted_on_the_device() {
     let refused = socket.packet().await;
     assert_eq!((refused[0], &refused[2..5]), (0x40, b"\0\x01\x99".as_slice()));
     assert!(String::from_utf8_lossy(&refused).contains("payload is not JSON"));
-    socket.expect(b"\x40\x04\0\x02\0\0").await;
+    socket.expect(b"\x40\x02\0\x02").await;
     platform.stored(&device, 1).await;
     let mut seen = None;
     for _ in 0..200 {
@@ -123,7 +123,7 @@ async fn topics_of_the_broker_are_not_for_devices() {
     let device = platform.device("a").await;
     let mut socket = platform.v5(&device, "x").await;
     socket.send(&publish5(1, "$SYS/x", 1, b"", b"1")).await;
-    socket.expect(b"\x40\x04\0\x01\x87\0").await;
+    socket.expect(b"\x40\x03\0\x01\x87").await;
     let mut socket = platform.v3(&device, "y").await;
     socket.send(&publish3(1, "$SYS/x", 1, b"1")).await;
     socket.expect(b"\x40\x02\0\x01").await;
@@ -138,8 +138,8 @@ async fn a_topic_alias_stands_for_its_topic() {
     let mut socket = platform.v5(&device, "x").await;
     let all = [publish5(1, "long/topic", 1, b"\x23\0\x05", b"1"), publish5(1, "", 2, b"\x23\0\x05", b"2")];
     socket.send(&all.concat()).await;
-    socket.expect(b"\x40\x04\0\x01\0\0").await;
-    socket.expect(b"\x40\x04\0\x02\0\0").await;
+    socket.expect(b"\x40\x02\0\x01").await;
+    socket.expect(b"\x40\x02\0\x02").await;
     let rows = platform.stored(&device, 2).await;
     assert!(rows.iter().all(|row| row.topic.as_str() == "long/topic"));
 }

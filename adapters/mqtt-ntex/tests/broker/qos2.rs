@@ -35,7 +35,7 @@ async fn a_refused_message_of_qos_2_ends_with_its_pubrec() {
         assert_eq!(socket.packet().await[2..5], *b"\0\x09\x99");
     }
     socket.send(b"\x62\x02\0\x09").await;
-    socket.expect(b"\x70\x04\0\x09\x92\0").await;
+    socket.expect(b"\x70\x03\0\x09\x92").await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use pocket_domain::PayloadPolicy;
 
-use crate::packets::{publish3, publish5, subscribe3, subscribe5, unsubscribe3};
+use crate::packets::{publish3, publish5, subscribe3, subscribe5, unsubscribe3, unsubscribe5};
 use crate::platform::Platform;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_subscriber_gets_what_matches_at_the_lower_qos() {
     for (topic, qos) in [("zero/x", 1), ("one", 0), ("one/x/y", 1), ("two", 1)] {
         publisher.send(&publish5(qos, topic, 1, b"", b"{}")).await;
         if qos > 0 {
-            publisher.expect(b"\x40\x04\0\x01\0\0").await;
+            publisher.expect(b"\x40\x02\0\x01").await;
         }
     }
     subscriber.expect(&publish3(0, "zero/x", 0, b"{}")).await;
@@ -93,7 +93,7 @@ async fn overlapping_subscriptions_give_one_copy_with_all_identifiers() {
     let mut received = [socket.packet().await, socket.packet().await];
     // The acknowledgement may come before the message or after it.
     received.sort_by_key(|packet| packet[0] & 0xf0 != 0x30);
-    assert_eq!(received[1], b"\x40\x04\0\x03\0\0");
+    assert_eq!(received[1], b"\x40\x02\0\x03");
     let publish = &received[0];
     let either = [b"\x0b\x05\x0b\x06", b"\x0b\x06\x0b\x05"];
     assert!(either.iter().any(|ids| *publish == publish5(1, "t/x", 1, *ids, b"1")), "{publish:02x?}");
@@ -143,9 +143,27 @@ async fn what_may_not_be_subscribed_to_is_refused_by_itself() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;
     let mut socket = platform.v5(&device, "s").await;
-    socket.send(&subscribe5(1, b"", &[("ok", 0), ("$SYS/#", 0), ("a#", 0), ("$share/g", 0)])).await;
-    socket.expect(b"\x90\x07\0\x01\0\0\x87\x8f\x8f").await;
+    socket.send(&subscribe5(1, b"", &[("ok", 0), ("$SYS/#", 0), (&"a".repeat(1_025), 0), ("b", 0)])).await;
+    socket.expect(b"\x90\x07\0\x01\0\0\x87\x8f\0").await;
     let mut socket = platform.v3(&device, "t").await;
-    socket.send(&subscribe3(1, &[("ok", 0), ("$SYS/#", 0), ("a#", 0)])).await;
+    socket.send(&subscribe3(1, &[("ok", 0), ("$SYS/#", 0), (&"a".repeat(1_025), 0)])).await;
     socket.expect(b"\x90\x05\0\x01\0\x80\x80").await;
+}
+
+#[tokio::test]
+async fn a_filter_that_is_ill_formed_closes_the_connection_and_nothing_of_its_packet_is_done() {
+    let platform = Platform::start().await;
+    let device = platform.device("a").await;
+    let (mut socket, _) = platform.v5_kept(&device, "s", 60).await;
+    socket.send(&subscribe5(1, b"", &[("held", 0)])).await;
+    socket.packet().await;
+    socket.send(&subscribe5(2, b"", &[("ok", 0), ("a#", 0)])).await;
+    socket.expect_disconnect(0x81).await;
+    let (mut socket, _) = platform.v5_kept(&device, "s", 60).await;
+    socket.send(&unsubscribe5(3, &["held", "$share/g"])).await;
+    socket.expect_disconnect(0x81).await;
+    assert_eq!(platform.broker.stats().subscriptions, 1);
+    let mut socket = platform.v3(&device, "t").await;
+    socket.send(&subscribe3(1, &[("ok", 0), ("a#", 0)])).await;
+    socket.expect_closed().await;
 }

@@ -1,7 +1,9 @@
 //! Wills.
 
+use pocket_application::{IngestOptions, TelemetryRules};
+
 use crate::packets::{connect3_with, connect5_with, field, publish3, publish5, subscribe3};
-use crate::platform::{Device, Platform, Socket};
+use crate::platform::{Device, Platform, Socket, rules};
 
 async fn with_will(platform: &Platform, device: &Device) -> Socket {
     let mut socket = platform.socket().await;
@@ -76,6 +78,30 @@ async fn a_will_on_a_topic_that_is_not_allowed_is_refused_at_connect() {
     socket.send(&connect).await;
     socket.expect(b"\x20\x02\0\x05").await;
     socket.expect_closed().await;
+}
+
+#[tokio::test]
+async fn a_will_that_is_larger_than_a_message_may_be_is_refused_at_connect() {
+    let rules = TelemetryRules { max_payload: 100, ..rules(&["#"]) };
+    let platform = Platform::start_with_rules(|_| {}, rules, IngestOptions::default()).await;
+    let device = platform.device("a").await;
+    let (id, credentials) = (device.id.to_string(), [device.id.to_string(), device.token.clone()]);
+    for (len, reason) in [(100, 0), (101, 0x95)] {
+        let payload = vec![b'x'; len];
+        let will = [b"\0".as_slice(), &field(b"state"), &field(&payload)].concat();
+        let credentials = credentials.each_ref().map(|text| field(text.as_bytes())).concat();
+        let mut socket = platform.socket().await;
+        socket.send(&connect5_with(0xc6, 0, b"", "w5", &will, &credentials)).await;
+        assert_eq!(socket.packet().await[3], reason);
+        let mut socket = platform.socket().await;
+        let fields = [b"state".as_slice(), &payload, id.as_bytes(), device.token.as_bytes()];
+        socket.send(&connect3_with(0xc6, 0, "w3", &fields)).await;
+        if reason == 0 {
+            socket.expect(b"\x20\x02\0\0").await;
+        } else {
+            socket.expect_closed().await;
+        }
+    }
 }
 
 /// A client of 5.0 whose session outlives its connection by a minute, with a will that waits this many seconds.

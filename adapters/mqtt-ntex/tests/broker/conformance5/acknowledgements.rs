@@ -8,10 +8,10 @@ async fn mqtt5_3_6_2_1_an_exchange_that_is_not_known_is_answered_with_its_code()
     let stage = Stage::start().await;
     let mut socket = stage.v5("x").await;
     socket.send(b"\x50\x02\0\x07").await;
-    socket.expect(b"\x62\x04\0\x07\x92\0").await;
+    socket.expect(b"\x62\x03\0\x07\x92").await;
     // [MQTT-3.7.2-1]
     socket.send(b"\x62\x02\0\x08").await;
-    socket.expect(b"\x70\x04\0\x08\x92\0").await;
+    socket.expect(b"\x70\x03\0\x08\x92").await;
     // Acknowledgements that nobody waits for are passed over.
     socket.send(b"\x40\x02\0\x09\x70\x02\0\x0a").await;
     socket.expect_nothing().await;
@@ -44,12 +44,12 @@ async fn mqtt5_an_acknowledgement_may_be_short_or_long() {
         stage.publish(2, "t", b"2").await;
         let id = socket.packet().await[6];
         socket.send(&forms(0x50, id)[form]).await;
-        socket.expect(&[0x62, 4, 0, id, 0, 0]).await;
+        socket.expect(&[0x62, 2, 0, id]).await;
         socket.send(&forms(0x70, id)[form]).await;
         socket.send(&publish5(2, "u", 1, b"", b"3")).await;
-        socket.expect(b"\x50\x04\0\x01\0\0").await;
+        socket.expect(b"\x50\x02\0\x01").await;
         socket.send(&forms(0x62, 1)[form]).await;
-        socket.expect(b"\x70\x04\0\x01\0\0").await;
+        socket.expect(b"\x70\x02\0\x01").await;
     }
 }
 
@@ -108,7 +108,7 @@ async fn mqtt5_an_acknowledgement_of_another_kind_than_the_message_asks_for_is_a
     socket.expect(&publish5(2, "t", 1, b"", b"1")).await;
     for _ in 0..2 {
         socket.send(b"\x50\x02\0\x01").await;
-        socket.expect(b"\x62\x04\0\x01\0\0").await;
+        socket.expect(b"\x62\x02\0\x01").await;
     }
     socket.send(b"\x40\x02\0\x01").await;
     socket.expect_disconnect(0x82).await;

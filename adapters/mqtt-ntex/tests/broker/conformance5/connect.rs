@@ -112,9 +112,9 @@ async fn mqtt5_3_1_2_29_a_client_that_wants_no_problem_information_gets_codes_wi
     }
     let (mut socket, _) = stage.accepted(&stage.connect5("without").property(b"\x17\0")).await;
     socket.send(&refused(1)).await;
-    socket.expect(b"\x40\x04\0\x01\x99\0").await;
+    socket.expect(b"\x40\x03\0\x01\x99").await;
     socket.send(&refused(2)).await;
-    socket.expect(b"\x50\x04\0\x01\x99\0").await;
+    socket.expect(b"\x50\x03\0\x01\x99").await;
 }
 
 #[tokio::test]

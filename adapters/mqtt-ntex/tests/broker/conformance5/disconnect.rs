@@ -45,7 +45,7 @@ async fn mqtt5_3_14_2_2_the_server_says_a_reason_and_nothing_else() {
     let (mut first, _) = stage.accepted(&stage.connect5("x").property(b"\x11\0\0\0\x3c")).await;
     let _second = stage.kept5("x").await;
     // Neither session expiry nor words.
-    first.expect(b"\xe0\x02\x8e\0").await;
+    first.expect(b"\xe0\x01\x8e").await;
     first.expect_closed().await;
 }
 

@@ -9,7 +9,7 @@ use crate::stage::{Stage, again, retained, subscribe_5};
 /// Publishes at QoS 1 with an expiry in seconds.
 async fn publish(publisher: &mut Socket, topic: &str, seconds: u8, payload: &[u8]) {
     publisher.send(&publish5(1, topic, 1, &[0x02, 0, 0, 0, seconds], payload)).await;
-    publisher.expect(b"\x40\x04\0\x01\0\0").await;
+    publisher.expect(b"\x40\x02\0\x01").await;
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn mqtt5_3_3_2_5_a_retained_message_is_gone_when_its_time_is_over() {
     let stage = Stage::start().await;
     let mut publisher = stage.v5("p").await;
     publisher.send(&retained(publish5(1, "t", 1, b"\x02\0\0\0\x01", b"1"))).await;
-    publisher.expect(b"\x40\x04\0\x01\0\0").await;
+    publisher.expect(b"\x40\x02\0\x01").await;
     let mut early = stage.subscriber5("early", &[("t", 0)]).await;
     early.expect(&retained(publish5(0, "t", 0, b"\x02\0\0\0\x01", b"1"))).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -52,9 +52,9 @@ async fn mqtt5_an_expiry_of_0_is_for_those_who_are_connected() {
     let mut publisher = stage.v5("p").await;
     publisher.send(&publish5(2, "t", 1, b"\x02\0\0\0\0", b"1")).await;
     // [MQTT-4.3.3-13] the exchange with the publisher goes on whatever became of the message
-    publisher.expect(b"\x50\x04\0\x01\0\0").await;
+    publisher.expect(b"\x50\x02\0\x01").await;
     publisher.send(b"\x62\x02\0\x01").await;
-    publisher.expect(b"\x70\x04\0\x01\0\0").await;
+    publisher.expect(b"\x70\x02\0\x01").await;
     for (qos, socket) in &mut sockets {
         socket.expect(&publish5(*qos, "t", 1, b"\x02\0\0\0\0", b"1")).await;
     }
@@ -67,7 +67,7 @@ async fn mqtt5_an_expiry_of_0_replaces_what_is_retained_and_does_not_stay() {
     stage.retain(1, "t", b"old").await;
     let mut publisher = stage.v5("p").await;
     publisher.send(&retained(publish5(1, "t", 1, b"\x02\0\0\0\0", b"new"))).await;
-    publisher.expect(b"\x40\x04\0\x01\0\0").await;
+    publisher.expect(b"\x40\x02\0\x01").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     stage.subscriber5("s", &[("t", 0)]).await.expect_nothing().await;
     // And in a will.
@@ -139,8 +139,8 @@ async fn mqtt5_3_4_2_2_words_are_left_out_where_they_make_an_acknowledgement_too
     let refused = |qos| publish5(qos, "t", 1, b"\x01\x01", b"\xff");
     let (mut socket, _) = stage.accepted(&stage.connect5("s").property(b"\x27\0\0\0\x20")).await;
     socket.send(&refused(1)).await;
-    socket.expect(b"\x40\x04\0\x01\x99\0").await;
+    socket.expect(b"\x40\x03\0\x01\x99").await;
     // [MQTT-3.5.2-2]
     socket.send(&refused(2)).await;
-    socket.expect(b"\x50\x04\0\x01\x99\0").await;
+    socket.expect(b"\x50\x03\0\x01\x99").await;
 }

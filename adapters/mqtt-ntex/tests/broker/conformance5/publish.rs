@@ -172,7 +172,7 @@ async fn mqtt5_3_3_4_1_each_qos_has_its_response() {
     socket.send(&publish5(0, "t", 0, b"", b"1")).await;
     socket.expect_nothing().await;
     socket.send(&publish5(1, "t", 1, b"", b"1")).await;
-    socket.expect(b"\x40\x04\0\x01\0\0").await;
+    socket.expect(b"\x40\x02\0\x01").await;
     socket.send(&publish5(2, "t", 2, b"", b"1")).await;
-    socket.expect(b"\x50\x04\0\x02\0\0").await;
+    socket.expect(b"\x50\x02\0\x02").await;
 }

@@ -13,7 +13,7 @@ async fn mqtt5_3_8_3_2_a_subscribe_without_a_filter_is_a_protocol_error() {
 async fn mqtt5_3_8_3_3_no_local_holds_for_all_that_the_client_publishes() {
     let stage = Stage::start().await;
     let mut socket = stage.subscriber5("s", &[("t", 0x06)]).await;
-    for (qos, ack) in [(0, None), (1, Some(b"\x40\x04\0\x01\0\0")), (2, Some(b"\x50\x04\0\x01\0\0"))] {
+    for (qos, ack) in [(0, None), (1, Some(b"\x40\x02\0\x01")), (2, Some(b"\x50\x02\0\x01"))] {
         socket.send(&publish5(qos, "t", 1, b"", b"1")).await;
         if let Some(ack) = ack {
             socket.expect(ack).await;
@@ -144,7 +144,7 @@ async fn mqtt5_3_8_4_5_many_filters_are_as_many_subscriptions_with_one_suback() 
     let stage = Stage::start().await;
     let mut socket = stage.v5("s").await;
     // [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1] a code for each, in their order, the QoS or why not
-    socket.send(&subscribe5(7, b"", &[("a", 2), ("b#", 1), ("$SYS/x", 1), ("c", 0), ("a", 1)])).await;
+    socket.send(&subscribe5(7, b"", &[("a", 2), (&"b/".repeat(200), 1), ("$SYS/x", 1), ("c", 0), ("a", 1)])).await;
     socket.expect(b"\x90\x08\0\x07\0\x02\x8f\x87\0\x01").await;
     assert_eq!(stage.platform.broker.stats().subscriptions, 2);
     stage.publish(2, "a", b"1").await;
