@@ -8,7 +8,9 @@ use ntex::io::IoRef;
 use ntex::util::BytePages;
 use pocket_application::ClientAccess;
 use pocket_domain::Peer;
-use pocket_mqtt_core::{Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ReasonCode, Reply, TenantIndex};
+use pocket_mqtt_core::{
+    Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ProtocolVersion, ReasonCode, Reply, TenantIndex,
+};
 use tokio::sync::Notify;
 
 use crate::pace::Pace;
@@ -140,6 +142,10 @@ impl Client {
 
     /// Gives bytes to the socket; `None` when the connection is closing.
     pub(crate) fn write<R>(&self, write: impl FnOnce(&mut BytePages) -> R) -> Option<R> {
+        // [MQTT-3.14.4-2] nothing follows a DISCONNECT
+        if self.closing.get().is_some() {
+            return None;
+        }
         let counted = |pages: &mut BytePages| {
             let before = pages.len();
             let result = write(pages);
@@ -177,14 +183,27 @@ impl Client {
 
     /// Closes the connection, for the first reason given.
     pub(crate) fn close(&self, closing: Closing) {
-        if self.closing.replace(Some(self.closing.get().unwrap_or(closing))).is_some() {
+        if self.closing.get().is_some() {
             return;
         }
         if let Closing::ByServer(reason) = closing {
             self.send(disconnect(reason));
         }
-        self.io.close();
+        self.closing.set(Some(closing));
+        if self.lingers() {
+            self.io.notify_dispatcher();
+        } else {
+            self.io.close();
+        }
         self.changed.notify_one();
+    }
+
+    /// Whether its socket stays open for a while: the client was told why it is closed, and is to read it. One that stops
+    /// does not wait for its clients.
+    pub(crate) fn lingers(&self) -> bool {
+        let is_told = self.wire.version() == Some(ProtocolVersion::V5);
+        is_told
+            && matches!(self.closing.get(), Some(Closing::ByServer(reason)) if reason != ReasonCode::ServerShuttingDown)
     }
 
     /// Why the connection is closing, if it is.

@@ -1,6 +1,9 @@
 //! The task of one connection: read, decode all that came, act, hand over, read again.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ntex::time::{Millis, sleep};
@@ -13,6 +16,7 @@ use pocket_mqtt_core::{
 use crate::batch::Batch;
 use crate::client::Client;
 use crate::fanout::Fanout;
+use crate::linger::linger;
 use crate::listeners::Arrival;
 use crate::router::Routes;
 use crate::wire::Frame;
@@ -24,6 +28,7 @@ const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
 
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
+    let mut lingers = false;
     if let Some(client) = handshake::open(&worker, &io, &arrival).await {
         let mut connection =
             Connection { worker: &worker, client: &client, topics: TopicCache::default(), pause: Duration::ZERO };
@@ -31,6 +36,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
         worker.go_offline(&client);
         worker.counters().traffic(&client.wire.traffic);
         worker.broker.presence.closed(&client, &worker.broker.gateway);
+        lingers = client.lingers();
+    }
+    if lingers {
+        linger(&io).await;
     }
     // Sends what is still in the buffer, as long as the disconnect timeout of the socket allows.
     let _ = io.shutdown().await;
@@ -47,7 +56,7 @@ struct Connection<'a> {
 impl Connection<'_> {
     async fn run(&mut self, io: &Io) {
         while self.client.closing().is_none() {
-            let first = match io.recv(&self.client.wire).await {
+            let first = match self.receive(io).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) | Err(Either::Right(_)) => return,
                 Err(Either::Left(reason)) => return self.fail(reason),
@@ -68,6 +77,16 @@ impl Connection<'_> {
             self.client.is_held.set(false);
             self.client.last_packet.set(Instant::now());
         }
+    }
+
+    /// The next packet; `None` when the connection is closing.
+    async fn receive(&self, io: &Io) -> Result<Option<Frame>, Either<ReasonCode, std::io::Error>> {
+        let mut next = pin!(io.recv(&self.client.wire));
+        let unless_closing = |cx: &mut Context<'_>| match self.client.closing() {
+            Some(_) => Poll::Ready(Ok(None)),
+            None => next.as_mut().poll(cx),
+        };
+        poll_fn(unless_closing).await
     }
 
     /// Takes the first packet of a read and all that came with it, or as much as the device may publish now.

@@ -28,6 +28,7 @@ mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod handshake;
+mod linger;
 mod listeners;
 mod local_access;
 mod local_client;
@@ -48,8 +49,8 @@ mod restore;
 mod retained;
 mod router;
 mod server;
-mod stats;
 mod shortest;
+mod stats;
 mod stored_sessions;
 mod subscriber;
 mod sweep;

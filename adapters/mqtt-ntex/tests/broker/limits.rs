@@ -1,9 +1,12 @@
 //! What happens at the bounds.
 
+use std::time::{Duration, Instant};
+
 use pocket_domain::PayloadPolicy;
+use tokio::io::AsyncWriteExt;
 
 use crate::packets::{connect3, connect5, publish3, publish5, subscribe3, subscribe5};
-use crate::platform::Platform;
+use crate::platform::{Platform, tcp};
 
 #[tokio::test]
 async fn the_limits_are_announced() {
@@ -50,6 +53,42 @@ async fn more_than_the_receive_maximum_closes_the_connection() {
     socket.expect(b"\x50\x02\0\x02").await;
     socket.send(&publish5(2, "t", 3, b"", b"1")).await;
     socket.expect_disconnect(0x93).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_can_still_read_why_it_is_closed() {
+    let platform = Platform::start_with(|config| config.limits.receive_maximum = 2).await;
+    let device = platform.device("a").await;
+    let mut socket = platform.v5(&device, "x").await;
+    for id in 1..=20 {
+        socket.send(&publish5(2, "t", id, b"", b"1")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    socket.expect(b"\x50\x02\0\x01").await;
+    socket.expect(b"\x50\x02\0\x02").await;
+    socket.expect_disconnect(0x93).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_is_cut_off_all_the_same() {
+    let platform = Platform::start().await;
+    let device = platform.device("a").await;
+    let mut stream = tcp(platform.running.local_addr()).await;
+    stream.write_all(&connect5(&device, "x", b"")).await.unwrap();
+    // Neither allowed, nor little: more than is read of it.
+    let began = Instant::now();
+    while stream.write_all(&[0; 64 * 1024]).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let mut stream = tcp(platform.running.local_addr()).await;
+    stream.write_all(&connect5(&device, "y", b"")).await.unwrap();
+    let began = Instant::now();
+    while stream.write_all(&[0; 8]).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&began.elapsed()));
+    platform.eventually(|platform| platform.broker.stats().connections == 0).await;
 }
 
 #[tokio::test]
