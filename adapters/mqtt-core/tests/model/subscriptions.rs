@@ -38,7 +38,7 @@ impl Subscriptions {
             let packet = Packet::Unsubscribe(Unsubscribe { packet_id: id(1), filters: vec![filter.to_owned()] });
             match connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient) {
                 Action::Close(Closing::ByServer(reason)) => {
-                    assert_eq!((reason, expected), (expected, ReasonCode::MalformedPacket))
+                    assert_eq!([reason, expected], [ReasonCode::MalformedPacket; 2]);
                 }
                 Action::Unsubscribe(removed, ack) => {
                     assert_eq!(ack.reasons, [expected]);
@@ -62,7 +62,7 @@ impl Subscriptions {
         let packet = subscribe(filter, options, identifier);
         match connection.on_packet(packet, &TopicCache::<()>::default(), &Lenient) {
             Action::Close(Closing::ByServer(reason)) => {
-                assert_eq!((reason, expected), (expected, ReasonCode::MalformedPacket))
+                assert_eq!([reason, expected], [ReasonCode::MalformedPacket; 2]);
             }
             Action::Subscribe(granted, ack) => {
                 assert_eq!(ack.reasons, [expected]);
