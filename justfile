@@ -90,7 +90,7 @@ deny:
 model seeds="20000" first=`date +%s`:
     POCKET_MODEL_FIRST={{ first }} POCKET_MODEL_SEEDS={{ seeds }} cargo test -p pocket-mqtt-core --test model
 
-# Fuzzes the packet path and topics for so many seconds each (needs nightly Rust)
+# Fuzzes the packet path, topics and chunks of telemetry for so many seconds each (needs nightly Rust)
 fuzz seconds="30":
     #!/usr/bin/env bash
     set -euo pipefail
@@ -98,7 +98,7 @@ fuzz seconds="30":
         echo "installing cargo-fuzz (only this once)"
         cargo install cargo-fuzz --locked
     fi
-    for target in packets topics; do
+    for target in packets topics chunks; do
         # What is found goes beside other build products, and not into the corpus that is kept.
         found=${CARGO_TARGET_DIR:-fuzz/target}/found/$target
         mkdir -p "$found"

@@ -7,17 +7,21 @@
 //! randomness are arguments.
 
 mod access_rule;
+mod aggregate;
 mod connection;
 mod device;
 mod device_event;
 mod id;
 mod invalid;
 mod json;
+mod latest;
+mod leaf;
 mod node;
 mod page;
 mod payload;
 mod principal;
 mod rejection;
+mod series;
 mod telemetry;
 mod tenant;
 mod timestamp;
@@ -26,6 +30,7 @@ mod topic;
 mod user;
 
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
+pub use aggregate::{Aggregate, AggregateQuery, Interval};
 pub use connection::{DeviceConnection, Peer};
 pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate, Label, Labels, Notes};
 pub use device_event::{
@@ -33,11 +38,14 @@ pub use device_event::{
 };
 pub use id::{AccessRuleId, DeviceId, TenantId, UserId};
 pub use invalid::Invalid;
+pub use latest::{LatestValue, MAX_DEVICE_KEYS};
+pub use leaf::{Leaf, LeafPath, LeafValue};
 pub use node::NodeName;
 pub use page::{Page, PageLimit, PageRequest};
 pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError, PayloadPolicy, ReadPayload};
 pub use principal::{Principal, TopicRights};
 pub use rejection::Rejection;
+pub use series::{Bucket, Series, Tally};
 pub use telemetry::{NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery};
 pub use tenant::{Tenant, TenantName};
 pub use timestamp::Timestamp;

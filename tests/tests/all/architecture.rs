@@ -19,7 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pocket-application", &["pocket-domain", "pocket-ports"]),
     ("pocket-auth", &["pocket-domain", "pocket-ports"]),
     ("pocket-storage-memory", &["pocket-domain", "pocket-ports"]),
-    ("pocket-storage-sea-orm", &["pocket-domain", "pocket-ports"]),
+    ("pocket-storage-sea-orm", &["pocket-domain", "pocket-ports", "pocket-telemetry-codec"]),
+    ("pocket-telemetry-codec", &[]),
     ("pocket-mqtt-core", &["pocket-domain"]),
     ("pocket-mqtt-ntex", &["pocket-application", "pocket-domain", "pocket-mqtt-core", "pocket-ports"]),
     ("pocket-rest-ntex", &["pocket-application", "pocket-domain", "pocket-ports"]),
@@ -34,6 +35,7 @@ const THIRD_PARTY: &[(&str, &[&str])] = &[
     ("pocket-ports", &["async-trait", "bytes", "thiserror"]),
     ("pocket-application", &["async-trait", "thiserror", "tokio", "tracing"]),
     ("pocket-mqtt-core", &["bytes", "thiserror"]),
+    ("pocket-telemetry-codec", &["crc32c", "pco", "thiserror", "zstd"]),
 ];
 
 /// The dependencies of a crate, without those of its tests.
