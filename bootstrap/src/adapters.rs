@@ -104,6 +104,11 @@ fn sea_orm_options(settings: &DatabaseSettings) -> pocket_storage_sea_orm::Optio
             Synchronous::Full => pocket_storage_sea_orm::Synchronous::Full,
             Synchronous::Normal => pocket_storage_sea_orm::Synchronous::Normal,
         },
+        sealing: pocket_storage_sea_orm::Sealing {
+            rows: settings.seal_rows,
+            after: settings.seal_after,
+            ..pocket_storage_sea_orm::Sealing::default()
+        },
     }
 }
 

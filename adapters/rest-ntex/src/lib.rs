@@ -10,6 +10,7 @@
 //! Architecture invariant: no rule of the business is here, and no type of ntex is in the public interface.
 
 mod access_rules;
+mod aggregate;
 mod answer;
 mod app;
 mod auth;
@@ -23,6 +24,7 @@ mod extract;
 mod fields;
 mod gate;
 mod health;
+mod latest;
 mod observe;
 mod openapi;
 mod problem;

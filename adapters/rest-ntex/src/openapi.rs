@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
-use crate::{access_rules, auth, device_events, devices, health, telemetry, tenants, users};
+use crate::{access_rules, aggregate, auth, device_events, devices, health, latest, telemetry, tenants, users};
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";
@@ -42,6 +42,8 @@ const BEARER: &str = "bearer";
     devices::delete,
     devices::regenerate_token,
     device_events::list,
+    latest::latest,
+    latest::keys,
     access_rules::explain,
     access_rules::create,
     access_rules::list,
@@ -49,6 +51,7 @@ const BEARER: &str = "bearer";
     access_rules::delete,
     telemetry::create,
     telemetry::list,
+    aggregate::aggregate,
 ))]
 struct Api;
 

@@ -1,12 +1,12 @@
-//! Query parameters: each known, given once, and parsed by the type that it becomes.
+//! Query parameters: each known, given once unless it is a list, and parsed by the type that it becomes.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
 use ntex::http::Payload;
 use ntex::web::{DefaultError, FromRequest, HttpRequest};
-use serde::de::value::{Error, MapDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::code::Code;
@@ -33,19 +33,29 @@ impl<T: DeserializeOwned> FromRequest<DefaultError> for Query<T> {
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(decode_pair).collect::<Result<Vec<_>, _>>()?;
-    let deserializer = MapDeserializer::<_, Error>::new(pairs.into_iter());
+    let mut parameters: Vec<(Cow<'_, str>, Given<'_>)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = decode_pair(pair)?;
+        match parameters.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, given)) => given.values.push(value),
+            None => parameters.push((name.clone(), Given { name, values: vec![value] })),
+        }
+    }
+    let deserializer = MapDeserializer::<_, Error>::new(parameters.into_iter());
     serde_path_to_error::deserialize(deserializer).map_err(|error| fields::wrong("query", error.path(), error.inner()))
 }
 
-fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Given<'_>), Problem> {
+fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     let wrong = |Undecodable| Problem::field(Code::Invalid, key, "must be percent-encoded UTF-8");
-    Ok((decode(key).map_err(wrong)?, Given(decode(value).map_err(wrong)?)))
+    Ok((decode(key).map_err(wrong)?, decode(value).map_err(wrong)?))
 }
 
-/// The value of a parameter that is there; serde's own deserializer of texts knows no optional ones.
-struct Given<'a>(Cow<'a, str>);
+/// The values of a parameter that is there, at least one; serde's own deserializer of texts knows no optional ones.
+struct Given<'a> {
+    name: Cow<'a, str>,
+    values: Vec<Cow<'a, str>>,
+}
 
 impl<'de> IntoDeserializer<'de> for Given<'_> {
     type Deserializer = Self;
@@ -62,13 +72,20 @@ impl<'de> Deserializer<'de> for Given<'_> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(SeqDeserializer::new(self.values.into_iter()))
+    }
+
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(&self.0)
+        match self.values.as_slice() {
+            [value] => visitor.visit_str(value),
+            _ => Err(Error::custom(format_args!("duplicate field `{}`", self.name))),
+        }
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        newtype_struct tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -102,6 +119,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::dto::list::List;
     use crate::dto::text::Whole;
 
     #[derive(Debug, Deserialize)]
@@ -109,6 +127,7 @@ mod tests {
     struct Parameters {
         name: Option<String>,
         limit: Option<Whole>,
+        keys: Option<List>,
     }
 
     fn message(query: &str) -> String {
@@ -129,14 +148,29 @@ mod tests {
             assert_eq!(parse::<Parameters>(query).unwrap().name.as_deref(), Some(name), "{query}");
         }
         let none = parse::<Parameters>("").unwrap();
-        assert!(none.name.is_none() && none.limit.is_none());
+        assert!(none.name.is_none() && none.limit.is_none() && none.keys.is_none());
+    }
+
+    #[test]
+    fn a_list_may_be_repeated_and_have_commas() {
+        for (query, keys) in [
+            ("keys=a", &["a"][..]),
+            ("keys=a,b%2Cc&limit=1&keys=d", &["a", "b", "c", "d"]),
+            ("keys=a%5C,b&k%65ys=%C3%A9", &["a,b", "é"]),
+        ] {
+            assert_eq!(parse::<Parameters>(query).unwrap().keys.unwrap().0, keys, "{query}");
+        }
+        for query in ["keys=", "keys", "keys=a,", "keys=a&keys=,b"] {
+            assert_eq!(message(query), "INVALID: keys: must not have an empty entry", "{query}");
+        }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(message("nam=a"), "INVALID: nam: unknown field `nam`, expected `name` or `limit`");
+        assert_eq!(message("nam=a"), "INVALID: nam: unknown field `nam`, expected one of `name`, `limit`, `keys`");
         assert_eq!(message("limit=many"), "INVALID: limit: must be a whole number");
         assert_eq!(message("name=%ff"), "INVALID: name: must be percent-encoded UTF-8");
         assert_eq!(message("limit=1&limit=2"), "INVALID: limit: duplicate field `limit`");
+        assert_eq!(message("a=1&a=2"), "INVALID: a: unknown field `a`, expected one of `name`, `limit`, `keys`");
     }
 }

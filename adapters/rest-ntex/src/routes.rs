@@ -5,7 +5,9 @@ use ntex::http::Method;
 use ntex::web::{self, Route};
 
 use crate::code::Code;
-use crate::{access_rules, auth, device_events, devices, health, openapi, telemetry, tenants, users};
+use crate::{
+    access_rules, aggregate, auth, device_events, devices, health, latest, openapi, telemetry, tenants, users,
+};
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
 pub(crate) const PREFIXES: [&str; 2] = ["/api/v1", "/api"];
@@ -59,6 +61,8 @@ pub(crate) static API: &[Call] = &[
     call!(DELETE "/devices/{id}" user devices::delete),
     call!(POST "/devices/{id}/regenerate-token" user devices::regenerate_token),
     call!(GET "/devices/{id}/events" user device_events::list),
+    call!(GET "/devices/{id}/latest" user latest::latest),
+    call!(GET "/devices/{id}/keys" user latest::keys),
     call!(GET "/devices/{id}/access" user access_rules::explain),
     call!(POST "/access-rules" user access_rules::create, NotFound, TooManyAccessRules),
     call!(GET "/access-rules" user access_rules::list, NotFound),
@@ -66,6 +70,7 @@ pub(crate) static API: &[Call] = &[
     call!(DELETE "/access-rules/{id}" user access_rules::delete),
     call!(POST "/telemetry" user telemetry::create, NotFound),
     call!(GET "/telemetry" user telemetry::list, NotFound),
+    call!(GET "/telemetry/aggregate" user aggregate::aggregate, NotFound),
 ];
 
 /// The calls beside the API.

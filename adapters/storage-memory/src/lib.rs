@@ -8,8 +8,10 @@
 
 mod access_log;
 mod access_rules;
+mod aggregate;
 mod broker;
 mod devices;
+mod latest;
 mod name_pattern;
 mod presence;
 mod state;

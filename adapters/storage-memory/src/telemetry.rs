@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId,
-    Timestamp,
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, SortOrder, Telemetry, TelemetryCursor,
+    TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp,
 };
 use pocket_ports::{StorageError, TelemetryStore};
 
@@ -14,6 +14,12 @@ use crate::Memory;
 use crate::state::State;
 
 impl State {
+    /// The messages of a device, in the order of time, then id.
+    pub(crate) fn messages(&self, tenant: TenantId, device: DeviceId) -> impl Iterator<Item = &Telemetry> {
+        let history = self.telemetry.get(&tenant).into_iter().flat_map(|history| history.values());
+        history.filter(move |row| row.device_id == device)
+    }
+
     pub(crate) fn append(&mut self, message: &NewTelemetry) -> Option<TelemetryId> {
         self.device(message.tenant_id, message.device_id)?;
         self.last_telemetry_key += 1;
@@ -78,5 +84,17 @@ impl TelemetryStore for Memory {
             SortOrder::Descending => rows.rev().filter(wanted).take(limit as usize + 1).cloned().collect(),
         };
         Ok(TelemetryPage::from_rows(rows, limit))
+    }
+
+    async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
+        Ok(self.state().aggregate(tenant, query))
+    }
+
+    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+        Ok(self.state().latest(tenant, device))
+    }
+
+    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
+        Ok(self.state().latest(tenant, device).into_iter().map(|value| value.key).collect())
     }
 }

@@ -18,6 +18,7 @@ use crate::entity::{device, tenant};
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
 use crate::locks::{self, Lock};
+use crate::telemetry::Entry;
 use crate::{access_log, topics};
 
 /// Devices that are looked up in one statement.
@@ -28,6 +29,14 @@ struct Row<'a> {
     device: DeviceKeys,
     topic: i64,
     message: &'a NewTelemetry,
+}
+
+impl Row<'_> {
+    /// Where it is, for the index of the log.
+    fn entry(&self, id: i64) -> Entry {
+        let DeviceKeys { tenant, device, .. } = self.device;
+        Entry { id, tenant, device, topic: self.topic, timestamp: self.message.timestamp.as_millis() }
+    }
 }
 
 /// Stores the messages whose device is there, and the changes of a broker's state that came with them, in one
@@ -56,6 +65,9 @@ pub(crate) async fn append(
         broker::apply(&transaction, changes).await?;
     }
     transaction.commit().await?;
+    if db.backend() == DbBackend::Sqlite {
+        db.log_index.note(rows.iter().zip(&ids).map(|(row, id)| row.entry(*id)));
+    }
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
     Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())

@@ -1,7 +1,7 @@
 //! An open database: its connections, the runtime they belong to, and what the repositories share.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_ports::StorageError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
@@ -13,6 +13,7 @@ use crate::broker::Claim;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
+use crate::telemetry::LogIndex;
 
 /// The connections of one database. With PostgreSQL both are the same pool.
 pub(crate) struct Connections {
@@ -28,9 +29,12 @@ pub(crate) struct Database {
     runtime: Handle,
     /// Keys of devices and topics that appends met lately.
     pub(crate) keys: KeyCache,
+    /// Where rows of the log are, in a SQLite file.
+    pub(crate) log_index: LogIndex,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
-    purge: OnceLock<AbortHandle>,
+    /// What goes on in the background.
+    tasks: Mutex<Vec<AbortHandle>>,
     url: String,
     /// The name of the node that this process has.
     claim: tokio::sync::Mutex<Option<Claim>>,
@@ -43,8 +47,9 @@ impl Database {
             connections,
             runtime: Handle::current(),
             keys: KeyCache::default(),
+            log_index: LogIndex::default(),
             deleted: Arc::default(),
-            purge: OnceLock::new(),
+            tasks: Mutex::default(),
             url: url.to_owned(),
             claim: tokio::sync::Mutex::default(),
         }
@@ -91,17 +96,15 @@ impl Database {
     }
 
     /// Starts a task that lives until the database is closed.
-    pub(crate) fn start_purge(&self, purge: impl Future<Output = ()> + Send + 'static) {
-        let task = self.runtime.spawn(purge).abort_handle();
-        if let Err(second) = self.purge.set(task) {
-            second.abort();
-        }
+    pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.runtime.spawn(task).abort_handle();
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    /// Ends the purge and closes all connections.
+    /// Ends the tasks and closes all connections.
     pub(crate) async fn close(&self) -> Result<(), DbErr> {
-        if let Some(purge) = self.purge.get() {
-            purge.abort();
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
         }
         match self.claim.lock().await.take() {
             Some(Claim::Connection(connection)) => connection.close().await?,

@@ -1,5 +1,6 @@
 //! Devices.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,6 +41,19 @@ pub(crate) async fn find(
     id: DeviceId,
 ) -> Result<Option<device::Model>, Error> {
     Ok(by_id(tenant, id).one(connection).await?)
+}
+
+/// The keys of a tenant's devices that are being removed.
+pub(crate) async fn deleted(connection: &impl ConnectionTrait, tenant: i64) -> Result<HashSet<i64>, Error> {
+    let keys: Vec<i64> = device::Entity::find()
+        .select_only()
+        .column(device::Column::Key)
+        .filter(device::Column::Deleted.into_expr())
+        .filter(device::Column::Tenant.eq(tenant))
+        .into_tuple()
+        .all(connection)
+        .await?;
+    Ok(keys.into_iter().collect())
 }
 
 /// A device as people see it.

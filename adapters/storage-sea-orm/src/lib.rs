@@ -1,6 +1,7 @@
 //! Storage in SQLite and PostgreSQL through sea-orm. The scheme of the URL picks the database.
 //!
-//! Inside, tenants, devices and topics have integer keys; UUIDs are for the outside. Telemetry is plain rows. What is
+//! Inside, tenants, devices and topics have integer keys; UUIDs are for the outside. Telemetry is a log of
+//! rows and, for what is older, compressed chunks of each device. What is
 //! deleted disappears at once, and a background task then removes the rows in steps that do not hold up ingest.
 //!
 //! All queries run on the tokio runtime that [`open`] was called on, because a connection belongs to the runtime that
@@ -22,6 +23,7 @@ mod entity;
 mod error;
 mod health;
 mod json_rows;
+mod keeper;
 mod key_cache;
 mod locks;
 mod migration;
@@ -47,4 +49,4 @@ pub use backup::backup;
 pub use error::OpenError;
 pub use migration::MigrationReport;
 pub use open::{migrate, open};
-pub use options::{Options, Synchronous};
+pub use options::{Options, Sealing, Synchronous};

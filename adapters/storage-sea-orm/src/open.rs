@@ -1,8 +1,8 @@
-//! Opens a database: picks the kind, brings the schema up to date, connects, starts the purge.
+//! Opens a database: picks the kind, brings the schema up to date, connects, starts what goes on in the background.
 
 use std::sync::Arc;
 
-use pocket_ports::Storage;
+use pocket_ports::{Storage, StorageError};
 
 use crate::access_log::AccessLogReader;
 use crate::access_rules::AccessRules;
@@ -10,13 +10,14 @@ use crate::broker::BrokerTables;
 use crate::database::{Connections, Database};
 use crate::devices::Devices;
 use crate::health::Health;
+use crate::keeper::Keeper;
 use crate::migration::{MigrationReport, Migrator};
 use crate::options::Options;
 use crate::presence::Presence;
-use crate::telemetry::TelemetryRows;
+use crate::telemetry::TelemetryHistory;
 use crate::tenants::Tenants;
 use crate::users::Users;
-use crate::{OpenError, purge};
+use crate::{OpenError, keeper, purge};
 
 /// Opens a database, after bringing its schema up to date. Must be called on the tokio runtime that is to run the
 /// queries; it has to outlive the storage.
@@ -27,7 +28,9 @@ use crate::{OpenError, purge};
 pub async fn open(options: Options) -> Result<Storage, OpenError> {
     bring_up_to_date(&options).await?;
     let database = Arc::new(Database::new(connect(&options).await?, &options.url));
+    compress(&database, &options).await?;
     purge::start(&database);
+    keeper::start(&database, options.sealing);
     Ok(ports_of(database))
 }
 
@@ -38,7 +41,7 @@ pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
         devices: Arc::new(Devices(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
-        telemetry: Arc::new(TelemetryRows(Arc::clone(&database))),
+        telemetry: Arc::new(TelemetryHistory(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
         health: Arc::new(Health(database)),
@@ -50,7 +53,17 @@ pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
 /// # Errors
 /// As [`open`].
 pub async fn migrate(options: Options) -> Result<MigrationReport, OpenError> {
-    bring_up_to_date(&options).await
+    let report = bring_up_to_date(&options).await?;
+    let database = Database::new(connect(&options).await?, &options.url);
+    compress(&database, &options).await?;
+    database.close().await.map_err(|error| OpenError::Unavailable(error.to_string()))?;
+    Ok(report)
+}
+
+/// Compresses rows of telemetry of an earlier version, which may take minutes.
+async fn compress(database: &Database, options: &Options) -> Result<(), OpenError> {
+    let compressed = Keeper::new(options.sealing).catch_up(database).await;
+    compressed.map_err(|error| OpenError::Migration(StorageError::from(error).to_string()))
 }
 
 async fn bring_up_to_date(options: &Options) -> Result<MigrationReport, OpenError> {

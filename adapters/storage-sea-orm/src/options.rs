@@ -1,6 +1,7 @@
 //! How a database is opened.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::OpenError;
 
@@ -13,6 +14,39 @@ pub struct Options {
     pub pool: u32,
     /// When SQLite waits for the disk.
     pub synchronous: Synchronous,
+    /// When telemetry is compressed.
+    pub sealing: Sealing,
+}
+
+/// When rows of telemetry are compressed into chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealing {
+    /// As soon as there are so many,
+    pub rows: u32,
+    /// and so many for each device that sends, but not more than a batch: smaller chunks would soon be merged.
+    pub per_device: u32,
+    /// As soon as one was received so long ago.
+    pub after: Duration,
+    /// The most rows that are compressed together.
+    pub batch: u32,
+    /// How often to look.
+    pub every: Duration,
+    /// For how long a process that shares the database keeps the others from doing it, from its last step on. Their clocks
+    /// may differ by less than this.
+    pub lease: Duration,
+}
+
+impl Default for Sealing {
+    fn default() -> Self {
+        Self {
+            rows: 20_000,
+            per_device: 64,
+            after: Duration::from_secs(3_600),
+            batch: 400_000,
+            every: Duration::from_secs(1),
+            lease: Duration::from_secs(60),
+        }
+    }
 }
 
 /// When SQLite waits for the disk. PostgreSQL has its own setting, `synchronous_commit`.
@@ -48,7 +82,7 @@ impl Options {
 
     /// The database of the URL with ten connections, which waits for the disk at each commit.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), pool: 10, synchronous: Synchronous::Full }
+        Self { url: url.into(), pool: 10, synchronous: Synchronous::Full, sealing: Sealing::default() }
     }
 
     /// Which kind of database the URL names, when the options are in their bounds.
@@ -71,8 +105,12 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, pool, synchronous } = self;
-        f.debug_struct("Options").field("pool", pool).field("synchronous", synchronous).finish_non_exhaustive()
+        let Self { url: _, pool, synchronous, sealing } = self;
+        f.debug_struct("Options")
+            .field("pool", pool)
+            .field("synchronous", synchronous)
+            .field("sealing", sealing)
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn start(db: &Arc<Database>) {
     let deleted = Arc::clone(&db.deleted);
     // The task alone must not keep the database open.
     let db_of_task = Arc::downgrade(db);
-    db.start_purge(async move {
+    db.start_task(async move {
         while let Some(result) = all(&db_of_task).await {
             match result {
                 Ok(()) => deleted.notified().await,
@@ -53,6 +53,10 @@ async fn step(db: &Database) -> Result<bool, Error> {
         let transaction = db.begin().await?;
         for table in ["device_presence", "device_events"] {
             // A device has few of these.
+            transaction.execute_unprepared(&format!("DELETE FROM {table} WHERE device = {}", device.key)).await?;
+        }
+        // A chunk has up to thousands of rows.
+        for table in ["telemetry_chunks", "telemetry_keys"] {
             transaction.execute_unprepared(&format!("DELETE FROM {table} WHERE device = {}", device.key)).await?;
         }
         if delete_some(&transaction, "telemetry", "id", "device", device.key).await? < STEP {
@@ -129,6 +133,8 @@ mod tests {
             "device_events",
             "topics",
             "telemetry",
+            "telemetry_chunks",
+            "telemetry_keys",
             "dead_letters",
         ] {
             assert_eq!(sample.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use pocket_domain::{
-    DeviceId, NewTelemetry, Payload, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicName,
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Payload, Series, TelemetryId, TelemetryPage,
+    TelemetryQuery, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{BrokerChange, BrokerKey, BrokerState, Fate, IngestError, StorageError, SystemClock};
 use tokio::sync::oneshot;
@@ -47,6 +48,18 @@ impl TelemetryStore for ToldStore {
     }
 
     async fn range(&self, _: TenantId, _: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn aggregate(&self, _: TenantId, _: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn latest(&self, _: TenantId, _: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn keys(&self, _: TenantId, _: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         Err(StorageError::Backend("nothing is read here".into()))
     }
 }

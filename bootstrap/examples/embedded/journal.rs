@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
-    DeviceId, NewTelemetry, Payload, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, TopicName,
+    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, Payload, Series, SortOrder,
+    Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{DeviceRepository, StorageError, TelemetryStore, async_trait};
 use serde_json::{Value, json};
@@ -49,6 +49,16 @@ impl Journal {
 
     async fn exists(&self, tenant: TenantId, device: DeviceId) -> Result<bool, StorageError> {
         Ok(self.devices.get(tenant, device).await?.is_some())
+    }
+
+    /// The messages of a device, in the order of time, then id.
+    async fn messages(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<Telemetry>, StorageError> {
+        if !self.exists(tenant, device).await? {
+            return Ok(Vec::new());
+        }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = state.histories.get(&tenant).into_iter().flat_map(BTreeMap::values);
+        Ok(history.filter(|row| row.device_id == device).cloned().collect())
     }
 }
 
@@ -143,6 +153,50 @@ impl TelemetryStore for Journal {
         }
         Ok(TelemetryPage::from_rows(shown, query.limit()))
     }
+
+    async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
+        let mut series = Vec::new();
+        for device in &query.devices {
+            let rows = self.messages(tenant, *device).await?;
+            for key in &query.keys {
+                let buckets = buckets_of(&rows, query, key);
+                series.push(Series { device_id: *device, key: key.clone(), buckets });
+            }
+        }
+        Ok(series)
+    }
+
+    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+        let mut values = BTreeMap::new();
+        for row in self.messages(tenant, device).await? {
+            for leaf in row.payload.leaves() {
+                let (value, timestamp) = (leaf.value.json().into(), row.timestamp);
+                values.insert(leaf.path.clone(), LatestValue { key: leaf.path, value, timestamp });
+            }
+        }
+        Ok(values.into_values().take(MAX_DEVICE_KEYS).collect())
+    }
+
+    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
+        Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
+    }
+}
+
+fn buckets_of(rows: &[Telemetry], query: &AggregateQuery, key: &LeafPath) -> Vec<Bucket> {
+    let mut tallies: BTreeMap<Timestamp, Tally> = BTreeMap::new();
+    let wanted = |row: &&Telemetry| {
+        (query.from..query.to).contains(&row.timestamp)
+            && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+    };
+    for row in rows.iter().filter(wanted) {
+        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
+        if let Some(point) = leaf.and_then(|leaf| leaf.value.number()).map(Tally::of) {
+            let tally = tallies.entry(query.interval.start_of(row.timestamp));
+            tally.and_modify(|tally| tally.append(point)).or_insert(point);
+        }
+    }
+    let bucket = |(start, tally): (_, Tally)| Bucket { start, value: tally.value(query.aggregate), count: tally.count };
+    tallies.into_iter().map(bucket).collect()
 }
 
 fn asked_for(query: &TelemetryQuery, place: TelemetryCursor, row: &Telemetry) -> bool {

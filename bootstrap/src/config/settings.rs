@@ -100,6 +100,10 @@ pub struct DatabaseSettings {
     pub pool: u32,
     /// When SQLite considers a commit done.
     pub synchronous: Synchronous,
+    /// Rows of telemetry after which the oldest are compressed.
+    pub seal_rows: u32,
+    /// How old rows are when they are compressed, however few they are.
+    pub seal_after: Duration,
 }
 
 /// REST.
@@ -303,7 +307,13 @@ impl<'a> Reader<'a> {
             let problem = format!("POCKET_DATABASE_URL={url}: this binary is built without the feature {feature}");
             self.problems.push(Problem::new(problem));
         }
-        DatabaseSettings { url, pool: self.get(&table::DB_POOL), synchronous: self.get(&table::SQLITE_SYNCHRONOUS) }
+        DatabaseSettings {
+            url,
+            pool: self.get(&table::DB_POOL),
+            synchronous: self.get(&table::SQLITE_SYNCHRONOUS),
+            seal_rows: self.get(&table::SEAL_ROWS),
+            seal_after: Duration::from_secs(self.get(&table::SEAL_AFTER)),
+        }
     }
 
     fn api(&self) -> ApiSettings {

@@ -52,6 +52,12 @@ settings! {
     SQLITE_SYNCHRONOUS: Synchronous = Setting::new("POCKET_SQLITE_SYNCHRONOUS", "database.sqlite_synchronous", "full",
         &Choice(&[("full", Synchronous::Full), ("normal", Synchronous::Normal)]),
         "`full`: what is acknowledged survives a power cut; `normal`: it survives a crash of the process only");
+    SEAL_ROWS: u32 = Setting::new("POCKET_SEAL_ROWS", "database.seal_rows", "20000",
+        &Number { min: 1, max: 100_000_000, unit: "rows" },
+        "rows of telemetry after which they are compressed into chunks; 64 for each device that sends, if that is more");
+    SEAL_AFTER: u64 = Setting::new("POCKET_SEAL_AFTER", "database.seal_after", "3600",
+        &Number { min: 1, max: 31 * DAY, unit: "seconds" },
+        "seconds after which rows of telemetry are compressed, however few they are");
 
     API_HOST: IpAddr = Setting::new("POCKET_API_HOST", "api.host", "0.0.0.0", &Address, "address of the REST API")
         .also(&["API_HOST"]);

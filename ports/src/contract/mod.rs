@@ -8,12 +8,15 @@
 pub mod access_log;
 pub mod access_rules;
 pub mod activity;
+pub mod aggregate;
+pub mod aggregate_numbers;
 pub mod broker;
 pub mod device_events;
 pub mod device_filters;
 pub mod devices;
 mod fixture;
 pub mod history;
+pub mod latest;
 pub mod presence;
 mod race;
 mod reading;
@@ -37,8 +40,13 @@ pub mod users;
 ///     pocket_ports::storage_contract!(make);
 /// }
 /// ```
+///
+/// `storage_contract!(history of make)` expands to the cases of [`TelemetryStore`](crate::TelemetryStore) only.
 #[macro_export]
 macro_rules! storage_contract {
+    (history of $make:ident) => {
+        $crate::storage_contract! { @history $make }
+    };
     ($make:ident) => {
         $crate::storage_contract! { @cases $make, tenants:
             a_new_tenant_is_found_by_id_and_by_name
@@ -138,34 +146,7 @@ macro_rules! storage_contract {
             a_replaced_token_is_logged
             a_deleted_device_leaves_no_credential
         }
-        $crate::storage_contract! { @cases $make, telemetry:
-            messages_come_back_as_they_were
-            an_empty_batch_is_stored
-            ids_grow_with_the_order_of_messages
-            a_message_of_an_unknown_device_has_no_id_and_hinders_no_other
-            a_message_for_the_device_of_another_tenant_has_no_id
-            a_message_of_a_deleted_device_has_no_id
-            a_device_that_was_unknown_once_is_known_when_it_is_there
-            messages_of_a_deleted_device_are_gone
-            thousands_of_topics_are_told_apart
-            a_batch_of_twenty_thousand_is_stored_whole
-            two_batches_at_once_are_both_stored
-            a_message_is_put_aside
-        }
-        $crate::storage_contract! { @cases $make, history:
-            history_of_another_tenant_is_out_of_reach
-            a_history_is_read_both_ways
-            messages_of_the_same_time_are_ordered_by_id
-            late_messages_come_in_their_place
-            from_is_included_and_to_is_not
-            pages_give_every_row_once_both_ways
-            pages_stay_right_while_rows_are_added
-            the_last_page_has_no_next
-            only_the_device_asked_for_is_read
-            topic_filters_mean_what_mqtt_says
-            a_topic_filter_holds_through_all_pages
-            conditions_of_a_query_hold_together
-        }
+        $crate::storage_contract! { @history $make }
         $crate::storage_contract! { @cases $make, access_log:
             the_log_is_empty_at_first
             entries_are_ordered_and_read_from_a_place_on
@@ -204,6 +185,64 @@ macro_rules! storage_contract {
             a_deleted_device_takes_its_sessions_along
         }
     };
+    (@history $make:ident) => {
+        $crate::storage_contract! { @cases $make, telemetry:
+            messages_come_back_as_they_were
+            an_empty_batch_is_stored
+            ids_grow_with_the_order_of_messages
+            a_message_of_an_unknown_device_has_no_id_and_hinders_no_other
+            a_message_for_the_device_of_another_tenant_has_no_id
+            a_message_of_a_deleted_device_has_no_id
+            a_device_that_was_unknown_once_is_known_when_it_is_there
+            messages_of_a_deleted_device_are_gone
+            thousands_of_topics_are_told_apart
+            a_batch_of_twenty_thousand_is_stored_whole
+            two_batches_at_once_are_both_stored
+            a_message_is_put_aside
+        }
+        $crate::storage_contract! { @cases $make, history:
+            history_of_another_tenant_is_out_of_reach
+            a_history_is_read_both_ways
+            messages_of_the_same_time_are_ordered_by_id
+            late_messages_come_in_their_place
+            from_is_included_and_to_is_not
+            pages_give_every_row_once_both_ways
+            pages_stay_right_while_rows_are_added
+            the_last_page_has_no_next
+            only_the_device_asked_for_is_read
+            topic_filters_mean_what_mqtt_says
+            a_topic_filter_holds_through_all_pages
+            conditions_of_a_query_hold_together
+        }
+        $crate::storage_contract! { @cases $make, aggregate:
+            every_aggregate_is_of_the_points_of_its_bucket
+            buckets_begin_at_multiples_of_the_interval
+            only_points_of_the_range_count
+            series_come_in_the_order_asked_for
+            devices_and_keys_are_told_apart
+            anything_but_a_number_is_no_point
+            late_messages_count_in_their_bucket
+            of_points_of_one_time_the_id_tells_the_first_and_the_last
+            points_of_another_tenant_are_out_of_reach
+            a_topic_filter_leaves_out_other_points
+            a_deleted_device_has_no_points
+        }
+        $crate::storage_contract! { @cases $make, aggregate_numbers:
+            numbers_of_any_size_are_points
+            a_sum_beyond_the_range_of_a_double_is_not_finite
+            thousands_of_points_give_what_plain_addition_gives
+        }
+        $crate::storage_contract! { @cases $make, latest:
+            the_last_value_of_each_key_is_told
+            a_late_message_replaces_no_later_value
+            of_messages_of_one_time_the_id_tells_the_last
+            values_come_back_as_they_were_published
+            values_of_another_tenant_are_out_of_reach
+            a_deleted_device_has_no_values
+            keys_are_those_of_all_messages
+            of_too_many_keys_the_first_are_told
+        }
+    };
     (@cases $make:ident, $noun:ident: $($case:ident)+) => {
         mod $noun {
             $(
@@ -227,11 +266,14 @@ mod tests {
             include_str!("access_log.rs"),
             include_str!("access_rules.rs"),
             include_str!("activity.rs"),
+            include_str!("aggregate.rs"),
+            include_str!("aggregate_numbers.rs"),
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),
+            include_str!("latest.rs"),
             include_str!("presence.rs"),
             include_str!("retained.rs"),
             include_str!("telemetry.rs"),

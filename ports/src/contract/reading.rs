@@ -1,6 +1,8 @@
 //! How the cases write messages and read them back.
 
-use pocket_domain::{DeviceId, NewTelemetry, SortOrder, Telemetry, TelemetryId, TelemetryQuery, TenantId, TopicFilter};
+use pocket_domain::{
+    DeviceId, NewTelemetry, Payload, SortOrder, Telemetry, TelemetryId, TelemetryQuery, TenantId, TopicFilter,
+};
 
 use super::fixture::{at, message};
 use crate::Storage;
@@ -45,6 +47,15 @@ pub(super) async fn append_at(
 ) -> Vec<TelemetryId> {
     let messages = seconds.iter().map(|second| message(tenant, device, TOPIC, *second)).collect();
     append(storage, messages).await.into_iter().map(Option::unwrap).collect()
+}
+
+/// Appends one message for each second and payload.
+pub(super) async fn append_payloads(storage: &Storage, tenant: TenantId, device: DeviceId, payloads: &[(u64, &str)]) {
+    let message = |(second, payload): &(u64, &str)| NewTelemetry {
+        payload: Payload::from_stored(*payload),
+        ..message(tenant, device, TOPIC, *second)
+    };
+    append(storage, payloads.iter().map(message).collect()).await;
 }
 
 pub(super) async fn rows(storage: &Storage, tenant: TenantId, query: &TelemetryQuery) -> Vec<Telemetry> {

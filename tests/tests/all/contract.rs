@@ -1,8 +1,13 @@
-//! The contract suite of the storage ports on every adapter: memory, SQLite in a file, and a real PostgreSQL.
+//! The contract suite of the storage ports on every adapter: memory, SQLite in a file, and a real PostgreSQL; these also
+//! while all that is written becomes chunks at once.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use pocket_ports::Storage;
+use pocket_storage_sea_orm::{Options, Sealing, open};
+use pocket_tests::PostgresDatabase;
+use tempfile::TempDir;
 
 /// A storage, and what must live as long as it does.
 struct Made<T> {
@@ -18,6 +23,23 @@ impl<T> Deref for Made<T> {
     }
 }
 
+async fn sqlite(sealing: Sealing) -> Made<TempDir> {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display());
+    Made { storage: open(Options { sealing, ..Options::new(url) }).await.unwrap(), _kept: directory }
+}
+
+async fn postgres(sealing: Sealing) -> Made<PostgresDatabase> {
+    let database = PostgresDatabase::create().await;
+    let options = Options { pool: 4, sealing, ..Options::new(database.url()) };
+    Made { storage: open(options).await.unwrap(), _kept: database }
+}
+
+/// All that is in the log becomes chunks, as fast as it can.
+fn at_once() -> Sealing {
+    Sealing { rows: 1, per_device: 0, every: Duration::from_millis(1), ..Sealing::default() }
+}
+
 mod memory {
     async fn make() -> pocket_ports::Storage {
         pocket_storage_memory::storage()
@@ -26,32 +48,34 @@ mod memory {
     pocket_ports::storage_contract!(make);
 }
 
-mod sqlite {
-    use pocket_storage_sea_orm::{Options, open};
-    use tempfile::TempDir;
-
-    use super::Made;
-
-    async fn make() -> Made<TempDir> {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display());
-        Made { storage: open(Options::new(url)).await.unwrap(), _kept: directory }
+mod sqlite_log {
+    async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
+        super::sqlite(super::Sealing::default()).await
     }
 
     pocket_ports::storage_contract!(make);
 }
 
-mod postgres {
-    use pocket_storage_sea_orm::{Options, open};
-    use pocket_tests::PostgresDatabase;
+mod sqlite_chunks {
+    async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
+        super::sqlite(super::at_once()).await
+    }
 
-    use super::Made;
+    pocket_ports::storage_contract!(history of make);
+}
 
-    async fn make() -> Made<PostgresDatabase> {
-        let database = PostgresDatabase::create().await;
-        let options = Options { pool: 4, ..Options::new(database.url()) };
-        Made { storage: open(options).await.unwrap(), _kept: database }
+mod postgres_log {
+    async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
+        super::postgres(super::Sealing::default()).await
     }
 
     pocket_ports::storage_contract!(make);
+}
+
+mod postgres_chunks {
+    async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
+        super::postgres(super::at_once()).await
+    }
+
+    pocket_ports::storage_contract!(history of make);
 }

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail at once")]
 
 mod access_rules;
+mod aggregate;
 mod architecture;
 mod conformance;
 mod contract;
 mod documentation;
 mod durability;
 mod embedded;
+mod history_model;
 mod interop_v4;
 mod interop_v5;
 mod lifecycle;

@@ -71,6 +71,8 @@ async fn each_role_may_do_what_the_contract_says() {
         (0, "POST", "/auth/refresh".to_owned(), Value::Null, 200),
         (0, "GET", "/devices".to_owned(), Value::Null, 200),
         (0, "GET", format!("/devices/{device}"), Value::Null, 200),
+        (0, "GET", format!("/devices/{device}/latest"), Value::Null, 200),
+        (0, "GET", format!("/devices/{device}/keys"), Value::Null, 200),
         (0, "GET", "/telemetry".to_owned(), Value::Null, 200),
         (1, "POST", "/telemetry".to_owned(), entry, 201),
         (1, "POST", "/devices".to_owned(), json!({ "name": "boiler" }), 409),

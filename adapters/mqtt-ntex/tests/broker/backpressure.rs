@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_application::IngestOptions;
-use pocket_domain::{NewTelemetry, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp};
+use pocket_domain::{
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
+    TenantId, Timestamp,
+};
 use pocket_ports::{Storage, StorageError, TelemetryStore};
 use tokio::sync::Semaphore;
 
@@ -31,6 +34,18 @@ impl TelemetryStore for Gated {
 
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
         self.inner.range(tenant, query).await
+    }
+
+    async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
+        self.inner.aggregate(tenant, query).await
+    }
+
+    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+        self.inner.latest(tenant, device).await
+    }
+
+    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
+        self.inner.keys(tenant, device).await
     }
 }
 

@@ -4,9 +4,12 @@
 //! are wrong are named at once and no bound is written down twice; then they become types of the domain.
 
 pub(crate) mod access_rules;
+pub(crate) mod aggregate;
 pub(crate) mod auth;
 pub(crate) mod device_events;
 pub(crate) mod devices;
+pub(crate) mod latest;
+pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod page;
 pub(crate) mod patch;

@@ -26,6 +26,9 @@ async fn what_belongs_to_another_tenant_is_not_there() {
         ("DELETE", format!("/api/v1/users/{user}"), Value::Null),
         ("POST", format!("/api/v1/users/{user}/password"), json!({"password": PASSWORD})),
         ("GET", format!("/api/v1/telemetry?deviceId={device}"), Value::Null),
+        ("GET", format!("/api/v1/telemetry/aggregate?deviceId={device}&key=$&agg=avg&interval=1h"), Value::Null),
+        ("GET", format!("/api/v1/devices/{device}/latest"), Value::Null),
+        ("GET", format!("/api/v1/devices/{device}/keys"), Value::Null),
         ("POST", "/api/v1/telemetry".to_owned(), entry),
     ] {
         platform.call(&theirs, method, &path, body).await.problem(404, "NOT_FOUND");
@@ -62,7 +65,10 @@ async fn each_role_may_do_what_the_contract_says() {
         (0, "GET", "/devices".to_owned(), Value::Null, 200),
         (0, "GET", format!("/devices/{device}"), Value::Null, 200),
         (0, "GET", format!("/devices/{device}/events"), Value::Null, 200),
+        (0, "GET", format!("/devices/{device}/latest"), Value::Null, 200),
+        (0, "GET", format!("/devices/{device}/keys"), Value::Null, 200),
         (0, "GET", "/telemetry".to_owned(), Value::Null, 200),
+        (0, "GET", format!("/telemetry/aggregate?deviceId={device}&key=$&agg=avg&interval=1h"), Value::Null, 200),
         (1, "POST", "/telemetry".to_owned(), entry, 201),
         (1, "POST", "/devices".to_owned(), json!({"name": "a"}), 409),
         (1, "PATCH", format!("/devices/{device}"), json!({}), 200),

@@ -1,12 +1,14 @@
 //! The calls, asked through the whole service over the real application and storage in memory.
 
 mod access_rules;
+mod aggregate;
 mod auth;
 mod device_events;
 mod devices;
 mod documentation;
 mod edges;
 mod isolation;
+mod latest;
 mod openapi;
 mod platform;
 mod server;

@@ -28,6 +28,7 @@ pub(crate) struct Changes<'a> {
 }
 
 pub(crate) use claim::Claim;
+pub(crate) use statements::{insert, statement};
 pub(crate) use write::apply;
 
 #[async_trait]

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement,
 const BLOCKS: [usize; 5] = [512, 128, 32, 8, 1];
 
 /// `INSERT INTO {target} VALUES (…),(…) {conflict}`, as often as the rows need it. A row has `width` of the values.
-pub(super) async fn insert(
+pub(crate) async fn insert(
     transaction: &DatabaseTransaction,
     target: &str,
     width: usize,
@@ -40,7 +40,7 @@ pub(super) async fn run(transaction: &DatabaseTransaction, sql: &str, values: Ve
 }
 
 /// A statement with `?` for each value, as the database writes it.
-pub(super) fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> Statement {
+pub(crate) fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> Statement {
     let mut numbered = String::with_capacity(sql.len());
     let mut number = 0;
     for part in sql.split_inclusive('?') {

@@ -8,6 +8,7 @@ mod m0002_access_rules;
 mod m0003_presence;
 mod m0004_access_of_people;
 mod m0005_broker_state;
+mod m0006_chunks;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_presence::Migration),
             Box::new(m0004_access_of_people::Migration),
             Box::new(m0005_broker_state::Migration),
+            Box::new(m0006_chunks::Migration),
         ]
     }
 }

@@ -1,0 +1,142 @@
+//! Numbers over time in JSON.
+
+use pocket_application::{AggregateQuestion, Fill};
+use pocket_domain::{Aggregate, Bucket, Interval, Invalid, Label, LeafPath, TenantId, Timestamp, TopicFilter};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::list::List;
+use super::text::{Moment, Parsed, TimeText};
+
+/// An aggregate, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its description is used")]
+enum AggregateText {
+    Avg,
+    Min,
+    Max,
+    Sum,
+    Count,
+    First,
+    Last,
+}
+
+/// What is told of empty buckets, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its description is used")]
+enum FillText {
+    None,
+    Null,
+}
+
+/// Which numbers are asked for. Devices are named by at least one of `deviceId`, `label` and `topic`; all conditions must hold.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AggregateParameters {
+    /// The tenant to work in; only a platform administrator may name another than the own.
+    #[param(value_type = Option<String>, format = "uuid")]
+    tenant_id: Option<Parsed<TenantId>>,
+    /// Of these devices, 100 at the most: repeated, or separated by commas.
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    device_id: Option<List>,
+    /// Of devices with this label, which 100 devices may have.
+    #[param(min_length = 1, max_length = 64, pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    label: Option<String>,
+    /// Only of topics that this MQTT filter matches. By itself it means all devices of the tenant, which may have 100.
+    #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
+    topic: Option<String>,
+    /// Paths into the payload, 20 at the most: keys of objects joined by `.`, or `$` for a payload that is no object. Repeated,
+    /// or separated by commas; `\,` is a comma of a key and `\\` a backslash.
+    #[param(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["celsius"]))]
+    key: List,
+    /// What is made of the numbers of a bucket.
+    #[param(value_type = AggregateText, inline)]
+    agg: Parsed<Aggregate>,
+    /// How long a bucket is: a whole number and `s`, `m`, `h` or `d`, from 1s to 366d.
+    #[param(value_type = String, pattern = "^[0-9]+[smhd]$", example = "15m")]
+    interval: Parsed<Interval>,
+    /// Not before this time, RFC 3339 or integer milliseconds; a day before `to` when it is absent.
+    #[param(value_type = Option<TimeText>)]
+    from: Option<Parsed<Timestamp>>,
+    /// Before this time, RFC 3339 or integer milliseconds; now when it is absent.
+    #[param(value_type = Option<TimeText>)]
+    to: Option<Parsed<Timestamp>>,
+    /// `none` (default): buckets without numbers are left out; `null`: they are there with the value `null` and the count 0.
+    #[param(value_type = Option<FillText>, inline, default = "none")]
+    fill: Option<Parsed<Fill>>,
+}
+
+impl AggregateParameters {
+    /// The tenant that was asked for.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.tenant_id.map(|id| id.0)
+    }
+
+    /// The question.
+    pub(crate) fn question(&self) -> Result<AggregateQuestion, Invalid> {
+        let devices = self.device_id.iter().flat_map(|list| &list.0);
+        Ok(AggregateQuestion {
+            devices: devices.map(|id| id.parse()).collect::<Result<_, _>>()?,
+            label: self.label.as_deref().map(Label::parse).transpose().map_err(|invalid| invalid.of("label"))?,
+            topic: self.topic.as_deref().map(TopicFilter::parse).transpose()?,
+            keys: self.key.0.iter().map(|key| LeafPath::parse(key)).collect::<Result<_, _>>()?,
+            aggregate: self.agg.0,
+            interval: self.interval.0,
+            from: self.from.map(|time| time.0),
+            to: self.to.map(|time| time.0),
+            fill: self.fill.map(|fill| fill.0).unwrap_or_default(),
+        })
+    }
+}
+
+/// Numbers over time, by device, then by key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SeriesList {
+    data: Vec<Series>,
+}
+
+/// The numbers of one key of one device.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Series {
+    #[schema(format = "uuid")]
+    device_id: String,
+    #[schema(example = "celsius")]
+    key: String,
+    /// In the order of time.
+    buckets: Vec<BucketRow>,
+}
+
+/// What became of the numbers of one stretch of time.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Bucket)]
+struct BucketRow {
+    /// A multiple of the interval since 1970, UTC.
+    #[schema(value_type = String, format = DateTime)]
+    start: Moment,
+    /// The aggregate. `null` where there are no numbers, and where their sum is beyond the range of a double.
+    #[schema(required, example = 21.5)]
+    value: Option<f64>,
+    /// How many numbers there are.
+    count: u64,
+}
+
+impl From<Bucket> for BucketRow {
+    fn from(bucket: Bucket) -> Self {
+        Self { start: bucket.start.into(), value: bucket.finite(), count: bucket.count }
+    }
+}
+
+impl From<Vec<pocket_domain::Series>> for SeriesList {
+    fn from(series: Vec<pocket_domain::Series>) -> Self {
+        let row = |series: pocket_domain::Series| Series {
+            device_id: series.device_id.to_string(),
+            key: series.key.to_string(),
+            buckets: series.buckets.into_iter().map(Into::into).collect(),
+        };
+        Self { data: series.into_iter().map(row).collect() }
+    }
+}

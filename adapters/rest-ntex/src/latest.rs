@@ -1,0 +1,34 @@
+//! Calls about what a device said last.
+
+use pocket_domain::DeviceId;
+
+use crate::answer::{Answer, ok};
+use crate::dto::latest::{DeviceKeys, LatestValues};
+use crate::dto::page::{IdParameter, TenantParameters};
+use crate::extract::{App, Id, User};
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Show the last value of each key of a device
+///
+/// A key is a path into the payloads: keys of objects joined by `.`, or `$` for payloads that are no objects. Of a device with
+/// more than 1,000 keys the first 1,000 in order are told.
+#[utoipa::path(get, path = "/devices/{id}/latest", tag = "telemetry", operation_id = "getLatestValues",
+    params(IdParameter, TenantParameters),
+    responses((status = 200, description = "The values.", body = LatestValues<'_>)))]
+pub(crate) async fn latest(app: App, user: User, query: Query<TenantParameters>, id: Id<DeviceId>) -> Answer {
+    let values = app.telemetry.latest(&user, query.tenant(), id.0).await?;
+    let values =
+        LatestValues::of(&values).map_err(|error| Problem::internal(format!("a stored value is not JSON: {error}")))?;
+    ok(&values)
+}
+
+/// List the keys that a device's payloads have or had
+///
+/// They are the keys that `latest` tells values of.
+#[utoipa::path(get, path = "/devices/{id}/keys", tag = "telemetry", operation_id = "listDeviceKeys",
+    params(IdParameter, TenantParameters),
+    responses((status = 200, description = "The keys.", body = DeviceKeys)))]
+pub(crate) async fn keys(app: App, user: User, query: Query<TenantParameters>, id: Id<DeviceId>) -> Answer {
+    ok(&DeviceKeys::from(app.telemetry.keys(&user, query.tenant(), id.0).await?))
+}

@@ -1,0 +1,96 @@
+//! The keys that a device has in its chunks.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use pocket_domain::Payload;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement, Value};
+
+use super::log::Found;
+use crate::broker::insert;
+use crate::json_rows::text;
+
+/// The keys that the payloads of a device have, or had, in chunks; in no order.
+pub(crate) async fn of_device(connection: &impl ConnectionTrait, device: i64) -> Result<Vec<String>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Key {
+        path: String,
+    }
+    let sql = format!("SELECT path FROM telemetry_keys WHERE device = {device}");
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    Ok(Key::find_by_statement(statement).all(connection).await?.into_iter().map(|key| key.path).collect())
+}
+
+/// Adds keys of devices.
+pub(crate) async fn add(transaction: &DatabaseTransaction, keys: &BTreeSet<(i64, Box<str>)>) -> Result<(), DbErr> {
+    let values: Vec<Value> = keys.iter().flat_map(|(device, path)| [(*device).into(), text(path).into()]).collect();
+    insert(transaction, "telemetry_keys (device, path)", 2, "ON CONFLICT DO NOTHING", values).await
+}
+
+/// What payloads of devices look like, as far as it was met.
+#[derive(Default)]
+pub(crate) struct Met {
+    devices: HashMap<i64, HashSet<u64>>,
+    count: usize,
+}
+
+impl Met {
+    /// The most skeletons; then all are forgotten and met anew.
+    const MOST: usize = 200_000;
+
+    /// The keys of payloads that look like none before. Those that are lost on the way to the database must be forgotten.
+    pub(crate) fn meet(&mut self, rows: &[(i64, Found)]) -> BTreeSet<(i64, Box<str>)> {
+        if self.count > Self::MOST {
+            *self = Self::default();
+        }
+        let mut keys = BTreeSet::new();
+        for (_, Found { device, row }) in rows {
+            if self.devices.entry(*device).or_default().insert(skeleton(&row.payload)) {
+                self.count += 1;
+                let payload = Payload::from_stored(row.payload.as_str());
+                keys.extend(payload.leaves().into_iter().map(|leaf| (*device, Box::from(leaf.path.as_str()))));
+            }
+        }
+        keys
+    }
+}
+
+/// What a payload is without the figures of its numbers. Payloads of one skeleton have the same keys.
+pub(super) fn skeleton(payload: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let (mut is_text, mut is_escaped) = (false, false);
+    let rest: Vec<u8> = payload
+        .bytes()
+        .filter(|byte| {
+            let is_figure = !is_text && matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'E');
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => is_text = !is_text,
+                _ => {}
+            }
+            !is_figure
+        })
+        .collect();
+    rest.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_that_differ_in_their_numbers_have_one_skeleton() {
+        let same = |one: &str, other: &str| skeleton(one) == skeleton(other);
+        assert!(same(r#"{"a":1.5,"b":[-2,3E4]}"#, r#"{"a":-22,"b":[5,6.0]}"#));
+        assert!(same("21.5", "-7"));
+        for other in
+            [r#"{"b":1}"#, r#"{"a":"1"}"#, r#"{"a":true}"#, r#"{"a1":1}"#, r#"{"a":{"a":1}}"#, r#"{"a":1,"a":1}"#]
+        {
+            assert!(!same(r#"{"a":1}"#, other), "{other}");
+        }
+        assert!(!same(r#"{"a1":1}"#, r#"{"a2":1}"#));
+        assert!(!same(r#"{"a\"1":1}"#, r#"{"a\"2":1}"#));
+    }
+}

@@ -1,0 +1,206 @@
+//! The rows that are not yet in chunks.
+//!
+//! PostgreSQL finds them by its indexes; in a SQLite file, which has none, they are found by the index in memory and fetched
+//! by their ids.
+
+use std::collections::{HashMap, HashSet};
+
+use pocket_domain::SortOrder;
+use pocket_telemetry_codec::OwnedRow;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, Statement, Value};
+
+use super::log_index::LogIndex;
+use super::window::{Scope, Window};
+use crate::entity::corrupt;
+use crate::error::Error;
+
+/// A row with the key of its device.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) device: i64,
+    pub(crate) row: OwnedRow,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    id: i64,
+    device: i64,
+    topic: i64,
+    timestamp: i64,
+    received_at: i64,
+    payload: String,
+}
+
+impl From<Row> for Found {
+    fn from(row: Row) -> Self {
+        let Row { id, device, topic, timestamp, received_at, payload } = row;
+        Self { device, row: OwnedRow { id: id.unsigned_abs(), timestamp, received_at, topic, payload } }
+    }
+}
+
+const COLUMNS: &str = "SELECT id, device, topic, timestamp, received_at, payload FROM telemetry";
+
+/// The log as one transaction sees it.
+pub(crate) struct Log<'a> {
+    pub(crate) transaction: &'a DatabaseTransaction,
+    /// Rows up to here are in chunks, even if they are still there.
+    pub(crate) sealed: i64,
+    /// The index, where there is one that holds all rows.
+    pub(crate) index: Option<&'a LogIndex>,
+}
+
+impl Log<'_> {
+    /// The first rows of the window, in its order; at most so many.
+    pub(crate) async fn page(&self, scope: &Scope, window: &Window, limit: usize) -> Result<Vec<Found>, DbErr> {
+        match self.index {
+            Some(index) => self.page_by_index(index, scope, window.clone(), limit).await,
+            None => self.page_by_statement(scope, window, limit).await,
+        }
+    }
+
+    async fn page_by_index(
+        &self,
+        index: &LogIndex,
+        scope: &Scope,
+        mut window: Window,
+        limit: usize,
+    ) -> Result<Vec<Found>, DbErr> {
+        let mut found = Vec::new();
+        loop {
+            let wanted = limit - found.len();
+            let places = index.find(scope, &window, wanted);
+            let ids: Vec<i64> = places.iter().map(|place| place.1).filter(|id| *id > self.sealed).collect();
+            let mut rows = self.fetch(&ids).await?;
+            // Rows that were sealed or removed before this transaction began are missing.
+            found.extend(ids.iter().filter_map(|id| rows.remove(id)).map(Found::from));
+            match places.last() {
+                Some(last) if places.len() == wanted && found.len() < limit => window.go_on_after(*last),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn fetch(&self, ids: &[i64]) -> Result<HashMap<i64, Row>, DbErr> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids = serde_json::Value::from(ids).to_string();
+        let sql = format!("{COLUMNS} WHERE id IN (SELECT value FROM json_each(?))");
+        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [ids.into()]);
+        let rows = Row::find_by_statement(statement).all(self.transaction).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+
+    async fn page_by_statement(&self, scope: &Scope, window: &Window, limit: usize) -> Result<Vec<Found>, DbErr> {
+        let backend = self.transaction.get_database_backend();
+        let mut conditions = Conditions { sql: Vec::new(), values: Vec::new() };
+        let (owner, key) = scope.column();
+        conditions.add(&format!("{owner} ="), key);
+        if let Scope::Tenant { deleted, .. } = scope
+            && !deleted.is_empty()
+        {
+            conditions.one_of(backend, "device", deleted, true);
+        }
+        if let Some(topics) = &window.topics {
+            conditions.one_of(backend, "topic", topics, false);
+        }
+        conditions.add("timestamp >=", window.from);
+        conditions.add("timestamp <=", window.to);
+        conditions.add("id >", self.sealed);
+        let (direction, beyond) = match window.order {
+            SortOrder::Ascending => ("ASC", ">"),
+            SortOrder::Descending => ("DESC", "<"),
+        };
+        if let Some((at, id)) = window.after {
+            let (at, id) = (conditions.parameter(at), conditions.parameter(id));
+            conditions.sql.push(format!("(timestamp, id) {beyond} ({at}, {id})"));
+        }
+        let limit = conditions.parameter(i64::try_from(limit).unwrap_or(i64::MAX));
+        let sql = format!(
+            "{COLUMNS} WHERE {} ORDER BY timestamp {direction}, id {direction} LIMIT {limit}",
+            conditions.sql.join(" AND ")
+        );
+        let statement = Statement::from_sql_and_values(backend, sql, conditions.values);
+        Ok(Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect())
+    }
+
+    /// The oldest rows between two ids, with their tenants, in the order of their ids; at most so many.
+    pub(crate) async fn oldest(
+        connection: &impl ConnectionTrait,
+        after: i64,
+        up_to: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Found)>, Error> {
+        let backend = connection.get_database_backend();
+        let rows = format!(
+            "SELECT tenant, id, device, topic, timestamp, received_at, payload FROM telemetry
+            WHERE id > {after} AND id <= {up_to} ORDER BY id LIMIT {limit}"
+        );
+        match backend {
+            DbBackend::Sqlite => oldest_as_text(connection, &rows).await,
+            _ => {
+                let found = Owned::find_by_statement(Statement::from_string(backend, rows)).all(connection).await?;
+                Ok(found.into_iter().map(|owned| (owned.tenant, owned.row.into())).collect())
+            }
+        }
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Owned {
+    tenant: i64,
+    #[sea_orm(nested)]
+    row: Row,
+}
+
+/// Rows as one text: the driver takes longer for each value of each row than JSON does.
+async fn oldest_as_text(connection: &impl ConnectionTrait, rows: &str) -> Result<Vec<(i64, Found)>, Error> {
+    let sql = format!(
+        "SELECT json_group_array(json_array(tenant, id, device, topic, timestamp, received_at, payload)) FROM ({rows})"
+    );
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+    let text: String = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?.try_get_by_index(0)?;
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, String)> = serde_json::from_str(&text).map_err(corrupt)?;
+    let found = rows.into_iter().map(|(tenant, id, device, topic, timestamp, received_at, payload)| {
+        (tenant, Row { id, device, topic, timestamp, received_at, payload }.into())
+    });
+    let mut found: Vec<(i64, Found)> = found.collect();
+    // The aggregate promises no order.
+    found.sort_by_key(|(_, found)| found.row.id);
+    Ok(found)
+}
+
+/// What a row must meet, as SQL that both databases read, with the parameters `$1`, `$2`, … in order.
+struct Conditions {
+    sql: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// The parameter that stands for the value.
+    fn parameter(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("${}", self.values.len())
+    }
+
+    fn add(&mut self, condition: &str, value: impl Into<Value>) {
+        let parameter = self.parameter(value);
+        self.sql.push(format!("{condition} {parameter}"));
+    }
+
+    fn one_of(&mut self, backend: DbBackend, column: &str, keys: &HashSet<i64>, is_not: bool) {
+        let keys: Vec<i64> = keys.iter().copied().collect();
+        let condition = match backend {
+            DbBackend::Postgres => {
+                let keys = self.parameter(keys);
+                format!("{column} = ANY({keys})")
+            }
+            // SQLite has no arrays, but reads one of JSON as a table.
+            _ => {
+                let keys = self.parameter(serde_json::Value::from(keys).to_string());
+                format!("{column} IN (SELECT value FROM json_each({keys}))")
+            }
+        };
+        self.sql.push(if is_not { format!("NOT ({condition})") } else { condition });
+    }
+}

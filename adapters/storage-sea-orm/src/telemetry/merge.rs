@@ -1,0 +1,203 @@
+//! A page of the history: rows of the log and of chunks in one order.
+//!
+//! Chunks of a device follow one another but for late rows, and those of different devices lie side by side. So a chunk is
+//! opened when the next row could be one of its own, and its payloads are restored last, only those of the page.
+
+use std::collections::{BTreeMap, BinaryHeap};
+
+use pocket_domain::SortOrder;
+use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
+
+use super::chunks::{Chunks, Outline, report};
+use super::log::{Found, Log};
+use super::window::{Place, Scope, Window};
+use crate::error::Error;
+
+/// Outlines that are read at a time.
+const OUTLINES: usize = 64;
+
+/// An opened chunk.
+struct Open {
+    outline: Outline,
+    content: Vec<u8>,
+    /// Places of its rows in the window with the numbers of the rows, the next in the order last.
+    rest: Vec<(Place, usize)>,
+}
+
+/// What may be the next in the order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    /// The next row of the log.
+    Log,
+    /// The next row of an opened chunk.
+    Row(usize),
+    /// A chunk that is not opened, by its number.
+    Chunk(usize),
+    /// A chunk that is not known.
+    More,
+}
+
+/// A row of the page.
+enum Pick {
+    Log(Found),
+    /// A row of an opened chunk.
+    Chunk(usize, usize),
+}
+
+/// The first rows of the window, in its order; at most so many.
+pub(crate) async fn page(
+    log: &Log<'_>,
+    chunks: &Chunks<'_>,
+    scope: &Scope,
+    window: &Window,
+    limit: usize,
+) -> Result<Vec<Found>, Error> {
+    let rows_of_log = log.page(scope, window, limit).await?;
+    let mut merge = Merge { chunks, scope, window, outlines: Vec::new(), open: Vec::new(), heap: BinaryHeap::new() };
+    merge.find_more().await?;
+    let mut rows_of_log = rows_of_log.into_iter().peekable();
+    merge.push_log(rows_of_log.peek());
+    let mut picks = Vec::new();
+    while picks.len() < limit
+        && let Some((_, next)) = merge.heap.pop()
+    {
+        match next {
+            Next::Log => {
+                picks.extend(rows_of_log.next().map(Pick::Log));
+                merge.push_log(rows_of_log.peek());
+            }
+            Next::Row(open) => {
+                let row = merge.open[open].rest.pop();
+                picks.extend(row.map(|(_, row)| Pick::Chunk(open, row)));
+                merge.push_row(open);
+            }
+            Next::Chunk(outline) => merge.open(outline).await?,
+            Next::More => merge.find_more().await?,
+        }
+    }
+    Ok(merge.restore(picks))
+}
+
+struct Merge<'a> {
+    chunks: &'a Chunks<'a>,
+    scope: &'a Scope,
+    window: &'a Window,
+    outlines: Vec<Outline>,
+    open: Vec<Open>,
+    /// The next one is the greatest.
+    heap: BinaryHeap<(Place, Next)>,
+}
+
+impl Merge<'_> {
+    /// Such that the next place in the order is the greatest.
+    fn rank(&self, place: Place) -> Place {
+        match self.window.order {
+            SortOrder::Ascending => (-place.0, -place.1),
+            SortOrder::Descending => place,
+        }
+    }
+
+    /// Where the first row of a chunk may be.
+    fn edge(&self, outline: &Outline) -> Place {
+        match self.window.order {
+            SortOrder::Ascending => (outline.first_at, 0),
+            SortOrder::Descending => (outline.last_at, i64::MAX),
+        }
+    }
+
+    fn push_log(&mut self, next: Option<&Found>) {
+        if let Some(Found { row, .. }) = next {
+            self.heap.push((self.rank((row.timestamp, row.id.cast_signed())), Next::Log));
+        }
+    }
+
+    fn push_row(&mut self, open: usize) {
+        if let Some((place, _)) = self.open[open].rest.last() {
+            self.heap.push((self.rank(*place), Next::Row(open)));
+        }
+    }
+
+    async fn find_more(&mut self) -> Result<(), Error> {
+        let found = self.chunks.outlines(self.scope, self.window, self.outlines.last(), OUTLINES).await?;
+        if let (Some(last), OUTLINES) = (found.last(), found.len()) {
+            self.heap.push((self.rank(self.edge(last)), Next::More));
+        }
+        for outline in found {
+            if self.scope.has(outline.device) {
+                self.heap.push((self.rank(self.edge(&outline)), Next::Chunk(self.outlines.len())));
+            }
+            self.outlines.push(outline);
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, number: usize) -> Result<(), Error> {
+        let outline = self.outlines[number];
+        let Some((_, content)) = Chunks::contents(self.chunks.transaction, &[outline.key]).await?.pop() else {
+            return Ok(());
+        };
+        match rest(&content, self.window) {
+            Ok(rest) => {
+                self.open.push(Open { outline, content, rest });
+                self.push_row(self.open.len() - 1);
+            }
+            Err(damaged) => report(&outline, &damaged),
+        }
+        Ok(())
+    }
+
+    /// The rows that were picked, with their payloads.
+    fn restore(self, picks: Vec<Pick>) -> Vec<Found> {
+        let mut wanted: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for pick in &picks {
+            if let Pick::Chunk(open, row) = pick {
+                let range = wanted.entry(*open).or_insert((*row, *row));
+                *range = (range.0.min(*row), range.1.max(*row));
+            }
+        }
+        let restored: BTreeMap<usize, (usize, Vec<Option<OwnedRow>>)> =
+            wanted.into_iter().map(|(open, (first, last))| (open, (first, self.rows(open, first, last)))).collect();
+        let mut restored = restored;
+        let found = picks.into_iter().filter_map(|pick| match pick {
+            Pick::Log(found) => Some(found),
+            Pick::Chunk(open, row) => {
+                let (first, rows) = restored.get_mut(&open)?;
+                let row = rows.get_mut(row - *first)?.take()?;
+                Some(Found { device: self.open[open].outline.device, row })
+            }
+        });
+        found.collect()
+    }
+
+    fn rows(&self, open: usize, first: usize, last: usize) -> Vec<Option<OwnedRow>> {
+        let Open { outline, content, .. } = &self.open[open];
+        match Chunk::open(content).and_then(|chunk| chunk.rows(first..last + 1)) {
+            Ok(rows) => rows.into_iter().map(Some).collect(),
+            Err(damaged) => {
+                report(outline, &damaged);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The rows of a chunk that are in the window, the next in its order last.
+fn rest(content: &[u8], window: &Window) -> Result<Vec<(Place, usize)>, Damaged> {
+    let chunk = Chunk::open(content)?;
+    if !chunk.topics().iter().any(|topic| window.has_topic(*topic)) {
+        return Ok(Vec::new());
+    }
+    let (timestamps, ids) = (chunk.timestamps()?, chunk.ids()?);
+    let topics = if window.topics.is_some() { Some(chunk.row_topics()?) } else { None };
+    let from = timestamps.partition_point(|at| *at < window.from);
+    let to = timestamps.partition_point(|at| *at <= window.to);
+    let place = |row: usize| ((timestamps[row], ids[row].cast_signed()), row);
+    let is_wanted = |(place, row): &(Place, usize)| {
+        window.has_place(*place) && topics.as_ref().is_none_or(|topics| window.has_topic(topics[*row]))
+    };
+    let mut rest: Vec<(Place, usize)> = (from..to).map(place).filter(is_wanted).collect();
+    if window.order == SortOrder::Ascending {
+        rest.reverse();
+    }
+    Ok(rest)
+}

@@ -1,0 +1,103 @@
+//! The history of messages: a log of what is new, and chunks of what is older.
+
+mod aggregate;
+mod buckets;
+mod chunks;
+mod keys;
+mod latest;
+mod log;
+mod log_index;
+mod merge;
+mod names;
+mod snapshot;
+mod window;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pocket_domain::{
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
+    TenantId, Timestamp, TopicFilter,
+};
+use pocket_ports::{StorageError, TelemetryStore};
+use sea_orm::ConnectionTrait;
+
+pub(crate) use chunks::{Chunks, Outline, report};
+pub(crate) use keys::{Met, add as add_keys};
+pub(crate) use log::{Found, Log};
+pub(crate) use log_index::{Entry, LogIndex};
+pub(crate) use snapshot::Sealed;
+
+use crate::append::append;
+use crate::database::Database;
+use crate::error::Error;
+use crate::{dead_letters, devices, tenants, topics};
+use snapshot::Snapshot;
+use window::{Scope, Window};
+
+/// The history in a database.
+pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>);
+
+#[async_trait]
+impl TelemetryStore for TelemetryHistory {
+    async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+        self.0.run(|db| async move { append(&db, &messages, None).await }).await
+    }
+
+    async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
+        let (message, reason) = (message.clone(), reason.to_owned());
+        self.0.run(move |db| async move { dead_letters::insert(&db, message, &reason, now).await }).await
+    }
+
+    async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        let query = query.clone();
+        self.0.run(move |db| async move { range(&db, tenant, &query).await }).await
+    }
+
+    async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
+        let query = query.clone();
+        self.0.run(move |db| async move { aggregate::aggregate(&db, tenant, query).await }).await
+    }
+
+    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+        self.0.run(move |db| async move { latest::latest(&db, tenant, device).await }).await
+    }
+
+    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
+        Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
+    }
+}
+
+/// A page of the history.
+async fn range(db: &Database, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, Error> {
+    let nothing = TelemetryPage { rows: Vec::new(), next: None };
+    let snapshot = Snapshot::begin(db).await?;
+    let transaction = snapshot.transaction();
+    let (scope, tenant) = match query.device_id {
+        None => {
+            let Some(tenant) = tenants::key(transaction, tenant).await? else { return Ok(nothing) };
+            (Scope::Tenant { tenant, deleted: devices::deleted(transaction, tenant).await? }, tenant)
+        }
+        Some(device) => {
+            let Some(device) = devices::find(transaction, tenant, device).await? else { return Ok(nothing) };
+            (Scope::Device(device.key), device.tenant)
+        }
+    };
+    let Some(topics) = wanted_topics(transaction, tenant, query.topic.as_ref()).await? else { return Ok(nothing) };
+    let window = Window::of(query, topics);
+    let limit = query.limit();
+    let rows = merge::page(&snapshot.log(), &snapshot.chunks(), &scope, &window, limit as usize + 1).await?;
+    let rows = names::named(transaction, rows).await?;
+    Ok(TelemetryPage::from_rows(rows, limit))
+}
+
+/// The topics that a filter leaves: `None` inside when it leaves all, `None` when it leaves none.
+async fn wanted_topics(
+    connection: &impl ConnectionTrait,
+    tenant: i64,
+    filter: Option<&TopicFilter>,
+) -> Result<Option<Option<std::collections::HashSet<i64>>>, Error> {
+    let Some(filter) = filter else { return Ok(Some(None)) };
+    let keys = topics::matching(connection, tenant, filter).await?;
+    Ok((!keys.is_empty()).then(|| Some(keys.into_iter().collect())))
+}

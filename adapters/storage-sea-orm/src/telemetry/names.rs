@@ -1,0 +1,59 @@
+//! Rows with the names that keys stand for.
+
+use std::collections::{HashMap, HashSet};
+
+use pocket_domain::{DeviceId, Payload, Telemetry, TelemetryId, TopicName};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+
+use super::log::Found;
+use crate::entity::{corrupt, device, time, topic};
+use crate::error::Error;
+
+/// Keys in one statement.
+const STEP: usize = 500;
+
+/// The rows as they are outside; those of a device or topic that is gone are left out.
+pub(crate) async fn named(connection: &impl ConnectionTrait, rows: Vec<Found>) -> Result<Vec<Telemetry>, Error> {
+    let devices = device_ids(connection, rows.iter().map(|found| found.device).collect()).await?;
+    let topics = topic_names(connection, rows.iter().map(|found| found.row.topic).collect()).await?;
+    let mut named = Vec::with_capacity(rows.len());
+    for Found { device, row } in rows {
+        let (Some(device_id), Some(topic)) = (devices.get(&device), topics.get(&row.topic)) else { continue };
+        named.push(Telemetry {
+            id: TelemetryId::from_key(row.id),
+            device_id: *device_id,
+            topic: topic.clone(),
+            payload: Payload::from_stored(row.payload),
+            timestamp: time(row.timestamp)?,
+            received_at: time(row.received_at)?,
+        });
+    }
+    Ok(named)
+}
+
+async fn device_ids(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Result<HashMap<i64, DeviceId>, Error> {
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let mut ids = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(STEP) {
+        let rows: Vec<(i64, sea_orm::prelude::Uuid)> = device::Entity::find()
+            .select_only()
+            .columns([device::Column::Key, device::Column::Id])
+            .filter(device::Column::Key.is_in(keys.iter().copied()))
+            .into_tuple()
+            .all(connection)
+            .await?;
+        ids.extend(rows.into_iter().map(|(key, id)| (key, DeviceId::from_uuid(id))));
+    }
+    Ok(ids)
+}
+
+async fn topic_names(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Result<HashMap<i64, TopicName>, Error> {
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let mut names = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(STEP) {
+        for row in topic::Entity::find().filter(topic::Column::Key.is_in(keys.iter().copied())).all(connection).await? {
+            names.insert(row.key, TopicName::parse(&row.name).map_err(corrupt)?);
+        }
+    }
+    Ok(names)
+}

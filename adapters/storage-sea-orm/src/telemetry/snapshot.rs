@@ -1,0 +1,66 @@
+//! One moment of the history: the log and the chunks as they are together.
+
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, IsolationLevel, Statement,
+    TransactionTrait,
+};
+
+use super::chunks::Chunks;
+use super::log::Log;
+use super::log_index::LogIndex;
+use crate::database::Database;
+use crate::error::Error;
+
+/// How far the log is sealed, as the database says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
+pub(crate) struct Sealed {
+    /// Rows of the log up to here are in chunks.
+    pub(crate) sealed: i64,
+    /// Chunks of later batches do not count yet.
+    pub(crate) batch: i64,
+}
+
+impl Sealed {
+    /// As a transaction sees it.
+    pub(crate) async fn read(transaction: &impl ConnectionTrait) -> Result<Self, DbErr> {
+        let sql = "SELECT sealed, batch FROM telemetry_log";
+        let statement = Statement::from_string(transaction.get_database_backend(), sql);
+        Self::find_by_statement(statement).one(transaction).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
+    }
+}
+
+/// A transaction that reads, and sees nothing of what is committed after its first statement.
+pub(crate) struct Snapshot<'a> {
+    transaction: DatabaseTransaction,
+    sealed: Sealed,
+    index: Option<&'a LogIndex>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
+        // SQLite has one isolation level, which is this one.
+        let transaction = match db.backend() {
+            DbBackend::Postgres => {
+                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+                db.reader().begin_with_config(Some(isolation), Some(access)).await?
+            }
+            _ => db.reader().begin().await?,
+        };
+        let sealed = Sealed::read(&transaction).await?;
+        let is_indexed =
+            db.backend() == DbBackend::Sqlite && db.log_index.catch_up(&transaction, sealed.sealed).await?;
+        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index) })
+    }
+
+    pub(crate) fn transaction(&self) -> &DatabaseTransaction {
+        &self.transaction
+    }
+
+    pub(crate) fn log(&self) -> Log<'_> {
+        Log { transaction: &self.transaction, sealed: self.sealed.sealed, index: self.index }
+    }
+
+    pub(crate) fn chunks(&self) -> Chunks<'_> {
+        Chunks { transaction: &self.transaction, batch: self.sealed.batch }
+    }
+}
