@@ -315,7 +315,7 @@ impl World {
     fn crash(&mut self) {
         // Sometimes at once, sometimes in the middle of what goes on in the background.
         let pause = Duration::from_micros(self.random.below(8_000));
-        self.process().run(tokio::time::sleep(pause));
+        self.process().run(async { tokio::time::sleep(pause).await });
         self.process.take().unwrap().kill();
         self.process = Some(Process::start(&self.url, &mut self.random));
     }
