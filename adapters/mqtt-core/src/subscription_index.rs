@@ -6,80 +6,13 @@
 //! Architecture invariant: a look-up begins with a tenant; there is no way to match across tenants.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pocket_domain::{TenantId, TopicName};
 
 use crate::trie::Trie;
-use crate::{QoS, RetainedStore, SharedGroup, Subscription};
-
-/// A subscriber that gets a message, once, whatever number of its subscriptions match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match<S> {
-    /// Who.
-    pub subscriber: S,
-    /// The highest QoS of the subscriptions that match.
-    pub qos: QoS,
-    /// What the subscriber gets when it is the publisher.
-    pub own: Own<S>,
-    /// One of them wants the retain flag as published.
-    pub retain_as_published: bool,
-    /// The identifiers of those that have one.
-    pub identifiers: Vec<NonZeroU32>,
-}
-
-/// What a subscriber gets of its own messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Own<S> {
-    /// The same as of others.
-    Same,
-    /// None of them, because all subscriptions that match exclude them.
-    Nothing,
-    /// What is left without the subscriptions that exclude them.
-    Less(Box<Match<S>>),
-}
-
-impl<S: Copy> Match<S> {
-    /// What is found for a message that the subscriber itself published.
-    pub fn of_own(&self) -> Option<&Self> {
-        match &self.own {
-            Own::Same => Some(self),
-            Own::Nothing => None,
-            Own::Less(less) => Some(less),
-        }
-    }
-
-    /// [MQTT-3.3.4-2] one copy at the highest QoS of the subscriptions that match
-    fn merge(&mut self, other: Self) {
-        if !matches!((&self.own, &other.own), (Own::Same, Own::Same)) {
-            // [MQTT-3.8.3-3] a subscription that excludes own messages adds nothing to what others want of them
-            let own = match (self.of_own(), other.of_own()) {
-                (None, None) => Own::Nothing,
-                (Some(one), None) | (None, Some(one)) => Own::Less(Box::new(Self { own: Own::Same, ..one.clone() })),
-                (Some(one), Some(other)) => {
-                    let mut both = Self { own: Own::Same, ..one.clone() };
-                    both.merge(Self { own: Own::Same, ..other.clone() });
-                    Own::Less(Box::new(both))
-                }
-            };
-            self.own = own;
-        }
-        self.qos = self.qos.max(other.qos);
-        self.retain_as_published |= other.retain_as_published;
-        self.identifiers.extend(other.identifiers);
-    }
-}
-
-/// Who gets a message.
-#[derive(Clone, Debug)]
-pub struct Matches<S> {
-    /// Subscribers of their own, ordered; each gets a copy.
-    pub direct: Vec<Match<S>>,
-    /// Groups; one member of each gets a copy.
-    pub groups: Vec<SharedGroup<S>>,
-}
+use crate::{Matches, RetainedStore, SharedGroup, Subscription, matches};
 
 /// The subscriptions of all tenants. `S` is how the adapter addresses a session.
 #[derive(Debug)]
@@ -210,7 +143,7 @@ impl<S: Copy + Ord> TenantIndex<S> {
         let generation = self.generation();
         trie.collect(topic.as_str(), &mut matches);
         drop(trie);
-        matches.direct = merged(matches.direct);
+        matches.direct = matches::merged(matches.direct);
         (generation, matches)
     }
 
@@ -229,25 +162,15 @@ impl<S: Copy + Ord> TenantIndex<S> {
     }
 }
 
-fn merged<S: Copy + Ord>(mut matches: Vec<Match<S>>) -> Vec<Match<S>> {
-    matches.sort_by_key(|found| found.subscriber);
-    let mut merged: Vec<Match<S>> = Vec::with_capacity(matches.len());
-    for found in matches {
-        match merged.last_mut() {
-            Some(last) if last.subscriber == found.subscriber => last.merge(found),
-            _ => merged.push(found),
-        }
-    }
-    merged
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use pocket_domain::TopicFilter;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::SubscriptionOptions;
+    use crate::{QoS, SubscriptionOptions};
 
     fn tenant(number: u8) -> TenantId {
         TenantId::new(pocket_domain::Timestamp::MIN, [number; 10])
