@@ -126,6 +126,10 @@ bench:
     cargo build --release -p pocket-iot -p pocket-tests --bins
     POCKET_IOT_BINARY=target/release/pocket-iot target/release/bench target/bench.json
 
+# Measures the history in a SQLite file: appending, sealing, size, and questions
+bench-history:
+    cargo run --release -p pocket-storage-sea-orm --example history
+
 # Writes the generated parts of docs/ and builds the documentation of the code
 docs:
     POCKET_WRITE_DOCS=1 cargo test -p pocket-tests --test all documentation
