@@ -1,6 +1,6 @@
 //! What a database needs before anybody can log in: the tenant `default` and one administrator.
 
-use pocket_domain::{Password, PayloadPolicy, Role, Tenant, TenantName, User, Username};
+use pocket_domain::{Password, PayloadPolicy, Retention, Role, Tenant, TenantName, User, Username};
 use pocket_ports::{Conflict, StorageError, TenantRepository};
 
 use crate::tenants::{NewTenant, new_tenant};
@@ -59,7 +59,8 @@ pub(crate) async fn default_tenant(adapters: &Adapters) -> Result<Tenant, Error>
     if let Some(tenant) = tenants.find_by_name(&name).await? {
         return Ok(tenant);
     }
-    let new = NewTenant { name: name.clone(), payload_policy: PayloadPolicy::default() };
+    let (payload_policy, retention) = (PayloadPolicy::default(), Retention::default());
+    let new = NewTenant { name: name.clone(), payload_policy, retention };
     let tenant = new_tenant(new, &*adapters.clock, &*adapters.entropy);
     match tenants.create(&tenant).await {
         Ok(()) => Ok(tenant),

@@ -30,6 +30,7 @@ mod scope;
 mod telemetry;
 mod tenants;
 mod throttle;
+mod usage;
 mod users;
 
 pub use access_rules::{AccessExplanation, AccessQuestion, AccessRuleService, NewAccessRule};

@@ -17,6 +17,8 @@ pub enum Action {
     ManageTenantRules,
     /// See devices and access rules.
     ReadDevices,
+    /// See how much is stored of a tenant.
+    ReadUsage,
     /// Store telemetry.
     WriteTelemetry,
     /// See telemetry.
@@ -31,12 +33,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ManageTenants,
         Self::ManageUsers,
         Self::ManageDevices,
         Self::ManageTenantRules,
         Self::ReadDevices,
+        Self::ReadUsage,
         Self::WriteTelemetry,
         Self::ReadTelemetry,
         Self::PublishMessages,
@@ -48,7 +51,7 @@ impl Action {
     pub fn least_role(self) -> Role {
         match self {
             Self::ManageTenants | Self::WatchBroker => Role::PlatformAdmin,
-            Self::ManageUsers | Self::ManageTenantRules => Role::Admin,
+            Self::ManageUsers | Self::ManageTenantRules | Self::ReadUsage => Role::Admin,
             Self::ManageDevices | Self::WriteTelemetry | Self::PublishMessages => Role::Operator,
             Self::ReadDevices | Self::ReadTelemetry | Self::ReceiveMessages => Role::Viewer,
         }
@@ -117,7 +120,7 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let allowed = |role| Action::ALL.into_iter().filter(|action| permit(&caller(role), *action).is_ok()).count();
-        assert_eq!(Role::ALL.map(allowed), [3, 6, 8, 10]);
+        assert_eq!(Role::ALL.map(allowed), [3, 6, 9, 11]);
     }
 
     #[test]

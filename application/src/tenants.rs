@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{Invalid, Page, PageRequest, PayloadPolicy, Tenant, TenantId, TenantName};
+use pocket_domain::{Invalid, Page, PageRequest, PayloadPolicy, Retention, Tenant, TenantId, TenantName};
 use pocket_ports::{AccessChange, Clock, Entropy, TenantRepository, TenantUpdate};
 
 use crate::access_watch::AccessWatch;
@@ -16,6 +16,8 @@ pub struct NewTenant {
     pub name: TenantName,
     /// What payloads it accepts.
     pub payload_policy: PayloadPolicy,
+    /// What it keeps of its telemetry.
+    pub retention: Retention,
 }
 
 /// Use cases of tenants. All need the role `platform_admin`.
@@ -96,5 +98,11 @@ pub(crate) fn new_tenant(new: NewTenant, clock: &dyn Clock, entropy: &dyn Entrop
     let now = clock.now();
     let mut random = [0; 10];
     entropy.fill(&mut random);
-    Tenant { id: TenantId::new(now, random), name: new.name, payload_policy: new.payload_policy, created_at: now }
+    Tenant {
+        id: TenantId::new(now, random),
+        name: new.name,
+        payload_policy: new.payload_policy,
+        retention: new.retention,
+        created_at: now,
+    }
 }

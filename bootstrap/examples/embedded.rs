@@ -108,7 +108,11 @@ async fn converse(application: &Application, registered: &RegisteredDevice) -> R
 
 fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
     let registry = pocket_storage_memory::storage();
-    let history = journal::Journal::open(&dir.join("telemetry.journal"), Arc::clone(&registry.devices))?;
+    let history = journal::Journal::open(
+        &dir.join("telemetry.journal"),
+        Arc::clone(&registry.tenants),
+        Arc::clone(&registry.devices),
+    )?;
     Ok(Adapters {
         // The state of a broker is stored with the history it came with; this one has no place for it.
         storage: Storage { telemetry: Arc::new(history), broker: None, ..registry },

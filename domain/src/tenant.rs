@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Invalid, PayloadPolicy, TenantId, Timestamp};
+use crate::{Invalid, PayloadPolicy, Retention, TenantId, Timestamp};
 
 /// A customer, department or site whose devices and people never see those of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Tenant {
     pub name: TenantName,
     /// What telemetry payloads it accepts.
     pub payload_policy: PayloadPolicy,
+    /// What it keeps of its telemetry.
+    pub retention: Retention,
     /// When it was made.
     pub created_at: Timestamp,
 }

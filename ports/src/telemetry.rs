@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp,
+    TenantId, Timestamp, Usage,
 };
 
 use crate::StorageError;
@@ -50,4 +50,35 @@ pub trait TelemetryStore: Send + Sync {
 
     /// The keys of a device. MUST be those that [`latest`](Self::latest) tells values of, in the same order.
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError>;
+
+    /// How much the tenant's history takes. MUST count each message once, in the log or in the chunks, and nothing of another
+    /// tenant or of a device that is deleted; nothing at all for a tenant that is not there. The bytes of the log MUST be
+    /// those of its payloads and [`UsagePart::LOG_ROW_BYTES`](pocket_domain::UsagePart::LOG_ROW_BYTES) for each; those of
+    /// chunks are what is stored of them.
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError>;
+
+    /// Removes a part of what tenants do not keep any more, small enough that appends go on beside it. Is called again until
+    /// it is done.
+    ///
+    /// MUST NOT remove a message for its age whose timestamp is not before
+    /// [`kept_from`](pocket_domain::Retention::kept_from). When it is done, no message before that MUST be left, except such
+    /// as are stored together with younger ones, at most [`Pruned::MOST_LEFT`] of a device. For its size a history goes from
+    /// its oldest end, in pieces of at most as many messages of a device, each as old as its newest message: MUST NOT remove
+    /// one while the history is within its bytes, or while an older one is there; when it is done, each history MUST be
+    /// within its bytes. MUST leave other tenants as they are.
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError>;
+}
+
+/// What one step of pruning did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// How many messages were removed.
+    pub rows: u64,
+    /// Whether nothing is left to do. Not so while another process is at it, in whose place nothing is removed here.
+    pub is_done: bool,
+}
+
+impl Pruned {
+    /// The most messages of a device that stay, though they are too old, because of younger ones beside them.
+    pub const MOST_LEFT: u64 = 4_096;
 }

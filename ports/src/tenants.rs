@@ -1,7 +1,7 @@
 //! Storage of tenants.
 
 use async_trait::async_trait;
-use pocket_domain::{Page, PageRequest, PayloadPolicy, Tenant, TenantId, TenantName};
+use pocket_domain::{Page, PageRequest, PayloadPolicy, RetentionUpdate, Tenant, TenantId, TenantName};
 
 use crate::StorageError;
 
@@ -12,6 +12,8 @@ pub struct TenantUpdate {
     pub name: Option<TenantName>,
     /// A new payload policy.
     pub payload_policy: Option<PayloadPolicy>,
+    /// What is kept of its telemetry.
+    pub retention: RetentionUpdate,
 }
 
 /// Keeps tenants.

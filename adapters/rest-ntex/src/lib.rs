@@ -38,6 +38,7 @@ mod telemetry;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod users;
 
 pub use config::{BodyLimits, Metrics, MetricsToken, RestConfig};

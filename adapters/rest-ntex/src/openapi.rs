@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
-use crate::{access_rules, aggregate, auth, device_events, devices, health, latest, telemetry, tenants, users};
+use crate::{access_rules, aggregate, auth, device_events, devices, health, latest, telemetry, tenants, usage, users};
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";
@@ -29,6 +29,7 @@ const BEARER: &str = "bearer";
     tenants::get,
     tenants::update,
     tenants::delete,
+    usage::usage,
     users::create,
     users::list,
     users::get,

@@ -6,7 +6,7 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, device_events, devices, health, latest, openapi, telemetry, tenants, users,
+    access_rules, aggregate, auth, device_events, devices, health, latest, openapi, telemetry, tenants, usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -48,6 +48,7 @@ pub(crate) static API: &[Call] = &[
     call!(GET "/tenants/{id}" user tenants::get),
     call!(PATCH "/tenants/{id}" user tenants::update, TenantNameTaken, DefaultTenant),
     call!(DELETE "/tenants/{id}" user tenants::delete, DefaultTenant),
+    call!(GET "/tenants/{id}/usage" user usage::usage),
     call!(POST "/users" user users::create, NotFound, UsernameTaken, TooManyAttempts),
     call!(GET "/users" user users::list, NotFound),
     call!(GET "/users/{id}" user users::get),

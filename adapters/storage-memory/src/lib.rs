@@ -14,6 +14,7 @@ mod devices;
 mod latest;
 mod name_pattern;
 mod presence;
+mod retention;
 mod state;
 mod telemetry;
 mod tenants;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, SortOrder, Telemetry, TelemetryCursor,
-    TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp,
+    TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, Usage,
 };
-use pocket_ports::{StorageError, TelemetryStore};
+use pocket_ports::{Pruned, StorageError, TelemetryStore};
 
 use crate::Memory;
 use crate::state::State;
@@ -96,5 +96,13 @@ impl TelemetryStore for Memory {
 
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         Ok(self.state().latest(tenant, device).into_iter().map(|value| value.key).collect())
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
+        Ok(self.state().usage(tenant))
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+        Ok(self.state().prune(now))
     }
 }

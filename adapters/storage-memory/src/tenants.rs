@@ -53,6 +53,7 @@ impl TenantRepository for Memory {
             }
             tenant.payload_policy = policy;
         }
+        tenant.retention = update.retention.of(tenant.retention);
         state.tenants.insert(id, tenant.clone());
         Ok(tenant)
     }

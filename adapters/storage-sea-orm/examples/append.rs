@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Tenant, TenantId, TenantName,
-    TokenHash, TopicName,
+    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Retention, Tenant, TenantId,
+    TenantName, TokenHash, TopicName,
 };
 use pocket_ports::{Clock, Storage, SystemClock};
 use pocket_storage_sea_orm::{Options, open};
@@ -73,7 +73,8 @@ async fn register(storage: &Storage, count: usize) -> Vec<(TenantId, DeviceId, T
     };
     let id = TenantId::new(now, unique(count));
     let name = TenantName::parse(&format!("bench-{}-{}", now.as_millis(), count)).unwrap();
-    let tenant = Tenant { id, name, payload_policy: PayloadPolicy::Json, created_at: now };
+    let tenant =
+        Tenant { id, name, payload_policy: PayloadPolicy::Json, retention: Retention::default(), created_at: now };
     storage.tenants.create(&tenant).await.unwrap();
     let mut devices = Vec::with_capacity(count);
     for n in 0..count {

@@ -49,6 +49,7 @@ impl Store {
             id: self.tenant,
             name: TenantName::default_tenant(),
             payload_policy: PayloadPolicy::Json,
+            retention: pocket_domain::Retention::default(),
             created_at: at(0),
         };
         self.storage.tenants.create(&tenant).await.unwrap();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pocket_ports::{Storage, StorageError};
+use tokio::sync::Mutex;
 
 use crate::access_log::AccessLogReader;
 use crate::access_rules::AccessRules;
@@ -28,20 +29,22 @@ use crate::{OpenError, keeper, purge};
 pub async fn open(options: Options) -> Result<Storage, OpenError> {
     bring_up_to_date(&options).await?;
     let database = Arc::new(Database::new(connect(&options).await?, &options.url));
-    compress(&database, &options).await?;
+    let mut keeper = Keeper::new(options.sealing);
+    compress(&database, &mut keeper).await?;
     purge::start(&database);
-    keeper::start(&database, options.sealing);
-    Ok(ports_of(database))
+    let keeper = Arc::new(Mutex::new(keeper));
+    keeper::start(&database, Arc::clone(&keeper), options.sealing.every);
+    Ok(ports_of(database, keeper))
 }
 
-pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
+pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> Storage {
     Storage {
         tenants: Arc::new(Tenants(Arc::clone(&database))),
         users: Arc::new(Users(Arc::clone(&database))),
         devices: Arc::new(Devices(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
-        telemetry: Arc::new(TelemetryHistory(Arc::clone(&database))),
+        telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), keeper)),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
         health: Arc::new(Health(database)),
@@ -55,14 +58,14 @@ pub(crate) fn ports_of(database: Arc<Database>) -> Storage {
 pub async fn migrate(options: Options) -> Result<MigrationReport, OpenError> {
     let report = bring_up_to_date(&options).await?;
     let database = Database::new(connect(&options).await?, &options.url);
-    compress(&database, &options).await?;
+    compress(&database, &mut Keeper::new(options.sealing)).await?;
     database.close().await.map_err(|error| OpenError::Unavailable(error.to_string()))?;
     Ok(report)
 }
 
 /// Compresses rows of telemetry of an earlier version, which may take minutes.
-async fn compress(database: &Database, options: &Options) -> Result<(), OpenError> {
-    let compressed = Keeper::new(options.sealing).catch_up(database).await;
+async fn compress(database: &Database, keeper: &mut Keeper) -> Result<(), OpenError> {
+    let compressed = keeper.catch_up(database).await;
     compressed.map_err(|error| OpenError::Migration(StorageError::from(error).to_string()))
 }
 

@@ -14,11 +14,11 @@ pub struct Options {
     pub pool: u32,
     /// When SQLite waits for the disk.
     pub synchronous: Synchronous,
-    /// When telemetry is compressed.
+    /// When telemetry is compressed, and removed.
     pub sealing: Sealing,
 }
 
-/// When rows of telemetry are compressed into chunks.
+/// When rows of telemetry are compressed into chunks, and when they are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealing {
     /// As soon as there are so many,
@@ -31,6 +31,8 @@ pub struct Sealing {
     pub batch: u32,
     /// How often to look.
     pub every: Duration,
+    /// How often what tenants do not keep any more is removed.
+    pub prune_every: Duration,
     /// For how long a process that shares the database keeps the others from doing it, from its last step on. Their clocks
     /// may differ by less than this.
     pub lease: Duration,
@@ -44,6 +46,7 @@ impl Default for Sealing {
             after: Duration::from_secs(3_600),
             batch: 400_000,
             every: Duration::from_secs(1),
+            prune_every: Duration::from_secs(60),
             lease: Duration::from_secs(60),
         }
     }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use pocket_domain::{
     Device, DeviceConnection, DeviceEventKind, DeviceId, DeviceName, Labels, NewDeviceEvent, NewTelemetry, NodeName,
-    Notes, Payload, PayloadPolicy, Peer, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
+    Notes, Payload, PayloadPolicy, Peer, Retention, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{DeviceActivity, Storage};
 use sea_orm::{ConnectionTrait, Statement};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use crate::database::Database;
+use crate::keeper::Keeper;
 use crate::open::{connect, migrate, ports_of};
 use crate::options::Options;
 
@@ -21,7 +23,7 @@ pub(crate) struct Sample {
     pub(crate) storage: Storage,
     pub(crate) tenant: TenantId,
     pub(crate) device: DeviceId,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// Options for a file that is not there yet.
@@ -36,23 +38,19 @@ impl Sample {
         let (directory, options) = new_file();
         migrate(options.clone()).await.unwrap();
         let database = Arc::new(Database::new(connect(&options).await.unwrap(), &options.url));
-        let storage = ports_of(Arc::clone(&database));
+        let keeper = Arc::new(Mutex::new(Keeper::new(options.sealing)));
+        let storage = ports_of(Arc::clone(&database), keeper);
         let now = Timestamp::MIN;
         let tenant = Tenant {
             id: TenantId::new(now, [1; 10]),
             name: TenantName::default_tenant(),
             payload_policy: PayloadPolicy::Json,
+            retention: Retention::default(),
             created_at: now,
         };
         storage.tenants.create(&tenant).await.unwrap();
-        let mut sample = Self {
-            options,
-            database,
-            storage,
-            tenant: tenant.id,
-            device: DeviceId::new(now, [0; 10]),
-            _directory: directory,
-        };
+        let mut sample =
+            Self { options, database, storage, tenant: tenant.id, device: DeviceId::new(now, [0; 10]), directory };
         sample.device = sample.register(1).await;
         sample
     }
@@ -106,6 +104,11 @@ impl Sample {
             ..DeviceActivity::nothing(self.tenant, device)
         };
         self.storage.presence.record(&NodeName::parse(node).unwrap(), &[activity], 100).await.unwrap();
+    }
+
+    /// The size of the file, without its write-ahead log.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        std::fs::metadata(self.directory.path().join("pocket.db")).unwrap().len()
     }
 
     /// The number that a query gives.

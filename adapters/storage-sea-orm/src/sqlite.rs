@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use crate::OpenError;
@@ -16,6 +16,8 @@ use crate::error::primary;
 use crate::migration::{MigrationReport, apply, plan};
 use crate::options::{Options, Synchronous};
 
+/// A file that is made anew in a few seconds, also on an SD card.
+const QUICK_BYTES: u64 = 64 << 20;
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before a file that was busy is opened again.
@@ -53,8 +55,39 @@ pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<Migra
         apply::<M>(&connection).await?;
         report.applied = plan.pending;
     }
+    make_shrinkable(&connection, &file).await.map_err(|error| unavailable(&error))?;
     connection.close().await.map_err(|error| unavailable(&error))?;
     Ok(report)
+}
+
+/// A file of an earlier version does not become shorter. It is made anew if that is quick, and otherwise left as it is.
+async fn make_shrinkable(connection: &DatabaseConnection, file: &Path) -> Result<(), DbErr> {
+    let ask = Statement::from_string(DbBackend::Sqlite, "SELECT auto_vacuum FROM pragma_auto_vacuum");
+    let mode: Option<i64> = match connection.query_one_raw(ask).await? {
+        Some(row) => row.try_get_by_index(0)?,
+        None => None,
+    };
+    if mode != Some(0) {
+        return Ok(());
+    }
+    let bytes = std::fs::metadata(file).map_or(u64::MAX, |data| data.len());
+    let file = file.display();
+    if bytes > QUICK_BYTES {
+        tracing::warn!(
+            %file,
+            bytes,
+            "the file does not become shorter when telemetry is removed, since an earlier version made it; to change that, \
+             stop the server and run: sqlite3 FILE 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM'"
+        );
+        return Ok(());
+    }
+    // The connection has said already what the file is to be.
+    match connection.execute_unprepared("VACUUM").await {
+        Ok(_) => tracing::info!(%file, "the file becomes shorter from now on when telemetry is removed"),
+        // Another process has it open, or the disk is full: the next start tries again.
+        Err(error) => tracing::warn!(%file, %error, "the file could not be made anew, and does not become shorter"),
+    }
+    Ok(())
 }
 
 fn unavailable(error: &impl ToString) -> OpenError {
@@ -111,6 +144,8 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
             let file = file
                 .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(what != Use::Migrate)
+                // For a file that is new, or made anew by VACUUM. It is said before all else, whichever order is here.
+                .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", synchronous)
                 // Temporary tables and sorts stay off the disk: on an SD card they would wear it.
@@ -163,8 +198,6 @@ async fn snapshot(connection: &DatabaseConnection, file: &Path, before: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::ConnectionTrait;
-
     use super::*;
     use crate::open::{connect, migrate};
     use crate::sample::new_file;
@@ -210,5 +243,34 @@ mod tests {
         let connections = connect(&options).await.unwrap();
         assert!(connections.reader.execute_unprepared("DELETE FROM telemetry").await.is_err());
         assert!(connections.writer.execute_unprepared("DELETE FROM telemetry").await.is_ok());
+    }
+
+    async fn number(connection: &DatabaseConnection, sql: &str) -> i64 {
+        let row = connection.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_new_file_gives_pages_back() {
+        let (_directory, options) = new_file();
+        migrate(options.clone()).await.unwrap();
+        let connections = connect(&options).await.unwrap();
+        assert_eq!(number(&connections.reader, "SELECT auto_vacuum FROM pragma_auto_vacuum").await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_an_earlier_version_is_made_anew() {
+        let (_directory, options) = new_file();
+        migrate(options.clone()).await.unwrap();
+        let connection = Database::connect(&options.url).await.unwrap();
+        connection.execute_unprepared("PRAGMA auto_vacuum = NONE; VACUUM").await.unwrap();
+        connection.close().await.unwrap();
+        let connections = connect(&options).await.unwrap();
+        assert_eq!(number(&connections.reader, "SELECT auto_vacuum FROM pragma_auto_vacuum").await, 0);
+        connections.reader.close().await.unwrap();
+        connections.writer.close().await.unwrap();
+        migrate(options.clone()).await.unwrap();
+        let connections = connect(&options).await.unwrap();
+        assert_eq!(number(&connections.reader, "SELECT auto_vacuum FROM pragma_auto_vacuum").await, 2);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{Page, PageRequest, Tenant, TenantId, TenantName};
+use pocket_domain::{MaxAge, MaxBytes, Page, PageRequest, Retention, Tenant, TenantId, TenantName};
 use pocket_ports::{AccessChange, StorageError, TenantRepository, TenantUpdate};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SubQueryStatement};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
@@ -49,11 +49,32 @@ pub(crate) async fn require(transaction: &impl ConnectionTrait, id: TenantId) ->
     Ok(found.ok_or(StorageError::NotFound)?.key)
 }
 
+/// The keys of tenants that do not keep everything, with what they keep.
+pub(crate) async fn limited(connection: &impl ConnectionTrait) -> Result<Vec<(i64, Retention)>, Error> {
+    let is_limited = tenant::Column::MaxAgeSeconds.is_not_null().or(tenant::Column::MaxBytes.is_not_null());
+    let rows = live().filter(is_limited).order_by_asc(tenant::Column::Key).all(connection).await?;
+    Ok(rows.iter().map(|row| Ok((row.key, retention(row)?))).collect::<Result<_, StorageError>>()?)
+}
+
+fn retention(row: &tenant::Model) -> Result<Retention, StorageError> {
+    let max_age = row.max_age_seconds.map(|seconds| MaxAge::parse(seconds.unsigned_abs()));
+    let max_bytes = row.max_bytes.map(|bytes| MaxBytes::parse(bytes.unsigned_abs()));
+    Ok(Retention { max_age: max_age.transpose().map_err(corrupt)?, max_bytes: max_bytes.transpose().map_err(corrupt)? })
+}
+
+/// The columns of what is kept.
+fn columns(retention: Retention) -> (Option<i64>, Option<i64>) {
+    // Both limits are far below the largest number.
+    let max_age = retention.max_age.map(|age| age.as_secs().cast_signed());
+    (max_age, retention.max_bytes.map(|bytes| bytes.get().cast_signed()))
+}
+
 fn from_row(row: &tenant::Model) -> Result<Tenant, StorageError> {
     Ok(Tenant {
         id: TenantId::from_uuid(row.id),
         name: TenantName::parse(&row.name).map_err(corrupt)?,
         payload_policy: row.payload_policy.parse().map_err(corrupt)?,
+        retention: retention(row)?,
         created_at: time(row.created_at)?,
     })
 }
@@ -61,12 +82,15 @@ fn from_row(row: &tenant::Model) -> Result<Tenant, StorageError> {
 #[async_trait]
 impl TenantRepository for Tenants {
     async fn create(&self, tenant: &Tenant) -> Result<(), StorageError> {
+        let (max_age_seconds, max_bytes) = columns(tenant.retention);
         let row = tenant::ActiveModel {
             key: NotSet,
             id: Set(tenant.id.as_uuid()),
             name: Set(tenant.name.to_string()),
             payload_policy: Set(tenant.payload_policy.as_str().to_owned()),
             created_at: Set(tenant.created_at.as_millis()),
+            max_age_seconds: Set(max_age_seconds),
+            max_bytes: Set(max_bytes),
             deleted: Set(false),
         };
         self.0
@@ -114,7 +138,10 @@ impl TenantRepository for Tenants {
                 let row = by_id(id).lock_exclusive().one(&transaction).await?.ok_or(StorageError::NotFound)?;
                 let policy = update.payload_policy.map(|policy| policy.as_str());
                 let new_policy = policy.filter(|policy| *policy != row.payload_policy);
+                let (max_age_seconds, max_bytes) = columns(update.retention.of(retention(&row)?));
                 let mut changed = row.into_active_model();
+                changed.max_age_seconds.set_if_not_equals(max_age_seconds);
+                changed.max_bytes.set_if_not_equals(max_bytes);
                 if let Some(name) = update.name {
                     changed.name = Set(name.to_string());
                 }

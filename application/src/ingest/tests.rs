@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Payload, Series, TelemetryId, TelemetryPage,
-    TelemetryQuery, TenantId, Timestamp, TopicName,
+    TelemetryQuery, TenantId, Timestamp, TopicName, Usage,
 };
-use pocket_ports::{BrokerChange, BrokerKey, BrokerState, Fate, IngestError, StorageError, SystemClock};
+use pocket_ports::{BrokerChange, BrokerKey, BrokerState, Fate, IngestError, Pruned, StorageError, SystemClock};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -61,6 +61,14 @@ impl TelemetryStore for ToldStore {
 
     async fn keys(&self, _: TenantId, _: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn usage(&self, _: TenantId) -> Result<Usage, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn prune(&self, _: Timestamp) -> Result<Pruned, StorageError> {
+        Err(StorageError::Backend("nothing is removed here".into()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A storage adapter of one's own: a history in a plain text file, one JSON object a line, appended and flushed once a batch.
 //!
 //! It shows what a [`TelemetryStore`] must do and passes the contract suite. The registry of tenants, people and devices
-//! stays with another adapter, which is asked whether a device exists; rows of devices that are gone are not shown.
+//! stays with another adapter, which is asked whether a device exists; rows of devices that are gone are not shown. Rows that
+//! a tenant does not keep any more leave the memory; their lines stay in the file, and are removed anew after a restart.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -10,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
-    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, Payload, Series, SortOrder,
-    Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicName,
+    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, PageRequest, Payload,
+    Retention, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery,
+    TenantId, Timestamp, TopicName, Usage, UsagePart,
 };
-use pocket_ports::{DeviceRepository, StorageError, TelemetryStore, async_trait};
+use pocket_ports::{DeviceRepository, Pruned, StorageError, TelemetryStore, TenantRepository, async_trait};
 use serde_json::{Value, json};
 
 /// Histories by tenant, each ordered by time, then id.
@@ -21,6 +23,7 @@ type Histories = HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>;
 
 /// A history in a file.
 pub(crate) struct Journal {
+    tenants: Arc<dyn TenantRepository>,
     devices: Arc<dyn DeviceRepository>,
     /// Where messages go that were put aside, with the reason.
     refused: PathBuf,
@@ -34,8 +37,12 @@ struct State {
 }
 
 impl Journal {
-    /// Opens a journal, or begins one, beside the registry of devices.
-    pub(crate) fn open(path: &Path, devices: Arc<dyn DeviceRepository>) -> Result<Self, StorageError> {
+    /// Opens a journal, or begins one, beside the registry of tenants and devices.
+    pub(crate) fn open(
+        path: &Path,
+        tenants: Arc<dyn TenantRepository>,
+        devices: Arc<dyn DeviceRepository>,
+    ) -> Result<Self, StorageError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unavailable)?;
         let mut state = State { file: file.try_clone().map_err(unavailable)?, rows: 0, histories: HashMap::new() };
         for line in BufReader::new(file).lines() {
@@ -44,7 +51,7 @@ impl Journal {
                 read_line(&line).ok_or_else(|| StorageError::Corrupt(format!("journal line: {line}")))?;
             state.keep(tenant, row);
         }
-        Ok(Self { devices, refused: path.with_extension("refused"), state: Arc::new(Mutex::new(state)) })
+        Ok(Self { tenants, devices, refused: path.with_extension("refused"), state: Arc::new(Mutex::new(state)) })
     }
 
     async fn exists(&self, tenant: TenantId, device: DeviceId) -> Result<bool, StorageError> {
@@ -180,6 +187,59 @@ impl TelemetryStore for Journal {
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
     }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
+        let rows = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let history = state.histories.get(&tenant).into_iter().flat_map(BTreeMap::values);
+            history.map(|row| (row.device_id, part_of(row))).collect::<Vec<_>>()
+        };
+        let mut log = UsagePart::default();
+        for (device, part) in rows {
+            if self.exists(tenant, device).await? {
+                log = log.and(part);
+            }
+        }
+        Ok(Usage { log, chunks: UsagePart::default() })
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+        let (mut rows, mut page) = (0, PageRequest::new(Some(1_000), None).map_err(unavailable)?);
+        loop {
+            let tenants = self.tenants.list(page).await?;
+            for tenant in &tenants.items {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(history) = state.histories.get_mut(&tenant.id) {
+                    rows += prune(history, tenant.retention, now);
+                }
+            }
+            let next = page.offset() + 1_000;
+            if next >= tenants.total {
+                return Ok(Pruned { rows, is_done: rows == 0 });
+            }
+            page = PageRequest::new(Some(1_000), Some(next)).map_err(unavailable)?;
+        }
+    }
+}
+
+fn part_of(row: &Telemetry) -> UsagePart {
+    let (bytes, at) = (row.payload.as_str().len() as u64 + UsagePart::LOG_ROW_BYTES, Some(row.timestamp));
+    UsagePart { rows: 1, bytes, oldest: at, newest: at }
+}
+
+/// Removes the oldest rows as long as they are too old or too many.
+fn prune(history: &mut BTreeMap<TelemetryCursor, Telemetry>, retention: Retention, now: Timestamp) -> u64 {
+    let mut bytes: u64 = history.values().map(|row| part_of(row).bytes).sum();
+    let mut rows = 0;
+    while let Some(oldest) = history.first_entry() {
+        let is_old = retention.kept_from(now).is_some_and(|from| oldest.get().timestamp < from);
+        if !is_old && retention.max_bytes.is_none_or(|most| bytes <= most.get()) {
+            break;
+        }
+        bytes -= part_of(&oldest.remove()).bytes;
+        rows += 1;
+    }
+    rows
 }
 
 fn buckets_of(rows: &[Telemetry], query: &AggregateQuery, key: &LeafPath) -> Vec<Bucket> {

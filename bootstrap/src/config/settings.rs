@@ -104,6 +104,8 @@ pub struct DatabaseSettings {
     pub seal_rows: u32,
     /// How old rows are when they are compressed, however few they are.
     pub seal_after: Duration,
+    /// How often the telemetry that tenants do not keep is removed.
+    pub prune_every: Duration,
 }
 
 /// REST.
@@ -313,6 +315,7 @@ impl<'a> Reader<'a> {
             synchronous: self.get(&table::SQLITE_SYNCHRONOUS),
             seal_rows: self.get(&table::SEAL_ROWS),
             seal_after: Duration::from_secs(self.get(&table::SEAL_AFTER)),
+            prune_every: Duration::from_secs(self.get(&table::PRUNE_EVERY)),
         }
     }
 

@@ -58,6 +58,9 @@ settings! {
     SEAL_AFTER: u64 = Setting::new("POCKET_SEAL_AFTER", "database.seal_after", "3600",
         &Number { min: 1, max: 31 * DAY, unit: "seconds" },
         "seconds after which rows of telemetry are compressed, however few they are");
+    PRUNE_EVERY: u64 = Setting::new("POCKET_PRUNE_EVERY", "database.prune_every", "60",
+        &Number { min: 1, max: DAY, unit: "seconds" },
+        "seconds between two removals of the telemetry that tenants do not keep");
 
     API_HOST: IpAddr = Setting::new("POCKET_API_HOST", "api.host", "0.0.0.0", &Address, "address of the REST API")
         .also(&["API_HOST"]);

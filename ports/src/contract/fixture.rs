@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pocket_domain::{
     Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, Labels, NewTelemetry, NodeName, Notes, Page,
-    PageRequest, PasswordHash, Payload, PayloadPolicy, Peer, Rejection, Role, Tenant, TenantId, TenantName, Timestamp,
-    TokenHash, TopicName, User, UserId, Username,
+    PageRequest, PasswordHash, Payload, PayloadPolicy, Peer, Rejection, Retention, Role, Tenant, TenantId, TenantName,
+    Timestamp, TokenHash, TopicName, User, UserId, Username,
 };
 
 use crate::{AccessChange, DeviceActivity, LoggedChange, Storage};
@@ -58,6 +58,7 @@ pub(super) fn a_tenant(name: &str) -> Tenant {
         id: new_tenant_id(),
         name: TenantName::parse(name).unwrap(),
         payload_policy: PayloadPolicy::Json,
+        retention: Retention::default(),
         created_at: at(0),
     }
 }

@@ -21,9 +21,11 @@ pub mod presence;
 mod race;
 mod reading;
 pub mod retained;
+pub mod retention;
 pub mod telemetry;
 pub mod tenants;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 
 /// Expands to one `#[tokio::test]` per case of the suite.
@@ -242,6 +244,20 @@ macro_rules! storage_contract {
             keys_are_those_of_all_messages
             of_too_many_keys_the_first_are_told
         }
+        $crate::storage_contract! { @cases $make, usage:
+            usage_is_of_all_messages_of_the_tenant
+            the_log_takes_its_payloads_and_a_number_of_bytes_each
+            nothing_is_used_where_nothing_is
+        }
+        $crate::storage_contract! { @cases $make, retention:
+            everything_is_kept_when_nothing_is_said
+            messages_that_are_too_old_go_and_younger_ones_stay
+            a_message_of_exactly_the_age_stays
+            late_messages_that_are_too_old_go_too
+            the_oldest_go_until_a_history_is_within_its_bytes
+            a_history_within_its_bytes_stays
+            pruning_leaves_other_tenants_as_they_are
+        }
     };
     (@cases $make:ident, $noun:ident: $($case:ident)+) => {
         mod $noun {
@@ -276,9 +292,11 @@ mod tests {
             include_str!("latest.rs"),
             include_str!("presence.rs"),
             include_str!("retained.rs"),
+            include_str!("retention.rs"),
             include_str!("telemetry.rs"),
             include_str!("tenants.rs"),
             include_str!("tokens.rs"),
+            include_str!("usage.rs"),
             include_str!("users.rs"),
         ];
         for line in files.iter().flat_map(|file| file.lines()) {

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{DeviceFilter, PageRequest, PayloadPolicy, Role, TelemetryQuery, TenantName, Username};
+use pocket_domain::{
+    DeviceFilter, MaxAge, MaxBytes, PageRequest, PayloadPolicy, Retention, RetentionUpdate, Role, TelemetryQuery,
+    TenantName, Username,
+};
 
 use super::fixture::{a_tenant, at, device_with_token, logged, message, names, new_tenant_id, page, tenant, user};
 use crate::{AccessChange, Conflict, Storage, StorageError, TenantUpdate};
@@ -11,12 +14,17 @@ use crate::{AccessChange, Conflict, Storage, StorageError, TenantUpdate};
 const TAKEN: StorageError = StorageError::Conflict(Conflict::TenantName);
 
 fn renamed(name: &str) -> TenantUpdate {
-    TenantUpdate { name: Some(TenantName::parse(name).unwrap()), payload_policy: None }
+    TenantUpdate { name: Some(TenantName::parse(name).unwrap()), ..TenantUpdate::default() }
+}
+
+fn limits() -> Retention {
+    Retention { max_age: MaxAge::parse(90 * 86_400).ok(), max_bytes: MaxBytes::parse(MaxBytes::MAX).ok() }
 }
 
 pub async fn a_new_tenant_is_found_by_id_and_by_name(storage: &Storage) {
     let mut acme = a_tenant("acme");
     acme.payload_policy = PayloadPolicy::Any;
+    acme.retention = limits();
     storage.tenants.create(&acme).await.unwrap();
     assert_eq!(storage.tenants.get(acme.id).await, Ok(Some(acme.clone())));
     assert_eq!(storage.tenants.find_by_name(&acme.name).await, Ok(Some(acme)));
@@ -60,8 +68,18 @@ pub async fn an_update_changes_what_it_names_and_nothing_else(storage: &Storage)
     expected.name = TenantName::parse("acme-2").unwrap();
     assert_eq!(storage.tenants.update(expected.id, renamed("acme-2")).await, Ok(expected.clone()));
     expected.payload_policy = PayloadPolicy::Any;
-    let update = TenantUpdate { name: None, payload_policy: Some(PayloadPolicy::Any) };
+    let update = TenantUpdate { payload_policy: Some(PayloadPolicy::Any), ..TenantUpdate::default() };
     assert_eq!(storage.tenants.update(expected.id, update).await, Ok(expected.clone()));
+    let (max_age, max_bytes) = (limits().max_age, limits().max_bytes);
+    for retention in [
+        RetentionUpdate { max_age: Some(max_age), max_bytes: None },
+        RetentionUpdate { max_age: None, max_bytes: Some(max_bytes) },
+        RetentionUpdate { max_age: Some(None), max_bytes: None },
+    ] {
+        expected.retention = retention.of(expected.retention);
+        let update = TenantUpdate { retention, ..TenantUpdate::default() };
+        assert_eq!(storage.tenants.update(expected.id, update).await, Ok(expected.clone()));
+    }
     assert_eq!(storage.tenants.update(expected.id, TenantUpdate::default()).await, Ok(expected.clone()));
     assert_eq!(storage.tenants.get(expected.id).await, Ok(Some(expected)));
     assert_eq!(storage.tenants.get(other.id).await, Ok(Some(other)));
@@ -83,7 +101,7 @@ pub async fn a_new_name_that_another_tenant_has_is_a_conflict(storage: &Storage)
 
 pub async fn a_change_of_the_payload_policy_is_logged(storage: &Storage) {
     let tenant_id = tenant(storage, "acme").await;
-    let update = TenantUpdate { name: None, payload_policy: Some(PayloadPolicy::Any) };
+    let update = TenantUpdate { payload_policy: Some(PayloadPolicy::Any), ..TenantUpdate::default() };
     storage.tenants.update(tenant_id, update).await.unwrap();
     assert_eq!(logged(storage).await, [AccessChange::Tenant { tenant_id }]);
 }

@@ -35,9 +35,14 @@ async fn postgres(sealing: Sealing) -> Made<PostgresDatabase> {
     Made { storage: open(options).await.unwrap(), _kept: database }
 }
 
+/// All stays in the log for a while. Cases prune by themselves, at times of their own.
+fn in_the_log() -> Sealing {
+    Sealing { prune_every: Duration::from_secs(86_400), ..Sealing::default() }
+}
+
 /// All that is in the log becomes chunks, as fast as it can.
 fn at_once() -> Sealing {
-    Sealing { rows: 1, per_device: 0, every: Duration::from_millis(1), ..Sealing::default() }
+    Sealing { rows: 1, per_device: 0, every: Duration::from_millis(1), ..in_the_log() }
 }
 
 mod memory {
@@ -50,7 +55,7 @@ mod memory {
 
 mod sqlite_log {
     async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
-        super::sqlite(super::Sealing::default()).await
+        super::sqlite(super::in_the_log()).await
     }
 
     pocket_ports::storage_contract!(make);
@@ -66,7 +71,7 @@ mod sqlite_chunks {
 
 mod postgres_log {
     async fn make() -> impl std::ops::Deref<Target = pocket_ports::Storage> {
-        super::postgres(super::Sealing::default()).await
+        super::postgres(super::in_the_log()).await
     }
 
     pocket_ports::storage_contract!(make);

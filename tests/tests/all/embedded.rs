@@ -28,7 +28,8 @@ impl Deref for WithJournal {
 async fn make() -> WithJournal {
     let directory = tempfile::tempdir().unwrap();
     let registry = pocket_storage_memory::storage();
-    let history = journal::Journal::open(&directory.path().join("journal"), Arc::clone(&registry.devices)).unwrap();
+    let (tenants, devices) = (Arc::clone(&registry.tenants), Arc::clone(&registry.devices));
+    let history = journal::Journal::open(&directory.path().join("journal"), tenants, devices).unwrap();
     WithJournal { storage: Storage { telemetry: Arc::new(history), broker: None, ..registry }, _directory: directory }
 }
 

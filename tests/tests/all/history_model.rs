@@ -1,16 +1,18 @@
 //! The history of a database against a plain list: random messages, late ones among them, while the log is sealed and chunks
-//! are merged, and while the process is gone from one moment to the next, between any two statements.
+//! are merged, while what is too old is removed, and while the process is gone from one moment to the next, between any two
+//! statements.
 //!
 //! `POCKET_MODEL_SEED` runs one seed, `POCKET_MODEL_SEEDS` so many, from `POCKET_MODEL_FIRST` on.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_domain::{
-    Aggregate, AggregateQuery, Bucket, Device, DeviceId, DeviceName, Labels, LatestValue, LeafPath, NewTelemetry,
-    Notes, Payload, PayloadPolicy, SortOrder, Tally, Telemetry, TelemetryQuery, Tenant, TenantId, TenantName,
-    Timestamp, TokenHash, TopicFilter, TopicName,
+    Aggregate, AggregateQuery, Bucket, Device, DeviceId, DeviceName, Labels, LatestValue, LeafPath, MaxAge,
+    NewTelemetry, Notes, Payload, PayloadPolicy, Retention, SortOrder, Tally, Telemetry, TelemetryQuery, Tenant,
+    TenantId, TenantName, Timestamp, TokenHash, TopicFilter, TopicName,
 };
 use pocket_ports::Storage;
 use pocket_storage_sea_orm::{Options, Sealing, open};
@@ -20,6 +22,8 @@ use tokio::runtime::Runtime;
 /// Steps of one seed.
 const STEPS: usize = 60;
 const DEVICES: usize = 4;
+/// Seconds that messages are kept.
+const MAX_AGE: u64 = 3_600;
 const TOPICS: [&str; 4] = ["a", "a/b", "a/c", "d"];
 const FILTERS: [&str; 5] = ["#", "a/#", "a/+", "d", "none"];
 
@@ -49,8 +53,8 @@ impl Random {
         self.next() % bound
     }
 
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[usize::try_from(self.below(all.len() as u64)).unwrap()]
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
     }
 }
 
@@ -68,11 +72,13 @@ impl Process {
     fn start(url: &str, random: &mut Random) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sealing = Sealing {
-            rows: *random.one_of(&[1, 1, 30, 1_000_000]),
+            rows: random.one_of(&[1, 1, 30, 1_000_000]),
             per_device: 0,
-            batch: *random.one_of(&[7, 100, 100_000]),
+            batch: random.one_of(&[7, 100, 100_000]),
             every: Duration::from_millis(1),
             lease: Duration::from_millis(20),
+            // The model does it, at times of its own.
+            prune_every: Duration::from_secs(86_400),
             ..Sealing::default()
         };
         let options = Options { pool: 4, sealing, ..Options::new(url) };
@@ -111,6 +117,7 @@ impl World {
             id: TenantId::new(at(0), [1; 10]),
             name: TenantName::parse("acme").unwrap(),
             payload_policy: PayloadPolicy::Json,
+            retention: Retention { max_age: MaxAge::parse(MAX_AGE).ok(), max_bytes: None },
             created_at: at(0),
         };
         process.run(async { process.storage.tenants.create(&tenant).await.unwrap() });
@@ -176,11 +183,11 @@ impl World {
             self.now += self.random.below(5);
             // Some are late, some of the same time.
             let late = if self.random.below(5) == 0 { self.random.below(200_000) } else { 0 };
-            let device_id = *self.random.one_of(&self.devices);
+            let device_id = self.random.one_of(&self.devices);
             messages.push(NewTelemetry {
                 tenant_id: self.tenant,
                 device_id,
-                topic: TopicName::parse(self.random.one_of::<&str>(&TOPICS)).unwrap(),
+                topic: TopicName::parse(self.random.one_of(&TOPICS)).unwrap(),
                 payload: Payload::from_stored(self.payload()),
                 timestamp: at(self.now - late),
                 received_at: at(self.now),
@@ -202,12 +209,12 @@ impl World {
 
     fn query(&mut self) {
         let mut query = TelemetryQuery::default().with_limit(Some(1 + self.random.below(60))).unwrap();
-        query.order = *self.random.one_of(&[SortOrder::Ascending, SortOrder::Descending]);
+        query.order = self.random.one_of(&[SortOrder::Ascending, SortOrder::Descending]);
         if self.random.below(2) == 0 {
-            query.device_id = Some(*self.random.one_of(&self.devices));
+            query.device_id = Some(self.random.one_of(&self.devices));
         }
         if self.random.below(3) == 0 {
-            query.topic = Some(TopicFilter::parse(self.random.one_of::<&str>(&FILTERS)).unwrap());
+            query.topic = Some(TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap());
         }
         if self.random.below(2) == 0 {
             let from = self.now - self.random.below(250_000);
@@ -246,7 +253,7 @@ impl World {
         let query = AggregateQuery {
             devices: self.devices.clone(),
             keys: ["t", "b.mv", "$"].iter().map(|key| LeafPath::parse(key).unwrap()).collect(),
-            aggregate: *self.random.one_of(&[
+            aggregate: self.random.one_of(&[
                 Aggregate::Count,
                 Aggregate::Min,
                 Aggregate::Max,
@@ -256,8 +263,7 @@ impl World {
             interval: self.random.one_of(&["1s", "10s", "1m", "1h"]).parse().unwrap(),
             from: at(from),
             to: at(from + self.random.below(100_000)),
-            topic: (self.random.below(3) == 0)
-                .then(|| TopicFilter::parse(self.random.one_of::<&str>(&FILTERS)).unwrap()),
+            topic: (self.random.below(3) == 0).then(|| TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap()),
         };
         let process = self.process();
         let found = process.run(async { process.storage.telemetry.aggregate(self.tenant, &query).await.unwrap() });
@@ -288,7 +294,7 @@ impl World {
     }
 
     fn latest(&mut self) {
-        let device = *self.random.one_of(&self.devices);
+        let device = self.random.one_of(&self.devices);
         let mut expected = BTreeMap::new();
         for row in self.rows.iter().filter(|row| row.device_id == device) {
             for leaf in row.payload.leaves() {
@@ -299,6 +305,66 @@ impl World {
         let process = self.process();
         let found = process.run(async { process.storage.telemetry.latest(self.tenant, device).await.unwrap() });
         assert_eq!(found, expected.into_values().collect::<Vec<_>>());
+    }
+
+    /// Messages before a time go, now and then in the middle of a crash. Some may stay, beside younger ones of their device.
+    fn prune(&mut self) {
+        let from = match self.random.below(4) {
+            0 => self.now + 1,
+            _ => self.now - self.random.below(200_000),
+        };
+        let (now, from) = (at(from + MAX_AGE * 1_000), at(from));
+        if self.random.below(2) == 0 {
+            let process = self.process();
+            let store = Arc::clone(&process.storage.telemetry);
+            process.runtime.spawn(async move { while store.prune(now).await.is_ok_and(|pruned| !pruned.is_done) {} });
+            self.crash();
+        }
+        let process = self.process();
+        process.run(async {
+            while !process.storage.telemetry.prune(now).await.unwrap().is_done {
+                // The process before may be taken for alive.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let found = self.all();
+        let was_there =
+            |row: &Telemetry| self.rows.binary_search_by_key(&(row.timestamp, row.id), |row| (row.timestamp, row.id));
+        assert!(found.iter().all(|row| was_there(row).is_ok_and(|place| self.rows[place] == *row)));
+        let young = |rows: &[Telemetry]| rows.iter().filter(|row| row.timestamp >= from).cloned().collect::<Vec<_>>();
+        assert_eq!(young(&found), young(&self.rows), "{from:?}");
+        for device in &self.devices {
+            let mut rows = found.iter().filter(|row| row.device_id == *device).peekable();
+            assert!(rows.peek().is_none() || rows.any(|row| row.timestamp >= from), "{from:?}");
+        }
+        self.rows = found;
+    }
+
+    /// All that there is, the oldest first.
+    fn all(&self) -> Vec<Telemetry> {
+        let mut query = TelemetryQuery::default().with_limit(Some(1_000)).unwrap();
+        query.order = SortOrder::Ascending;
+        let mut found = Vec::new();
+        let process = self.process();
+        loop {
+            let page = process.run(async { process.storage.telemetry.range(self.tenant, &query).await.unwrap() });
+            found.extend(page.rows);
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => return found,
+            }
+        }
+    }
+
+    /// Rows and their times as a usage tells them.
+    fn usage(&self) {
+        let process = self.process();
+        let total = process.run(async { process.storage.telemetry.usage(self.tenant).await.unwrap() }).total();
+        let time = |row: Option<&Telemetry>| row.map(|row| row.timestamp);
+        assert_eq!(
+            (total.rows, total.oldest, total.newest),
+            (self.rows.len() as u64, time(self.rows.first()), time(self.rows.last()))
+        );
     }
 
     /// A device goes with all that is its own, and another comes.
@@ -321,12 +387,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(14) {
+        match self.random.below(16) {
             0..5 => self.append(),
             5..9 => self.query(),
             9..11 => self.aggregate(),
             11 => self.latest(),
             12 => self.crash(),
+            13 => self.usage(),
+            14 => self.prune(),
             _ if self.random.below(8) == 0 => self.replace_device(),
             _ => self.query(),
         }

@@ -17,6 +17,7 @@ mod mqtt;
 mod people;
 mod presence;
 mod rest;
+mod retention;
 mod storage;
 mod torture;
 mod transports;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pocket_domain::{
-    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, SortOrder, TelemetryQuery,
-    Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
+    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Retention, SortOrder,
+    TelemetryQuery, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{Storage, StorageError};
 use pocket_storage_sea_orm::{OpenError, Options, migrate, open};
@@ -24,7 +24,13 @@ async fn execute(database: &PostgresDatabase, sql: &str) {
 async fn tenant(storage: &Storage) -> TenantId {
     let id = TenantId::new(Timestamp::MIN, [1; 10]);
     let name = TenantName::default_tenant();
-    let tenant = Tenant { id, name, payload_policy: PayloadPolicy::Json, created_at: Timestamp::MIN };
+    let tenant = Tenant {
+        id,
+        name,
+        payload_policy: PayloadPolicy::Json,
+        retention: Retention::default(),
+        created_at: Timestamp::MIN,
+    };
     storage.tenants.create(&tenant).await.unwrap();
     id
 }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use pocket_application::IngestOptions;
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp,
+    TenantId, Timestamp, Usage,
 };
-use pocket_ports::{Storage, StorageError, TelemetryStore};
+use pocket_ports::{Pruned, Storage, StorageError, TelemetryStore};
 use tokio::sync::Semaphore;
 
 use crate::packets::{connect3, connect3_with, publish3};
@@ -46,6 +46,14 @@ impl TelemetryStore for Gated {
 
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         self.inner.keys(tenant, device).await
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
+        self.inner.usage(tenant).await
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+        self.inner.prune(now).await
     }
 }
 

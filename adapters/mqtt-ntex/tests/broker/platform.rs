@@ -10,8 +10,8 @@ use pocket_application::{
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
-    DeviceId, DeviceName, Labels, NodeName, Notes, Password, PayloadPolicy, Telemetry, TelemetryQuery, TenantId,
-    TenantName, TopicFilter, User, Username,
+    DeviceId, DeviceName, Labels, NodeName, Notes, Password, PayloadPolicy, Retention, Telemetry, TelemetryQuery,
+    TenantId, TenantName, TopicFilter, User, Username,
 };
 use pocket_mqtt_ntex::{Broker, MqttConfig, RunningBroker, TenantAuthorizer, Transport};
 use pocket_ports::{BrokerState, Clock, Storage, SystemClock};
@@ -157,7 +157,8 @@ impl Platform {
 
     /// Another tenant.
     pub(crate) async fn tenant(&self, name: &str, payload_policy: PayloadPolicy) -> TenantId {
-        let new = NewTenant { name: TenantName::parse(name).unwrap(), payload_policy };
+        let retention = Retention::default();
+        let new = NewTenant { name: TenantName::parse(name).unwrap(), payload_policy, retention };
         self.application.tenants.create(&self.admin, new).await.unwrap().id
     }
 

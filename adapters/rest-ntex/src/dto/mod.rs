@@ -13,9 +13,11 @@ pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod page;
 pub(crate) mod patch;
+pub(crate) mod retention;
 pub(crate) mod telemetry;
 pub(crate) mod tenants;
 pub(crate) mod text;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 use pocket_domain::Invalid;
@@ -23,4 +25,9 @@ use pocket_domain::Invalid;
 /// A rule for garde: the text is one that the domain's parser accepts.
 pub(crate) fn parses<T>(parse: fn(&str) -> Result<T, Invalid>) -> impl FnOnce(&str, &()) -> garde::Result {
     move |text, ()| parse(text).map(drop).map_err(|invalid| garde::Error::new(invalid.message))
+}
+
+/// The same for a number.
+pub(crate) fn counts<T>(parse: fn(u64) -> Result<T, Invalid>) -> impl FnOnce(&u64, &()) -> garde::Result {
+    move |number, ()| parse(*number).map(drop).map_err(|invalid| garde::Error::new(invalid.message))
 }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::parses;
 use super::patch::present;
+use super::retention::{Retention, SetRetention};
 use super::text::{Moment, Parsed};
 
 /// A tenant.
@@ -22,6 +23,7 @@ pub(crate) struct Tenant {
     /// `json`: payloads must be JSON; `any`: others are wrapped.
     #[schema(value_type = PolicyText)]
     payload_policy: &'static str,
+    retention: Retention,
     #[schema(value_type = String, format = DateTime)]
     created_at: Moment,
 }
@@ -41,6 +43,7 @@ impl From<pocket_domain::Tenant> for Tenant {
             id: tenant.id.to_string(),
             name: tenant.name.to_string(),
             payload_policy: tenant.payload_policy.as_str(),
+            retention: tenant.retention.into(),
             created_at: tenant.created_at.into(),
         }
     }
@@ -59,12 +62,18 @@ pub(crate) struct CreateTenant {
     #[garde(skip)]
     #[schema(value_type = Option<PolicyText>, nullable = false)]
     payload_policy: Option<Parsed<PayloadPolicy>>,
+    /// What is kept of its telemetry.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(dive)]
+    #[schema(nullable = false)]
+    retention: Option<SetRetention>,
 }
 
 impl CreateTenant {
     pub(crate) fn parse(self) -> Result<NewTenant, Invalid> {
         let payload_policy = self.payload_policy.map(|policy| policy.0).unwrap_or_default();
-        Ok(NewTenant { name: TenantName::parse(&self.name)?, payload_policy })
+        let retention = self.retention.unwrap_or_default().parse()?.of(pocket_domain::Retention::default());
+        Ok(NewTenant { name: TenantName::parse(&self.name)?, payload_policy, retention })
     }
 }
 
@@ -82,6 +91,11 @@ pub(crate) struct UpdateTenant {
     #[garde(skip)]
     #[schema(value_type = Option<PolicyText>, nullable = false)]
     payload_policy: Option<Parsed<PayloadPolicy>>,
+    /// What is kept of its telemetry.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(dive)]
+    #[schema(nullable = false)]
+    retention: Option<SetRetention>,
 }
 
 impl UpdateTenant {
@@ -89,6 +103,7 @@ impl UpdateTenant {
         Ok(TenantUpdate {
             name: self.name.as_deref().map(TenantName::parse).transpose()?,
             payload_policy: self.payload_policy.map(|policy| policy.0),
+            retention: self.retention.unwrap_or_default().parse()?,
         })
     }
 }

@@ -11,6 +11,8 @@ pub struct Model {
     pub name: String,
     pub payload_policy: String,
     pub created_at: i64,
+    pub max_age_seconds: Option<i64>,
+    pub max_bytes: Option<i64>,
     /// Invisible; the purge removes what is left of it.
     pub deleted: bool,
 }

@@ -1,4 +1,5 @@
-//! Keeps the history in shape, in the background: seals the log into chunks, and makes small chunks larger.
+//! Keeps the history in shape, in the background: seals the log into chunks, makes small chunks larger, and removes what
+//! tenants do not keep any more.
 //!
 //! Of the processes that share a database one does this at a time, the one that has the lease. Nothing here holds the
 //! database for long: what takes time, reading and compressing, is done outside of transactions that write, and these take
@@ -7,15 +8,20 @@
 mod compact;
 mod lease;
 mod pack;
+mod prune;
 mod seal;
+mod trim;
+mod vacuum;
 mod write;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use pocket_ports::{Clock, SystemClock};
+use pocket_domain::Timestamp;
+use pocket_ports::{Clock, Pruned, SystemClock};
 use sea_orm::{DbErr, FromQueryResult, Statement};
+use tokio::sync::Mutex;
 
 use crate::database::Database;
 use crate::error::Error;
@@ -31,22 +37,33 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the keeper of a database.
-pub(crate) fn start(db: &Arc<Database>, sealing: Sealing) {
+pub(crate) fn start(db: &Arc<Database>, keeper: Arc<Mutex<Keeper>>, every: Duration) {
     // The task alone must not keep the database open.
     let weak = Arc::downgrade(db);
     db.start_task(async move {
-        let mut keeper = Keeper::new(sealing);
         loop {
-            match keeper.turn(&weak).await {
+            match turn(&weak, &keeper).await {
                 None => return,
-                Some(Ok(())) => tokio::time::sleep(sealing.every).await,
+                Some(Ok(())) => tokio::time::sleep(every).await,
                 Some(Err(error)) => {
-                    tracing::warn!(?error, "the log could not be sealed; trying again");
+                    tracing::warn!(?error, "the history could not be kept in shape; trying again");
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
     });
+}
+
+/// Does what is due; `None` when the database is gone.
+async fn turn(db: &Weak<Database>, keeper: &Mutex<Keeper>) -> Option<Result<(), Error>> {
+    loop {
+        let db = db.upgrade()?;
+        match keeper.lock().await.step(&db).await {
+            Ok(true) => {}
+            Ok(false) => return Some(Ok(())),
+            Err(error) => return Some(Err(error)),
+        }
+    }
 }
 
 /// What one process does for the history.
@@ -59,22 +76,35 @@ pub(crate) struct Keeper {
     devices: usize,
     /// What payloads look like whose keys are stored.
     met: Met,
+    pruning: Pruning,
+    /// Whether pages of a SQLite file may be free.
+    is_loose: bool,
+    /// Whether some were given back since the file was last cut.
+    was_loose: bool,
+}
+
+/// How far it is with what tenants do not keep.
+#[derive(Clone, Copy)]
+enum Pruning {
+    /// It was looked after at this moment.
+    Done(Instant),
+    /// It is being removed, as of this time: in a history that grows there is always something new.
+    AsOf(Timestamp),
 }
 
 impl Keeper {
     pub(crate) fn new(sealing: Sealing) -> Self {
-        Self { sealing, lease: Lease::new(sealing.lease), damaged: HashSet::new(), devices: 0, met: Met::default() }
-    }
-
-    /// Seals what is due; `None` when the database is gone.
-    async fn turn(&mut self, db: &Weak<Database>) -> Option<Result<(), Error>> {
-        loop {
-            let db = db.upgrade()?;
-            match self.step(&db).await {
-                Ok(true) => {}
-                Ok(false) => return Some(Ok(())),
-                Err(error) => return Some(Err(error)),
-            }
+        let lease = Lease::new(sealing.lease);
+        let pruning = Pruning::Done(Instant::now());
+        Self {
+            sealing,
+            lease,
+            damaged: HashSet::new(),
+            devices: 0,
+            met: Met::default(),
+            pruning,
+            is_loose: true,
+            was_loose: false,
         }
     }
 
@@ -83,15 +113,57 @@ impl Keeper {
         let log = LogState::read(db).await?;
         let rest = seal::remove_sealed(db, &self.lease, &log).await?;
         if rest {
+            self.is_loose = true;
             return Ok(true);
         }
-        if !log.is_due(self.sealing, self.devices) {
+        if log.is_due(self.sealing, self.devices)
+            && let Some(devices) = seal::seal(db, &self.lease, self.sealing, &mut self.met).await?
+        {
+            self.devices = devices;
+            compact::compact(db, &self.lease, &mut self.damaged).await?;
+            return Ok(true);
+        }
+        Ok(self.prune_in_turn(db).await? || self.give_back(db).await?)
+    }
+
+    /// Removes a part of what tenants do not keep, as of a time.
+    pub(crate) async fn prune(&mut self, db: &Database, now: Timestamp) -> Result<Pruned, Error> {
+        let pruned = prune::prune(db, &self.lease, &mut self.damaged, now).await?;
+        self.is_loose |= pruned.rows > 0;
+        Ok(pruned)
+    }
+
+    /// Removes a part of it when it is time; `false` when there is nothing to do.
+    async fn prune_in_turn(&mut self, db: &Database) -> Result<bool, Error> {
+        let now = match self.pruning {
+            Pruning::Done(at) if at.elapsed() < self.sealing.prune_every => return Ok(false),
+            Pruning::Done(_) => SystemClock.now(),
+            Pruning::AsOf(now) => now,
+        };
+        self.pruning = Pruning::AsOf(now);
+        let pruned = self.prune(db, now).await?;
+        // A little that is left is left for the next time, and what another process is at is left to it.
+        let is_over = pruned.is_done || pruned.rows < Pruned::MOST_LEFT;
+        if is_over {
+            self.pruning = Pruning::Done(Instant::now());
+            self.is_loose = true;
+        }
+        Ok(!is_over)
+    }
+
+    /// Gives some of a file's free pages back; `false` when there is nothing to do.
+    async fn give_back(&mut self, db: &Database) -> Result<bool, Error> {
+        if !self.is_loose {
             return Ok(false);
         }
-        let Some(devices) = seal::seal(db, &self.lease, self.sealing, &mut self.met).await? else { return Ok(false) };
-        self.devices = devices;
-        compact::compact(db, &self.lease, &mut self.damaged).await?;
-        Ok(true)
+        let is_more = vacuum::step(db).await?;
+        self.is_loose = is_more;
+        if is_more {
+            self.was_loose = true;
+        } else if std::mem::take(&mut self.was_loose) {
+            vacuum::checkpoint(db).await?;
+        }
+        Ok(is_more)
     }
 
     /// Seals what an earlier version left as rows, until the log is as short as it is meant to be. Goes on where it was when
@@ -156,5 +228,7 @@ impl LogState {
     }
 }
 
+#[cfg(all(test, feature = "sqlite"))]
+mod retention_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;

@@ -9,6 +9,7 @@ mod m0003_presence;
 mod m0004_access_of_people;
 mod m0005_broker_state;
 mod m0006_chunks;
+mod m0007_retention;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_access_of_people::Migration),
             Box::new(m0005_broker_state::Migration),
             Box::new(m0006_chunks::Migration),
+            Box::new(m0007_retention::Migration),
         ]
     }
 }

@@ -49,7 +49,8 @@ impl MigratorTrait for Recreating {
         let later = Later(
             "CREATE TABLE new_tenants (key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
                 name TEXT NOT NULL, payload_policy TEXT NOT NULL, created_at INTEGER NOT NULL,
-                deleted INTEGER NOT NULL DEFAULT FALSE, note TEXT) STRICT;
+                deleted INTEGER NOT NULL DEFAULT FALSE, max_age_seconds INTEGER, max_bytes INTEGER,
+                note TEXT) STRICT;
             INSERT INTO new_tenants SELECT *, NULL FROM tenants;
             DROP TABLE tenants;
             ALTER TABLE new_tenants RENAME TO tenants;",
@@ -86,6 +87,15 @@ impl MigratorTrait for BeforePresence {
     }
 }
 
+/// The migrations before tenants had limits.
+struct BeforeRetention;
+
+impl MigratorTrait for BeforeRetention {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        Migrator::migrations().into_iter().take_while(|migration| migration.name() != "m0007_retention").collect()
+    }
+}
+
 fn copies(options: &Options) -> Vec<String> {
     let file = options.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
     let names = std::fs::read_dir(Path::new(file).parent().unwrap()).unwrap();
@@ -106,6 +116,7 @@ async fn a_new_file_is_migrated_once_and_not_copied() {
         "m0004_access_of_people",
         "m0005_broker_state",
         "m0006_chunks",
+        "m0007_retention",
     ];
     assert_eq!(report.applied, all);
     assert_eq!(report.snapshot, None);
@@ -150,6 +161,23 @@ async fn a_device_that_was_online_before_presence_was_told_by_node_is_not_any_mo
     assert_eq!(found.last_seen_at.map(Timestamp::as_millis), Some(5));
     storage.presence.restart(&NodeName::default(), Timestamp::MIN, 100).await.unwrap();
     assert!(storage.presence.events(tenant, device, &Default::default()).await.unwrap().events.is_empty());
+}
+
+#[tokio::test]
+async fn a_tenant_from_before_there_were_limits_keeps_everything() {
+    let (_directory, options) = new_file();
+    migrate::<BeforeRetention>(&options).await.unwrap();
+    let connections = crate::open::connect(&options).await.unwrap();
+    let row = "INSERT INTO tenants (id, name, payload_policy, created_at) VALUES (zeroblob(16), 'default', 'json', 0)";
+    connections.writer.execute_unprepared(row).await.unwrap();
+    connections.reader.close().await.unwrap();
+    connections.writer.close().await.unwrap();
+
+    let storage = crate::open(options.clone()).await.unwrap();
+    assert_eq!(copies(&options), ["pocket.db.before-m0007_retention"]);
+    let tenant = storage.tenants.get(TenantId::from_uuid(Default::default())).await.unwrap().unwrap();
+    assert!(tenant.retention.keeps_everything());
+    assert!(storage.telemetry.prune(Timestamp::MAX).await.unwrap().is_done);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! process that only reads has it too, at the cost of reading the log once. Rows that are no longer in the log may be in
 //! the index for a while; who finds one fetches nothing.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -100,6 +100,25 @@ impl LogIndex {
                 .for_each(|entry| rows.add(entry));
             if is_last {
                 return Ok(true);
+            }
+        }
+    }
+
+    /// Forgets rows that were removed, named by device and id.
+    pub(crate) fn forget(&self, removed: impl Iterator<Item = (i64, i64)>) {
+        let mut by_device: HashMap<i64, HashSet<i64>> = HashMap::new();
+        for (device, id) in removed {
+            by_device.entry(device).or_default().insert(id);
+        }
+        let mut rows = self.lock();
+        for (key, ids) in by_device {
+            let Some(device) = rows.devices.get_mut(&key) else { continue };
+            let before = device.rows.len();
+            device.rows.retain(|row| !ids.contains(&row.1));
+            let (is_empty, fewer) = (device.rows.is_empty(), before - device.rows.len());
+            rows.count -= fewer;
+            if is_empty {
+                rows.devices.remove(&key);
             }
         }
     }
@@ -246,6 +265,17 @@ mod tests {
         assert_eq!(ids(&index.find(&Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
         assert!(!index.lock().devices.contains_key(&2));
         assert_eq!(index.lock().count, 1);
+    }
+
+    #[test]
+    fn what_is_removed_is_forgotten() {
+        let index = index(&[(11, 5, 1), (12, 4, 1), (11, 6, 1), (21, 5, 1)]);
+        index.forget([(11, 1), (12, 2), (13, 9)].into_iter());
+        let scope = |tenant| Scope::Tenant { tenant, deleted: HashSet::new() };
+        assert_eq!(ids(&index.find(&scope(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
+        assert_eq!(ids(&index.find(&scope(2), &window(0, 9, SortOrder::Ascending), 9)), [4]);
+        assert_eq!(index.lock().count, 2);
+        assert!(!index.lock().devices.contains_key(&12));
     }
 
     #[test]

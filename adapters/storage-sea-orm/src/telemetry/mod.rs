@@ -9,7 +9,9 @@ mod log;
 mod log_index;
 mod merge;
 mod names;
+mod oldest;
 mod snapshot;
+mod usage;
 mod window;
 
 use std::sync::Arc;
@@ -17,26 +19,30 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, TopicFilter,
+    TenantId, Timestamp, TopicFilter, Usage,
 };
-use pocket_ports::{StorageError, TelemetryStore};
+use pocket_ports::{Pruned, StorageError, TelemetryStore};
 use sea_orm::ConnectionTrait;
+use tokio::sync::Mutex;
 
 pub(crate) use chunks::{Chunks, Outline, report};
 pub(crate) use keys::{Met, add as add_keys};
 pub(crate) use log::{Found, Log};
 pub(crate) use log_index::{Entry, LogIndex};
+pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
 pub(crate) use snapshot::Sealed;
+pub(crate) use usage::bytes_by_tenant;
 
 use crate::append::append;
 use crate::database::Database;
 use crate::error::Error;
+use crate::keeper::Keeper;
 use crate::{dead_letters, devices, tenants, topics};
 use snapshot::Snapshot;
 use window::{Scope, Window};
 
-/// The history in a database.
-pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>);
+/// The history in a database, with the keeper that this process has.
+pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>, pub(crate) Arc<Mutex<Keeper>>);
 
 #[async_trait]
 impl TelemetryStore for TelemetryHistory {
@@ -65,6 +71,15 @@ impl TelemetryStore for TelemetryHistory {
 
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
         Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
+        self.0.run(move |db| async move { usage::usage(&db, tenant).await }).await
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+        let keeper = Arc::clone(&self.1);
+        self.0.run(move |db| async move { keeper.lock().await.prune(&db, now).await }).await
     }
 }
 

@@ -56,6 +56,11 @@ impl<'a> Snapshot<'a> {
         &self.transaction
     }
 
+    /// How far the log is sealed.
+    pub(crate) fn sealed(&self) -> Sealed {
+        self.sealed
+    }
+
     pub(crate) fn log(&self) -> Log<'_> {
         Log { transaction: &self.transaction, sealed: self.sealed.sealed, index: self.index }
     }

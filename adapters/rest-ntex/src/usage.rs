@@ -1,0 +1,20 @@
+//! The call about how much is stored.
+
+use pocket_domain::TenantId;
+
+use crate::answer::{Answer, ok};
+use crate::dto::page::{IdParameter, NoParameters};
+use crate::dto::usage::Usage;
+use crate::extract::{App, Id, User};
+use crate::query::Query;
+
+/// Show how much the telemetry of a tenant takes
+///
+/// For administrators of the tenant, and platform administrators. What came lately is in the log; the rest is compressed, in
+/// chunks.
+#[utoipa::path(get, path = "/tenants/{id}/usage", tag = "tenants", operation_id = "getTenantUsage",
+    params(IdParameter),
+    responses((status = 200, description = "What is stored.", body = Usage)))]
+pub(crate) async fn usage(app: App, user: User, _: Query<NoParameters>, id: Id<TenantId>) -> Answer {
+    ok(&Usage::from(app.telemetry.usage(&user, id.0).await?))
+}

@@ -1,0 +1,170 @@
+//! What tenants do not keep any more is removed: rows of the log, and whole chunks.
+//!
+//! A history goes from its oldest end. For its age a chunk goes when its newest row is too old; for the size of its history
+//! it goes in its turn, with the rows of the log that are older. Each transaction takes a small part.
+
+use std::collections::HashSet;
+
+use pocket_domain::{MaxBytes, Timestamp};
+use pocket_ports::Pruned;
+
+use super::lease::Lease;
+use super::trim::trim;
+use super::write::{list, run};
+use crate::database::Database;
+use crate::error::Error;
+use crate::telemetry::{OldChunk, OldRow, bytes_by_tenant, oldest_chunks, oldest_rows};
+use crate::tenants;
+
+/// Rows of the log in one transaction.
+const ROWS: usize = 1_000;
+/// Chunks in one transaction, and bytes of these.
+const CHUNKS: usize = 64;
+const BYTES: u64 = 1_000_000;
+/// Transactions of one step and tenant.
+const TRANSACTIONS: usize = 16;
+
+/// Does a part of what is due, for each tenant.
+pub(super) async fn prune(
+    db: &Database,
+    lease: &Lease,
+    damaged: &mut HashSet<i64>,
+    now: Timestamp,
+) -> Result<Pruned, Error> {
+    let mut pruned = Pruned { rows: 0, is_done: true };
+    let limited = tenants::limited(db.reader()).await?;
+    let is_sized = limited.iter().any(|(_, retention)| retention.max_bytes.is_some());
+    for (tenant, retention) in &limited {
+        if let Some(from) = retention.kept_from(now) {
+            let mut work = Work { db, lease, tenant: *tenant, pruned: &mut pruned };
+            let from = from.as_millis();
+            if work.old_chunks(from).await? && work.old_rows(from).await? {
+                trim(db, lease, *tenant, from, damaged, &mut pruned).await?;
+            }
+        }
+    }
+    if is_sized {
+        let bytes = bytes_by_tenant(db).await?;
+        for (tenant, retention) in limited {
+            let most = retention.max_bytes.map_or(u64::MAX, MaxBytes::get);
+            let excess = bytes.get(&tenant).copied().unwrap_or_default().saturating_sub(most);
+            Work { db, lease, tenant, pruned: &mut pruned }.excess(excess).await?;
+        }
+    }
+    Ok(pruned)
+}
+
+/// What is done for one tenant.
+struct Work<'a> {
+    db: &'a Database,
+    lease: &'a Lease,
+    tenant: i64,
+    pruned: &'a mut Pruned,
+}
+
+impl Work<'_> {
+    /// Removes chunks all of whose rows are before a time; `false` when more may be left.
+    async fn old_chunks(&mut self, from: i64) -> Result<bool, Error> {
+        for _ in 0..TRANSACTIONS {
+            let chunks = oldest_chunks(self.db, self.tenant, from - 1, CHUNKS).await?;
+            if chunks.is_empty() {
+                return Ok(true);
+            }
+            if !self.remove_chunks(&chunks[..portion(&chunks, u64::MAX)]).await? {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes rows of the log that are before a time; `false` when more may be left.
+    async fn old_rows(&mut self, from: i64) -> Result<bool, Error> {
+        for _ in 0..TRANSACTIONS {
+            let rows = oldest_rows(self.db, self.tenant, from - 1, ROWS).await?;
+            if rows.is_empty() {
+                return Ok(true);
+            }
+            if !self.remove_rows(&rows).await? {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes the oldest of the history until so many bytes are gone.
+    async fn excess(&mut self, mut excess: u64) -> Result<(), Error> {
+        for _ in 0..TRANSACTIONS {
+            if excess == 0 {
+                return Ok(());
+            }
+            let chunks = oldest_chunks(self.db, self.tenant, i64::MAX, CHUNKS).await?;
+            let rows = oldest_rows(self.db, self.tenant, i64::MAX, ROWS).await?;
+            if chunks.is_empty() && rows.is_empty() {
+                return Ok(());
+            }
+            let first_row = rows.first().map_or(i64::MAX, |row| row.timestamp);
+            let older = chunks.partition_point(|chunk| chunk.last_at < first_row);
+            let gone = if older > 0 {
+                let part = &chunks[..portion(&chunks[..older], excess)];
+                self.remove_chunks(part).await?.then(|| part.iter().map(|chunk| chunk.bytes.unsigned_abs()).sum())
+            } else {
+                let first_chunk = chunks.first().map_or(i64::MAX, |chunk| chunk.last_at);
+                let older = &rows[..rows.partition_point(|row| row.timestamp <= first_chunk)];
+                let part = &older[..covering(older.iter().map(|row| row.bytes), excess)];
+                self.remove_rows(part).await?.then(|| part.iter().map(|row| row.bytes).sum::<u64>())
+            };
+            match gone {
+                Some(gone) if gone > 0 => excess = excess.saturating_sub(gone),
+                // Another process is at it, or the rest is of devices that are being removed.
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` when another process keeps the history.
+    async fn remove_chunks(&mut self, chunks: &[OldChunk]) -> Result<bool, Error> {
+        let keys = list(chunks.iter().map(|chunk| chunk.key));
+        let removed = self.remove(&format!("DELETE FROM telemetry_chunks WHERE key IN ({keys})")).await?;
+        if removed.is_some() {
+            self.pruned.rows += chunks.iter().map(|chunk| chunk.row_count.unsigned_abs()).sum::<u64>();
+        }
+        Ok(removed.is_some())
+    }
+
+    /// `false` when another process keeps the history.
+    async fn remove_rows(&mut self, rows: &[OldRow]) -> Result<bool, Error> {
+        let sql = format!("DELETE FROM telemetry WHERE id IN ({})", list(rows.iter().map(|row| row.id)));
+        let removed = self.remove(&sql).await?;
+        if let Some(removed) = removed {
+            self.pruned.rows += removed;
+            self.db.log_index.forget(rows.iter().map(|row| (row.device, row.id)));
+        }
+        Ok(removed.is_some())
+    }
+
+    /// Runs a deletion in a transaction of its own; `None` when another process keeps the history.
+    async fn remove(&mut self, sql: &str) -> Result<Option<u64>, Error> {
+        self.pruned.is_done = false;
+        let Some(transaction) = self.lease.begin(self.db).await? else { return Ok(None) };
+        let removed = run(&transaction, sql).await?;
+        transaction.commit().await?;
+        Ok(Some(removed))
+    }
+}
+
+/// The chunks that one transaction takes, from the beginning: not more than make so many bytes.
+fn portion(chunks: &[OldChunk], excess: u64) -> usize {
+    covering(chunks.iter().map(|chunk| chunk.bytes.unsigned_abs()), excess.min(BYTES))
+}
+
+/// How many there must be to make so many bytes.
+fn covering(sizes: impl Iterator<Item = u64>, wanted: u64) -> usize {
+    let mut bytes = 0;
+    let is_short = |size: &u64| {
+        let is_short = bytes < wanted;
+        bytes += size;
+        is_short
+    };
+    sizes.take_while(is_short).count()
+}

@@ -1,0 +1,94 @@
+//! How much a history takes.
+
+use std::collections::HashMap;
+
+use pocket_domain::{TenantId, Usage, UsagePart};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+
+use super::snapshot::{Sealed, Snapshot};
+use crate::database::Database;
+use crate::entity::time;
+use crate::error::Error;
+use crate::{devices, tenants};
+
+#[derive(FromQueryResult)]
+struct Sum {
+    rows: i64,
+    bytes: i64,
+    oldest: Option<i64>,
+    newest: Option<i64>,
+}
+
+impl Sum {
+    fn part(&self) -> Result<UsagePart, Error> {
+        let time = |at: Option<i64>| at.map(time).transpose();
+        Ok(UsagePart {
+            rows: self.rows.unsigned_abs(),
+            bytes: self.bytes.unsigned_abs(),
+            oldest: time(self.oldest)?,
+            newest: time(self.newest)?,
+        })
+    }
+}
+
+/// The bytes of a row of the log.
+fn log_bytes(backend: DbBackend) -> String {
+    let payload = match backend {
+        DbBackend::Postgres => "octet_length(payload)",
+        // The length of a text is that of its characters.
+        _ => "length(CAST(payload AS BLOB))",
+    };
+    format!("CAST(coalesce(sum({payload} + {}), 0) AS BIGINT)", UsagePart::LOG_ROW_BYTES)
+}
+
+const CHUNK_BYTES: &str = "CAST(coalesce(sum(bytes), 0) AS BIGINT)";
+
+/// How much the history of a tenant takes.
+pub(crate) async fn usage(db: &Database, tenant: TenantId) -> Result<Usage, Error> {
+    let snapshot = Snapshot::begin(db).await?;
+    let transaction = snapshot.transaction();
+    let Some(tenant) = tenants::key(transaction, tenant).await? else { return Ok(Usage::default()) };
+    let deleted: Vec<String> = devices::deleted(transaction, tenant).await?.iter().map(ToString::to_string).collect();
+    let present = if deleted.is_empty() { String::new() } else { format!("AND device NOT IN ({})", deleted.join(",")) };
+    let Sealed { sealed, batch } = snapshot.sealed();
+    let log = format!(
+        "SELECT count(*) AS rows, {} AS bytes, min(timestamp) AS oldest, max(timestamp) AS newest FROM telemetry
+        WHERE tenant = {tenant} AND id > {sealed} {present}",
+        log_bytes(db.backend())
+    );
+    let chunks = format!(
+        "SELECT CAST(coalesce(sum(row_count), 0) AS BIGINT) AS rows, {CHUNK_BYTES} AS bytes, min(first_at) AS oldest,
+            max(last_at) AS newest FROM telemetry_chunks WHERE tenant = {tenant} AND batch <= {batch} {present}"
+    );
+    Ok(Usage { log: sum(transaction, log).await?.part()?, chunks: sum(transaction, chunks).await?.part()? })
+}
+
+async fn sum(connection: &impl ConnectionTrait, sql: String) -> Result<Sum, DbErr> {
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    Sum::find_by_statement(statement).one(connection).await?.ok_or(DbErr::RecordNotFound("a sum".into()))
+}
+
+/// The bytes that the histories of all tenants take.
+pub(crate) async fn bytes_by_tenant(db: &Database) -> Result<HashMap<i64, u64>, Error> {
+    #[derive(FromQueryResult)]
+    struct Bytes {
+        tenant: i64,
+        bytes: i64,
+    }
+    let snapshot = Snapshot::begin(db).await?;
+    let Sealed { sealed, batch } = snapshot.sealed();
+    let log = format!(
+        "SELECT tenant, {} AS bytes FROM telemetry WHERE id > {sealed} GROUP BY tenant",
+        log_bytes(db.backend())
+    );
+    let chunks =
+        format!("SELECT tenant, {CHUNK_BYTES} AS bytes FROM telemetry_chunks WHERE batch <= {batch} GROUP BY tenant");
+    let mut bytes = HashMap::new();
+    for sql in [log, chunks] {
+        let statement = Statement::from_string(db.backend(), sql);
+        for row in Bytes::find_by_statement(statement).all(snapshot.transaction()).await? {
+            *bytes.entry(row.tenant).or_default() += row.bytes.unsigned_abs();
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,71 @@
+//! How much a tenant's history takes.
+
+use crate::Timestamp;
+
+/// A part of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct UsagePart {
+    /// Its messages.
+    pub rows: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
+    /// The time of the first message.
+    pub oldest: Option<Timestamp>,
+    /// The time of the last message.
+    pub newest: Option<Timestamp>,
+}
+
+impl UsagePart {
+    /// What a message of the log takes beside its payload: keys and times, as a SQLite file has them.
+    pub const LOG_ROW_BYTES: u64 = 32;
+
+    /// Bytes of one message on average; `None` when there is none.
+    pub fn bytes_per_row(&self) -> Option<f64> {
+        (self.rows > 0).then(|| self.bytes as f64 / self.rows as f64)
+    }
+
+    /// This part and another together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            bytes: self.bytes + other.bytes,
+            // Nothing is less than any time, so that it must not take part in the smaller one.
+            oldest: [self.oldest, other.oldest].into_iter().flatten().min(),
+            newest: self.newest.max(other.newest),
+        }
+    }
+}
+
+/// A history as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// What came lately, and is not compressed yet: payloads, and [`UsagePart::LOG_ROW_BYTES`] for each of them.
+    pub log: UsagePart,
+    /// What is compressed.
+    pub chunks: UsagePart,
+}
+
+impl Usage {
+    /// All of it.
+    pub fn total(&self) -> UsagePart {
+        self.log.and(self.chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up() {
+        let at = |millis| Timestamp::from_millis(millis).ok();
+        let log = UsagePart { rows: 2, bytes: 100, oldest: at(5), newest: at(9) };
+        let chunks = UsagePart { rows: 8, bytes: 20, oldest: at(1), newest: at(6) };
+        let total = Usage { log, chunks }.total();
+        assert_eq!(total, UsagePart { rows: 10, bytes: 120, oldest: at(1), newest: at(9) });
+        assert_eq!(total.bytes_per_row(), Some(12.0));
+        assert_eq!(Usage { log, chunks: UsagePart::default() }.total(), log);
+        assert_eq!(Usage::default().total().bytes_per_row(), None);
+    }
+}
