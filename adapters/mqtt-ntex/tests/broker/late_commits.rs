@@ -88,11 +88,12 @@ async fn what_a_session_noted_is_stored_when_its_connection_is_taken_over_before
     let (platform, lock) = held(IngestOptions { queue: 1, batch: 1, ..Default::default() }).await;
     let device = platform.device("a").await;
     let (mut first, _) = platform.v3_kept(&device, "s").await;
+    platform.eventually_stored(|state| !state.sessions.is_empty()).await;
     let holding = lock.write().await;
-    for (id, filter) in [(1, "t/1"), (2, "t/2"), (3, "t/3")] {
+    // Each in a read of its own: the first fills the queue, the second waits for room.
+    for (id, filter) in [(1, "t/1"), (2, "t/2")] {
         first.send(&subscribe3(id, &[(filter, 1)])).await;
-        // Each in a read of its own, as far as the broker still reads.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        platform.eventually(|platform| platform.broker.stats().subscriptions == u64::from(id)).await;
     }
     let (second, present) = platform.v3_kept(&device, "s").await;
     assert!(present);
