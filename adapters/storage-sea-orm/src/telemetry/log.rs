@@ -68,7 +68,10 @@ impl Log<'_> {
         let mut found = Vec::new();
         loop {
             let wanted = limit - found.len();
-            let places = index.find(scope, &window, wanted);
+            let Some(places) = index.find(self.sealed, scope, &window, wanted) else {
+                found.extend(self.page_by_statement(scope, &window, wanted).await?);
+                return Ok(found);
+            };
             let ids: Vec<i64> = places.iter().map(|place| place.1).filter(|id| *id > self.sealed).collect();
             let mut rows = self.fetch(&ids).await?;
             // Rows that were sealed or removed before this transaction began are missing.

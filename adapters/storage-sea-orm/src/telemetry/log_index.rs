@@ -123,12 +123,22 @@ impl LogIndex {
         }
     }
 
-    /// The ids of rows in the window, in its order; at most so many.
-    pub(crate) fn find(&self, scope: &Scope, window: &Window, limit: usize) -> Vec<Place> {
+    /// The places of rows in the window, in its order; at most so many. `None` when rows behind `sealed` are forgotten, because
+    /// somebody else saw them sealed: they are still in the log for whoever sees it as it was before.
+    pub(crate) fn find(&self, sealed: i64, scope: &Scope, window: &Window, limit: usize) -> Option<Vec<Place>> {
         let rows = self.lock();
+        if rows.sealed > sealed {
+            return None;
+        }
+        Some(rows.find(scope, window, limit))
+    }
+}
+
+impl Rows {
+    fn find(&self, scope: &Scope, window: &Window, limit: usize) -> Vec<Place> {
         match scope {
             Scope::Device(device) => {
-                let Some(device) = rows.devices.get(device) else { return Vec::new() };
+                let Some(device) = self.devices.get(device) else { return Vec::new() };
                 let found = device.within(window);
                 let is_wanted = |row: &&Row| window.has_place((row.0, row.1)) && window.has_topic(row.2);
                 let place = |row: &Row| (row.0, row.1);
@@ -138,7 +148,7 @@ impl LogIndex {
                 }
             }
             Scope::Tenant { tenant, .. } => {
-                let devices = rows.devices.iter().filter(|(key, device)| device.tenant == *tenant && scope.has(**key));
+                let devices = self.devices.iter().filter(|(key, device)| device.tenant == *tenant && scope.has(**key));
                 merge(devices.map(|(_, device)| device.within(window)), window, limit)
             }
         }
@@ -232,6 +242,10 @@ mod tests {
         Window { from, to, after: None, order, topics: None }
     }
 
+    fn found(index: &LogIndex, scope: &Scope, window: &Window, limit: usize) -> Vec<Place> {
+        index.find(i64::MAX, scope, window, limit).unwrap()
+    }
+
     fn ids(places: &[Place]) -> Vec<i64> {
         places.iter().map(|place| place.1).collect()
     }
@@ -240,31 +254,33 @@ mod tests {
     fn late_rows_are_in_their_place() {
         let index = index(&[(1, 5, 1), (1, 7, 1), (2, 1, 1), (1, 6, 2), (1, 5, 1)]);
         let all = window(0, 100, SortOrder::Ascending);
-        assert_eq!(ids(&index.find(&Scope::Device(1), &all, 10)), [1, 5, 4, 2]);
+        assert_eq!(ids(&found(&index, &Scope::Device(1), &all, 10)), [1, 5, 4, 2]);
         let newest = window(0, 6, SortOrder::Descending);
-        assert_eq!(ids(&index.find(&Scope::Device(1), &newest, 2)), [4, 5]);
+        assert_eq!(ids(&found(&index, &Scope::Device(1), &newest, 2)), [4, 5]);
         let on_topic = Window { topics: Some([2].into()), ..all };
-        assert_eq!(ids(&index.find(&Scope::Device(1), &on_topic, 10)), [4]);
+        assert_eq!(ids(&found(&index, &Scope::Device(1), &on_topic, 10)), [4]);
     }
 
     #[test]
     fn the_rows_of_a_tenant_come_in_one_order() {
         let index = index(&[(11, 5, 1), (12, 4, 1), (11, 6, 1), (13, 5, 1), (21, 5, 1), (12, 5, 1)]);
         let scope = Scope::Tenant { tenant: 1, deleted: [13].into() };
-        assert_eq!(ids(&index.find(&scope, &window(0, 9, SortOrder::Ascending), 10)), [2, 1, 6, 3]);
-        assert_eq!(ids(&index.find(&scope, &window(5, 9, SortOrder::Descending), 2)), [3, 6]);
+        assert_eq!(ids(&found(&index, &scope, &window(0, 9, SortOrder::Ascending), 10)), [2, 1, 6, 3]);
+        assert_eq!(ids(&found(&index, &scope, &window(5, 9, SortOrder::Descending), 2)), [3, 6]);
         let mut after = window(0, 9, SortOrder::Ascending);
         after.go_on_after((5, 1));
-        assert_eq!(ids(&index.find(&scope, &after, 10)), [6, 3]);
+        assert_eq!(ids(&found(&index, &scope, &after, 10)), [6, 3]);
     }
 
     #[test]
     fn what_is_sealed_is_forgotten() {
         let index = index(&[(1, 5, 1), (2, 6, 1), (1, 7, 1)]);
         index.lock().forget_up_to(2);
-        assert_eq!(ids(&index.find(&Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
+        assert_eq!(ids(&found(&index, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
         assert!(!index.lock().devices.contains_key(&2));
         assert_eq!(index.lock().count, 1);
+        // Who sees the log as it was before has to read it.
+        assert_eq!(index.find(1, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9), None);
     }
 
     #[test]
@@ -272,8 +288,8 @@ mod tests {
         let index = index(&[(11, 5, 1), (12, 4, 1), (11, 6, 1), (21, 5, 1)]);
         index.forget([(11, 1), (12, 2), (13, 9)].into_iter());
         let scope = |tenant| Scope::Tenant { tenant, deleted: HashSet::new() };
-        assert_eq!(ids(&index.find(&scope(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
-        assert_eq!(ids(&index.find(&scope(2), &window(0, 9, SortOrder::Ascending), 9)), [4]);
+        assert_eq!(ids(&found(&index, &scope(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
+        assert_eq!(ids(&found(&index, &scope(2), &window(0, 9, SortOrder::Ascending), 9)), [4]);
         assert_eq!(index.lock().count, 2);
         assert!(!index.lock().devices.contains_key(&12));
     }
