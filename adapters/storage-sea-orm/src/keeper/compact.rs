@@ -10,7 +10,7 @@ use sea_orm::{FromQueryResult, Statement};
 
 use super::lease::Lease;
 use super::pack::{LARGE, NewChunk, pack};
-use super::write::{run, write};
+use super::write::{list, run, write};
 use crate::database::Database;
 use crate::error::Error;
 use crate::telemetry::{Chunks, Outline, Sealed, report};
@@ -94,13 +94,12 @@ async fn merge(
     let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
     for group in merged {
         damaged.extend(group.damaged);
-        let keys: Vec<String> = group.from.iter().map(ToString::to_string).collect();
-        if keys.len() < 2 {
+        if group.from.len() < 2 {
             continue;
         }
-        let removed =
-            run(&transaction, &format!("DELETE FROM telemetry_chunks WHERE key IN ({})", keys.join(","))).await?;
-        if removed != keys.len() as u64 {
+        let keys = list(group.from.iter().copied());
+        let removed = run(&transaction, &format!("DELETE FROM telemetry_chunks WHERE key IN ({keys})")).await?;
+        if removed != group.from.len() as u64 {
             // Some were removed with their device or their age; the rest is looked at the next time.
             return Ok(true);
         }

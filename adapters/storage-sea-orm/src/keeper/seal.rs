@@ -74,6 +74,8 @@ pub(super) async fn seal(
     }
     add_keys(&transaction, &keys).await?;
     transaction.commit().await?;
+    // Otherwise the index would grow until somebody asks for something.
+    db.log_index.forget_up_to(up_to);
     *met = now_met;
     let devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
     tracing::debug!(rows = count, devices, chunks = packed.len(), "sealed a part of the log");

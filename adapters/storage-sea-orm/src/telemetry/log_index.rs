@@ -104,6 +104,11 @@ impl LogIndex {
         }
     }
 
+    /// Forgets rows that are in chunks now.
+    pub(crate) fn forget_up_to(&self, sealed: i64) {
+        self.lock().forget_up_to(sealed);
+    }
+
     /// Forgets rows that were removed, named by device and id.
     pub(crate) fn forget(&self, removed: impl Iterator<Item = (i64, i64)>) {
         let mut by_device: HashMap<i64, HashSet<i64>> = HashMap::new();
