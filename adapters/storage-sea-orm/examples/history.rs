@@ -22,13 +22,7 @@ fn never() -> Sealing {
 }
 
 fn always() -> Sealing {
-    Sealing {
-        rows: 1,
-        per_device: 0,
-        every: Duration::from_millis(1),
-        lease: Duration::from_millis(1),
-        ..Sealing::default()
-    }
+    Sealing { rows: 1, per_device: 0, every: Duration::from_millis(1), ..Sealing::default() }
 }
 
 struct Store {
@@ -257,7 +251,7 @@ async fn hundred_devices() {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    many_devices(5_000, 10_000, 1_000_000).await;
+    many_devices(5_000, 10_000, 2_000_000).await;
     one_device().await;
     hundred_devices().await;
 }

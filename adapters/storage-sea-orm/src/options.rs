@@ -38,6 +38,14 @@ pub struct Sealing {
     pub lease: Duration,
 }
 
+impl Sealing {
+    /// The rows that are worth sealing when so many devices send.
+    pub(crate) fn enough(self, devices: usize) -> i64 {
+        let of_devices = i64::try_from(devices).unwrap_or(i64::MAX).saturating_mul(self.per_device.into());
+        i64::from(self.rows).max(of_devices.min(self.batch.into()))
+    }
+}
+
 impl Default for Sealing {
     fn default() -> Self {
         Self {

@@ -36,6 +36,16 @@ pub enum NotEncoded {
 /// # Errors
 /// When there are no rows or too many, when they are not sorted, or beyond a limit.
 pub fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, NotEncoded> {
+    encode_with_paths(rows).map(|(chunk, _)| chunk)
+}
+
+/// Like [`encode`], and tells the path of each value in the payloads that is no object, each once: keys joined by `.`, `$` for
+/// a payload that is one value. Payloads that are not JSON, and paths longer than [`MAX_PATH_BYTES`](crate::MAX_PATH_BYTES),
+/// have none.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with_paths(rows: &[Row<'_>]) -> Result<(Vec<u8>, Vec<Box<str>>), NotEncoded> {
     check(rows)?;
     let mut shapes = ShapeTable::new();
     let mut columns = Vec::new();
@@ -69,7 +79,7 @@ pub fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, NotEncoded> {
     out.append(&mut parts.integers);
     let checksum = checksum(&out);
     out[4..PREFIX].copy_from_slice(&checksum.to_le_bytes());
-    Ok(out)
+    Ok((out, shapes.live_paths()))
 }
 
 /// CRC-32C of everything but itself.

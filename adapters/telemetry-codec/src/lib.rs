@@ -34,7 +34,7 @@ mod values;
 
 pub use chunk::Chunk;
 pub use damaged::Damaged;
-pub use encode::{NotEncoded, encode};
+pub use encode::{NotEncoded, encode, encode_with_paths};
 pub use leaf::{Leaf, LeafReader, leaves_of};
 pub use limits::{FORMAT_VERSION, MAX_PATH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, MAX_TIMESTAMP, MAX_VALUES, ROOT_PATH};
 pub use numbers::Numbers;

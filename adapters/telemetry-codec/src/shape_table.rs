@@ -72,6 +72,15 @@ impl ShapeTable {
         &self.shapes
     }
 
+    /// The paths at which a reader of the payloads finds values, each once.
+    pub(crate) fn live_paths(&self) -> Vec<Box<str>> {
+        let mut is_live = vec![false; self.paths.columns()];
+        let holes = self.shapes.iter().flat_map(Shape::holes);
+        holes.filter(|hole| hole.live).for_each(|hole| is_live[hole.column] = true);
+        let live = is_live.iter().enumerate().filter(|(_, live)| **live);
+        live.filter_map(|(column, _)| self.paths.path(column).map(Box::from)).collect()
+    }
+
     /// About how many bytes it has grown to, but for a factor.
     pub(crate) fn size(&self) -> usize {
         self.bytes + Self::OF_SHAPE * self.shapes.len() + Self::OF_PLACE * self.paths.len()

@@ -5,8 +5,10 @@
 //! database for long: what takes time, reading and compressing, is done outside of transactions that write, and these take
 //! a small part at a time.
 
+mod batch;
 mod compact;
 mod lease;
+mod pace;
 mod pack;
 mod prune;
 mod seal;
@@ -26,8 +28,8 @@ use tokio::sync::Mutex;
 use crate::database::Database;
 use crate::error::Error;
 use crate::options::Sealing;
-use crate::telemetry::Met;
 use lease::Lease;
+use seal::Sealer;
 
 /// A log that is so many times as long as it is meant to be is sealed before anything else is done.
 const LONG: i64 = 10;
@@ -72,10 +74,7 @@ pub(crate) struct Keeper {
     lease: Lease,
     /// Chunks that cannot be read, which are left alone.
     damaged: HashSet<i64>,
-    /// Whose rows the last batch had.
-    devices: usize,
-    /// What payloads look like whose keys are stored.
-    met: Met,
+    sealer: Sealer,
     pruning: Pruning,
     /// Whether pages of a SQLite file may be free.
     is_loose: bool,
@@ -100,8 +99,7 @@ impl Keeper {
             sealing,
             lease,
             damaged: HashSet::new(),
-            devices: 0,
-            met: Met::default(),
+            sealer: Sealer::default(),
             pruning,
             is_loose: true,
             was_loose: false,
@@ -111,16 +109,17 @@ impl Keeper {
     /// Does a part of the work; `false` when there is nothing to do.
     pub(crate) async fn step(&mut self, db: &Database) -> Result<bool, Error> {
         let log = LogState::read(db).await?;
-        let rest = seal::remove_sealed(db, &self.lease, &log).await?;
-        if rest {
-            self.is_loose = true;
+        // Rows are removed while the next are packed; only when these pile up, removing them comes first.
+        let is_behind = log.sealed_rows() > i64::from(self.sealing.batch);
+        if !is_behind
+            && log.is_due(self.sealing, self.sealer.devices)
+            && self.sealer.seal(db, &self.lease, self.sealing).await?
+        {
+            compact::compact(db, &self.lease, &mut self.damaged).await?;
             return Ok(true);
         }
-        if log.is_due(self.sealing, self.devices)
-            && let Some(devices) = seal::seal(db, &self.lease, self.sealing, &mut self.met).await?
-        {
-            self.devices = devices;
-            compact::compact(db, &self.lease, &mut self.damaged).await?;
+        if self.sealer.remove_sealed(db, &self.lease).await? {
+            self.is_loose = true;
             return Ok(true);
         }
         Ok(self.prune_in_turn(db).await? || self.give_back(db).await?)
@@ -128,6 +127,7 @@ impl Keeper {
 
     /// Removes a part of what tenants do not keep, as of a time.
     pub(crate) async fn prune(&mut self, db: &Database, now: Timestamp) -> Result<Pruned, Error> {
+        self.sealer.forget();
         let pruned = prune::prune(db, &self.lease, &mut self.damaged, now).await?;
         self.is_loose |= pruned.rows > 0;
         Ok(pruned)
@@ -219,12 +219,15 @@ impl LogState {
         self.last.map_or(0, |last| last - self.sealed.max(self.first.map_or(0, |first| first - 1)))
     }
 
+    /// How many rows are sealed and not yet removed, at most.
+    fn sealed_rows(&self) -> i64 {
+        self.first.map_or(0, |first| self.sealed - first + 1).max(0)
+    }
+
     /// Whether there are enough rows, or one that is old enough.
     fn is_due(&self, sealing: Sealing, devices: usize) -> bool {
-        let enough =
-            i64::from(sealing.rows).max((devices as i64 * i64::from(sealing.per_device)).min(sealing.batch.into()));
         let due_before = SystemClock.now().minus(sealing.after).as_millis();
-        self.rows() >= enough || self.received_at.is_some_and(|at| at < due_before)
+        self.rows() >= sealing.enough(devices) || self.received_at.is_some_and(|at| at < due_before)
     }
 }
 

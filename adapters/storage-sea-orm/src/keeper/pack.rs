@@ -1,10 +1,8 @@
 //! Rows of devices become chunks, in memory.
 
-use std::collections::BTreeMap;
+use pocket_telemetry_codec::{NotEncoded, OwnedRow, Row, encode_with_paths};
 
-use pocket_telemetry_codec::{NotEncoded, OwnedRow, Row, encode};
-
-use crate::telemetry::Found;
+use super::batch::Batch;
 
 /// Rows of a chunk that is large enough.
 pub(crate) const LARGE: usize = 4_096;
@@ -18,17 +16,15 @@ pub(crate) struct NewChunk {
     pub(crate) last_at: i64,
     pub(crate) rows: i64,
     pub(crate) content: Vec<u8>,
+    /// The keys of its payloads.
+    pub(crate) keys: Vec<Box<str>>,
 }
 
-/// Packs rows of any devices, in any order.
-pub(crate) fn pack_all(rows: Vec<(i64, Found)>) -> Result<Vec<NewChunk>, NotEncoded> {
-    let mut devices: BTreeMap<(i64, i64), Vec<OwnedRow>> = BTreeMap::new();
-    for (tenant, Found { device, row }) in rows {
-        devices.entry((tenant, device)).or_default().push(row);
-    }
-    let mut packed = Vec::with_capacity(devices.len());
-    for ((tenant, device), rows) in devices {
-        packed.extend(pack(tenant, device, rows)?);
+/// Packs rows of any devices.
+pub(crate) fn pack_all(mut batch: Batch) -> Result<Vec<NewChunk>, NotEncoded> {
+    let mut packed = Vec::new();
+    for ((tenant, device), rows) in batch.devices() {
+        pack_ordered(tenant, device, &rows, &mut packed)?;
     }
     Ok(packed)
 }
@@ -36,18 +32,24 @@ pub(crate) fn pack_all(rows: Vec<(i64, Found)>) -> Result<Vec<NewChunk>, NotEnco
 /// Packs rows of one device, in any order.
 pub(crate) fn pack(tenant: i64, device: i64, mut rows: Vec<OwnedRow>) -> Result<Vec<NewChunk>, NotEncoded> {
     rows.sort_unstable_by_key(|row| (row.timestamp, row.id));
-    let mut packed = Vec::new();
     let borrowed: Vec<Row<'_>> = rows.iter().map(OwnedRow::as_row).collect();
-    let mut parts: Vec<&[Row<'_>]> = borrowed.chunks(LARGE).rev().collect();
+    let mut packed = Vec::new();
+    pack_ordered(tenant, device, &borrowed, &mut packed)?;
+    Ok(packed)
+}
+
+fn pack_ordered(tenant: i64, device: i64, rows: &[Row<'_>], packed: &mut Vec<NewChunk>) -> Result<(), NotEncoded> {
+    let mut parts: Vec<&[Row<'_>]> = rows.chunks(LARGE).rev().collect();
     while let Some(part) = parts.pop() {
-        match (encode(part), part) {
-            (Ok(content), [first, .., last] | [first @ last]) => packed.push(NewChunk {
+        match (encode_with_paths(part), part) {
+            (Ok((content, keys)), [first, .., last] | [first @ last]) => packed.push(NewChunk {
                 tenant,
                 device,
                 first_at: first.timestamp,
                 last_at: last.timestamp,
                 rows: i64::try_from(part.len()).unwrap_or(i64::MAX),
                 content,
+                keys,
             }),
             // Payloads that are very long or have very many values make a chunk of fewer rows.
             (Err(_), [_, _, ..]) => {
@@ -58,5 +60,5 @@ pub(crate) fn pack(tenant: i64, device: i64, mut rows: Vec<OwnedRow>) -> Result<
             (Ok(_), []) => {}
         }
     }
-    Ok(packed)
+    Ok(())
 }

@@ -95,3 +95,16 @@ async fn a_file_becomes_shorter_when_its_history_goes() {
     assert_eq!(sample.number("SELECT count(*) FROM telemetry_chunks").await, 0);
     assert!(!keeper.step(&sample.database).await.unwrap());
 }
+
+#[tokio::test]
+async fn rows_that_were_read_ahead_do_not_come_back_when_they_are_too_old() {
+    let sample = Sample::new().await;
+    append_noise(&sample, SystemClock.now().minus(Duration::from_secs(1_800)), 10).await;
+    append_noise(&sample, Timestamp::MIN, 10).await;
+    let mut keeper = Keeper::new(Sealing { batch: 10, ..keeper().sealing });
+    assert!(keeper.sealer.seal(&sample.database, &keeper.lease, keeper.sealing).await.unwrap());
+    keep_an_hour(&sample).await;
+    assert_eq!(keeper.prune(&sample.database, SystemClock.now()).await.unwrap().rows, 10);
+    all(&mut keeper, &sample).await;
+    assert_eq!(sample.number("SELECT sum(row_count) FROM telemetry_chunks").await, 10);
+}

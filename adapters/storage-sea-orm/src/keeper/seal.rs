@@ -3,93 +3,129 @@
 //! Chunks are written first, a few in each transaction, as a batch that does not count yet. One short transaction then says
 //! that it counts and that the rows up to some id do not; they are removed after it. A process that ends in between leaves
 //! chunks that never count, or rows that do not count any more: both are removed by whoever comes next.
+//!
+//! While rows are packed, which takes a processor, rows of the batch before are removed; while chunks are written, which
+//! waits for the disk, the next rows are read.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
-use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
 
 use super::LogState;
+use super::batch::Batch;
 use super::lease::Lease;
+use super::pace::Pace;
 use super::pack::{NewChunk, pack_all};
 use super::write::{portion, run, write};
 use crate::database::Database;
 use crate::error::Error;
 use crate::locks::{self, Lock};
 use crate::options::Sealing;
-use crate::telemetry::{Found, Log, Met, Sealed, add_keys};
+use crate::telemetry::{Met, Sealed, add_keys};
 
-/// Rows that are read, or removed, at a time.
-const STEP: i64 = 5_000;
-/// Bytes of payloads in one batch.
-const MOST_BYTES: usize = 48_000_000;
+/// Keys that one transaction writes.
+const KEYS: usize = 1_000;
 
-/// Removes some rows that are in chunks; `false` when there were none.
-pub(super) async fn remove_sealed(db: &Database, lease: &Lease, log: &LogState) -> Result<bool, Error> {
+/// What sealing remembers from one batch to the next.
+#[derive(Default)]
+pub(super) struct Sealer {
+    /// Keys that are stored.
+    met: Met,
+    /// The batch that comes next.
+    ahead: Option<Ahead>,
+    /// How many rows are removed at a time.
+    removal: Pace,
+    /// Whose rows the last batch had.
+    pub(super) devices: usize,
+}
+
+/// Rows that were read before it was their turn.
+struct Ahead {
+    batch: Batch,
+    /// The ids behind which they begin and with which they end.
+    after: i64,
+    up_to: i64,
+    /// When this process had the lease for certain.
+    leased: Instant,
+}
+
+/// Where a batch begins.
+struct Start {
+    sealed: Sealed,
+    /// The last id that may be sealed; no row appears at or before it any more.
+    last: i64,
+    leased: Instant,
+}
+
+impl Sealer {
+    /// Forgets what it read ahead, because rows of the log are removed.
+    pub(super) fn forget(&mut self) {
+        self.ahead = None;
+    }
+
+    /// Removes some rows that are in chunks; `false` when there were none.
+    pub(super) async fn remove_sealed(&mut self, db: &Database, lease: &Lease) -> Result<bool, Error> {
+        remove_sealed(&mut self.removal, db, lease).await
+    }
+
+    /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
+    pub(super) async fn seal(&mut self, db: &Database, lease: &Lease, sealing: Sealing) -> Result<bool, Error> {
+        let Some(start) = begin(db, lease).await? else { return Ok(false) };
+        let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
+        let (batch, up_to) = match self.read_ahead(&start, sealing) {
+            Some(ahead) => (ahead.batch, ahead.up_to),
+            None => Batch::read(db, start.sealed.sealed, start.last, most).await?,
+        };
+        let rows = batch.len();
+        if rows == 0 {
+            return Ok(false);
+        }
+        let packing = tokio::task::spawn_blocking(move || pack_all(batch));
+        while !packing.is_finished() && remove_sealed(&mut self.removal, db, lease).await? {}
+        let packed = packing.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        let packed = packed.map_err(|error| DbErr::Custom(format!("rows cannot be packed: {error}")))?;
+        self.devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
+        let leased = Instant::now();
+        let (is_written, ahead) = tokio::join!(
+            write_all(&mut self.met, db, lease, &start, up_to, &packed),
+            read_on(db, &start, up_to, self.devices, sealing)
+        );
+        self.ahead = ahead?.map(|(batch, end)| Ahead { batch, after: up_to, up_to: end, leased });
+        tracing::debug!(rows, devices = self.devices, chunks = packed.len(), "sealed a part of the log");
+        is_written
+    }
+
+    /// What was read ahead, if it is what comes next and if no other process can have removed any of it.
+    fn read_ahead(&mut self, start: &Start, sealing: Sealing) -> Option<Ahead> {
+        let is_right = |ahead: &Ahead| {
+            ahead.after == start.sealed.sealed && start.leased.duration_since(ahead.leased) < sealing.lease
+        };
+        self.ahead.take().filter(is_right)
+    }
+}
+
+async fn remove_sealed(pace: &mut Pace, db: &Database, lease: &Lease) -> Result<bool, Error> {
+    let log = LogState::read(db).await?;
     let Some(first) = log.first.filter(|first| *first <= log.sealed) else { return Ok(false) };
     let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+    let begun = Instant::now();
     // The step is cut at what is sealed: rows behind that came later.
-    let up_to = log.sealed.min(first + STEP - 1);
+    let up_to = log.sealed.min(first + pace.rows() - 1);
     run(&transaction, &format!("DELETE FROM telemetry WHERE id <= {up_to}")).await?;
     transaction.commit().await?;
+    pace.took(begun.elapsed());
     Ok(true)
 }
 
-/// Seals the oldest rows, as many as make a batch. Returns of how many devices
-/// they are; `None` when there are none, or when another process keeps the history.
-pub(super) async fn seal(
-    db: &Database,
-    lease: &Lease,
-    sealing: Sealing,
-    met: &mut Met,
-) -> Result<Option<usize>, Error> {
-    let taken = std::mem::take(met);
-    let Some((sealed, last)) = begin(db, lease).await? else { return Ok(None) };
-    let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
-    let (rows, up_to) = read(db, sealed.sealed, last, most).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let count = rows.len();
-    let work = move || {
-        let mut met = taken;
-        let keys = met.meet(&rows);
-        (met, keys, pack_all(rows))
-    };
-    let done = tokio::task::spawn_blocking(work).await;
-    // What was met is kept only if its keys are: when this ends early, they are met anew.
-    let (now_met, keys, packed) = done.map_err(|error| sea_orm::DbErr::Custom(error.to_string()))?;
-    let packed = packed.map_err(|error| sea_orm::DbErr::Custom(format!("rows cannot be packed: {error}")))?;
-    let batch = sealed.batch + 1;
-    if !write_all(db, lease, batch, &packed).await? {
-        return Ok(None);
-    }
-    let Some(transaction) = lease.begin(db).await? else { return Ok(None) };
-    let sql = format!(
-        "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {} AND batch = {}",
-        sealed.sealed, sealed.batch
-    );
-    if run(&transaction, &sql).await? != 1 {
-        // Another process had the lease meanwhile.
-        return Ok(None);
-    }
-    add_keys(&transaction, &keys).await?;
-    transaction.commit().await?;
-    // Otherwise the index would grow until somebody asks for something.
-    db.log_index.forget_up_to(up_to);
-    *met = now_met;
-    let devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
-    tracing::debug!(rows = count, devices, chunks = packed.len(), "sealed a part of the log");
-    Ok(Some(devices))
-}
-
-/// Removes what an earlier process left unfinished. Returns how far the log is sealed and the last id that is to be; no row
-/// appears at or before it any more.
-async fn begin(db: &Database, lease: &Lease) -> Result<Option<(Sealed, i64)>, Error> {
+/// Removes what an earlier process left unfinished.
+async fn begin(db: &Database, lease: &Lease) -> Result<Option<Start>, Error> {
     #[derive(FromQueryResult)]
     struct Last {
         last: Option<i64>,
     }
     let Some(transaction) = lease.begin(db).await? else { return Ok(None) };
+    let leased = Instant::now();
     // An append takes its ids while it shares this lock.
     locks::take(&transaction, Lock::Access).await?;
     let sealed = Sealed::read(&transaction).await?;
@@ -97,27 +133,47 @@ async fn begin(db: &Database, lease: &Lease) -> Result<Option<(Sealed, i64)>, Er
     let statement = Statement::from_string(transaction.get_database_backend(), "SELECT max(id) AS last FROM telemetry");
     let last = Last::find_by_statement(statement).one(&transaction).await?.and_then(|row| row.last);
     transaction.commit().await?;
-    Ok(last.filter(|last| *last > sealed.sealed).map(|last| (sealed, last)))
+    Ok(last.filter(|last| *last > sealed.sealed).map(|last| Start { sealed, last, leased }))
 }
 
-/// The oldest rows with their tenants, and the last id among those that were read.
-async fn read(db: &Database, after: i64, last: i64, most: usize) -> Result<(Vec<(i64, Found)>, i64), Error> {
-    let (mut rows, mut up_to, mut bytes) = (Vec::new(), after, 0);
-    while rows.len() < most && bytes < MOST_BYTES {
-        let limit = usize::try_from(STEP).unwrap_or(usize::MAX).min(most - rows.len());
-        let page = Log::oldest(db.reader(), up_to, last, limit).await?;
-        bytes += page.iter().map(|(_, found)| found.row.payload.len()).sum::<usize>();
-        let Some((_, newest)) = page.last() else {
-            // All is read: ids that are missing were never used, or their rows are removed.
-            return Ok((rows, last));
-        };
-        up_to = newest.row.id.cast_signed();
-        rows.extend(page);
+/// Reads the batch behind an id when it is due as well.
+async fn read_on(
+    db: &Database,
+    start: &Start,
+    up_to: i64,
+    devices: usize,
+    sealing: Sealing,
+) -> Result<Option<(Batch, i64)>, Error> {
+    if start.last - up_to < sealing.enough(devices) {
+        return Ok(None);
     }
-    Ok((rows, up_to))
+    let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
+    Ok(Some(Batch::read(db, up_to, start.last, most).await?))
 }
 
-async fn write_all(db: &Database, lease: &Lease, batch: i64, mut rest: &[NewChunk]) -> Result<bool, Error> {
+/// Writes chunks and makes them count; `false` when another process keeps the history.
+async fn write_all(
+    met: &mut Met,
+    db: &Database,
+    lease: &Lease,
+    start: &Start,
+    up_to: i64,
+    packed: &[NewChunk],
+) -> Result<bool, Error> {
+    let Sealed { sealed: before, batch: batch_before } = start.sealed;
+    let batch = batch_before + 1;
+    let mut keys: Vec<(i64, &str)> =
+        packed.iter().flat_map(|chunk| chunk.keys.iter().map(|key| (chunk.device, &**key))).collect();
+    keys.retain(|(device, key)| met.is_new(*device, key));
+    keys.sort_unstable();
+    keys.dedup();
+    for part in keys.chunks(KEYS) {
+        let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+        add_keys(&transaction, part).await?;
+        transaction.commit().await?;
+    }
+    met.note(keys.into_iter());
+    let mut rest = packed;
     while !rest.is_empty() {
         let (part, others) = rest.split_at(portion(rest));
         let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
@@ -125,5 +181,16 @@ async fn write_all(db: &Database, lease: &Lease, batch: i64, mut rest: &[NewChun
         transaction.commit().await?;
         rest = others;
     }
+    let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+    let sql = format!(
+        "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {before} AND batch = {batch_before}"
+    );
+    if run(&transaction, &sql).await? != 1 {
+        // Another process had the lease meanwhile.
+        return Ok(false);
+    }
+    transaction.commit().await?;
+    // Otherwise the index would grow until somebody asks for something.
+    db.log_index.forget_up_to(up_to);
     Ok(true)
 }

@@ -1,12 +1,10 @@
 //! The keys that a device has in its chunks.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pocket_domain::Payload;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement, Value};
 
-use super::log::Found;
 use crate::broker::insert;
 use crate::json_rows::text;
 
@@ -22,37 +20,37 @@ pub(crate) async fn of_device(connection: &impl ConnectionTrait, device: i64) ->
 }
 
 /// Adds keys of devices.
-pub(crate) async fn add(transaction: &DatabaseTransaction, keys: &BTreeSet<(i64, Box<str>)>) -> Result<(), DbErr> {
+pub(crate) async fn add(transaction: &DatabaseTransaction, keys: &[(i64, &str)]) -> Result<(), DbErr> {
     let values: Vec<Value> = keys.iter().flat_map(|(device, path)| [(*device).into(), text(path).into()]).collect();
     insert(transaction, "telemetry_keys (device, path)", 2, "ON CONFLICT DO NOTHING", values).await
 }
 
-/// What payloads of devices look like, as far as it was met.
+/// The keys of devices that are stored, as far as they were met.
 #[derive(Default)]
-pub(crate) struct Met {
-    devices: HashMap<i64, HashSet<u64>>,
-    count: usize,
-}
+pub(crate) struct Met(HashSet<u64>);
 
 impl Met {
-    /// The most skeletons; then all are forgotten and met anew.
+    /// The most; then all are forgotten and met anew.
     const MOST: usize = 200_000;
 
-    /// The keys of payloads that look like none before. Those that are lost on the way to the database must be forgotten.
-    pub(crate) fn meet(&mut self, rows: &[(i64, Found)]) -> BTreeSet<(i64, Box<str>)> {
-        if self.count > Self::MOST {
-            *self = Self::default();
-        }
-        let mut keys = BTreeSet::new();
-        for (_, Found { device, row }) in rows {
-            if self.devices.entry(*device).or_default().insert(skeleton(&row.payload)) {
-                self.count += 1;
-                let payload = Payload::from_stored(row.payload.as_str());
-                keys.extend(payload.leaves().into_iter().map(|leaf| (*device, Box::from(leaf.path.as_str()))));
-            }
-        }
-        keys
+    /// Whether a key is not known to be stored.
+    pub(crate) fn is_new(&self, device: i64, path: &str) -> bool {
+        !self.0.contains(&hash_of(device, path))
     }
+
+    /// Notes keys that are committed.
+    pub(crate) fn note<'a>(&mut self, keys: impl Iterator<Item = (i64, &'a str)>) {
+        if self.0.len() > Self::MOST {
+            self.0.clear();
+        }
+        self.0.extend(keys.map(|(device, path)| hash_of(device, path)));
+    }
+}
+
+fn hash_of(device: i64, path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (device, path).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a payload is without the figures of its numbers. Payloads of one skeleton have the same keys.

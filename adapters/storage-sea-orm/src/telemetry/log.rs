@@ -11,8 +11,6 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryR
 
 use super::log_index::LogIndex;
 use super::window::{Scope, Window};
-use crate::entity::corrupt;
-use crate::error::Error;
 
 /// A row with the key of its device.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,51 +124,6 @@ impl Log<'_> {
         let statement = Statement::from_sql_and_values(backend, sql, conditions.values);
         Ok(Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect())
     }
-
-    /// The oldest rows between two ids, with their tenants, in the order of their ids; at most so many.
-    pub(crate) async fn oldest(
-        connection: &impl ConnectionTrait,
-        after: i64,
-        up_to: i64,
-        limit: usize,
-    ) -> Result<Vec<(i64, Found)>, Error> {
-        let backend = connection.get_database_backend();
-        let rows = format!(
-            "SELECT tenant, id, device, topic, timestamp, received_at, payload FROM telemetry
-            WHERE id > {after} AND id <= {up_to} ORDER BY id LIMIT {limit}"
-        );
-        match backend {
-            DbBackend::Sqlite => oldest_as_text(connection, &rows).await,
-            _ => {
-                let found = Owned::find_by_statement(Statement::from_string(backend, rows)).all(connection).await?;
-                Ok(found.into_iter().map(|owned| (owned.tenant, owned.row.into())).collect())
-            }
-        }
-    }
-}
-
-#[derive(FromQueryResult)]
-struct Owned {
-    tenant: i64,
-    #[sea_orm(nested)]
-    row: Row,
-}
-
-/// Rows as one text: the driver takes longer for each value of each row than JSON does.
-async fn oldest_as_text(connection: &impl ConnectionTrait, rows: &str) -> Result<Vec<(i64, Found)>, Error> {
-    let sql = format!(
-        "SELECT json_group_array(json_array(tenant, id, device, topic, timestamp, received_at, payload)) FROM ({rows})"
-    );
-    let row = connection.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
-    let text: String = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?.try_get_by_index(0)?;
-    let rows: Vec<(i64, i64, i64, i64, i64, i64, String)> = serde_json::from_str(&text).map_err(corrupt)?;
-    let found = rows.into_iter().map(|(tenant, id, device, topic, timestamp, received_at, payload)| {
-        (tenant, Row { id, device, topic, timestamp, received_at, payload }.into())
-    });
-    let mut found: Vec<(i64, Found)> = found.collect();
-    // The aggregate promises no order.
-    found.sort_by_key(|(_, found)| found.row.id);
-    Ok(found)
 }
 
 /// What a row must meet, as SQL that both databases read, with the parameters `$1`, `$2`, … in order.

@@ -27,7 +27,6 @@ use tokio::sync::Mutex;
 
 pub(crate) use chunks::{Chunks, Outline, report};
 pub(crate) use keys::{Met, add as add_keys};
-pub(crate) use log::{Found, Log};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
 pub(crate) use snapshot::Sealed;

@@ -1,8 +1,8 @@
 //! What goes in comes out, and its leaves are those of a JSON library.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow, leaves_of};
+use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow, encode_with_paths, leaves_of};
 use proptest::prelude::*;
 
 use crate::samples::{HARD, chunk, rows, sensor};
@@ -142,6 +142,17 @@ proptest! {
             leaves.iter().map(|(path, value)| (path.clone(), value.to_bits())).collect::<Vec<_>>()
         };
         prop_assert_eq!(bits(&by_path), bits(&naive::leaves(&payload)));
+    }
+
+    #[test]
+    fn paths_of_payloads_are_those_of_the_domain(payloads in proptest::collection::vec(json::value(), 1..20)) {
+        let rows = rows(&payloads);
+        let (_, paths) = encode_with_paths(&rows.iter().map(OwnedRow::as_row).collect::<Vec<_>>()).unwrap();
+        let found: BTreeSet<&str> = paths.iter().map(|path| &**path).collect();
+        prop_assert_eq!(found.len(), paths.len());
+        let payloads: Vec<_> = payloads.into_iter().map(pocket_domain::Payload::from_stored).collect();
+        let leaves: Vec<_> = payloads.iter().flat_map(pocket_domain::Payload::leaves).collect();
+        prop_assert_eq!(found, leaves.iter().map(|leaf| leaf.path.as_str()).collect::<BTreeSet<_>>());
     }
 
     #[test]

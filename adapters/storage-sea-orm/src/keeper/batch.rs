@@ -1,0 +1,207 @@
+//! The rows of the log that are sealed together, in memory.
+//!
+//! They are many, so what one takes counts: the payloads of a page of rows stand in one text, and a row says where its own is.
+//! Being large, these pieces also go back to the system when they are freed.
+
+use std::ops::Range;
+
+use pocket_telemetry_codec::Row;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+
+use crate::database::Database;
+use crate::entity::corrupt;
+use crate::error::Error;
+
+/// Rows that are read at a time: so many at first, then as many as have these bytes, if it is not more than the most.
+const FIRST_PAGE: usize = 100;
+const PAGE_BYTES: usize = 500_000;
+const MOST_OF_PAGE: usize = 5_000;
+/// Bytes of payloads in one batch.
+const MOST_BYTES: usize = 32_000_000;
+
+/// Rows of any devices.
+#[derive(Default)]
+pub(super) struct Batch {
+    pages: Vec<String>,
+    rows: Vec<LogRow>,
+}
+
+struct LogRow {
+    tenant: i64,
+    device: i64,
+    id: i64,
+    topic: i64,
+    timestamp: i64,
+    received_at: i64,
+    page: u32,
+    payload: Range<u32>,
+}
+
+impl Batch {
+    /// The oldest rows between two ids, at most so many, and the last id among those that were read.
+    pub(super) async fn read(db: &Database, after: i64, last: i64, most: usize) -> Result<(Self, i64), Error> {
+        let (mut batch, mut up_to, mut bytes, mut limit) = (Self::default(), after, 0, FIRST_PAGE);
+        while batch.rows.len() < most && bytes < MOST_BYTES {
+            let before = batch.rows.len();
+            batch.read_page(db, up_to, last, limit.min(most - before)).await?;
+            let Some(newest) = batch.rows[before..].last() else {
+                // All is read: ids that are missing were never used, or their rows are removed.
+                return Ok((batch, last));
+            };
+            up_to = newest.id;
+            let (count, size) = (batch.rows.len() - before, batch.pages.last().map_or(0, String::len));
+            bytes += size;
+            limit = (PAGE_BYTES / (size / count).max(1)).clamp(1, MOST_OF_PAGE);
+        }
+        Ok((batch, up_to))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    async fn read_page(&mut self, db: &Database, after: i64, up_to: i64, limit: usize) -> Result<(), Error> {
+        let rows = format!(
+            "SELECT tenant, id, device, topic, timestamp, received_at, payload FROM telemetry
+            WHERE id > {after} AND id <= {up_to} ORDER BY id LIMIT {limit}"
+        );
+        match db.backend() {
+            DbBackend::Sqlite => self.read_as_text(db, &rows).await,
+            backend => {
+                let rows = Fetched::find_by_statement(Statement::from_string(backend, rows)).all(db.reader()).await?;
+                let mut page = self.page(rows.iter().map(|row| row.payload.len()).sum());
+                for Fetched { tenant, id, device, topic, timestamp, received_at, payload } in &rows {
+                    page.push([*tenant, *id, *device, *topic, *timestamp, *received_at], payload)?;
+                }
+                page.end();
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads rows as one text: the driver takes longer for the values of a row than all the rest does.
+    async fn read_as_text(&mut self, db: &Database, rows: &str) -> Result<(), Error> {
+        // Each row is its integers, the length of its payload in bytes, and the payload, which no sign has to end.
+        let sql = format!(
+            "SELECT coalesce(group_concat(concat_ws(',', tenant, id, device, topic, timestamp, received_at,
+                octet_length(payload), payload), ''), '') FROM ({rows})"
+        );
+        let row = db.reader().query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+        let text: String = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?.try_get_by_index(0)?;
+        let mut page = self.page(text.len());
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let integers = [(); 7].map(|()| integer(&mut rest));
+            let [tenant, id, device, topic, timestamp, received_at, length] = integers;
+            let length = length.and_then(|length| usize::try_from(length).ok());
+            let (payload, others) =
+                length.and_then(|length| rest.split_at_checked(length)).ok_or_else(|| corrupt(UNREADABLE))?;
+            let all = [tenant, id, device, topic, timestamp, received_at];
+            let all = all.map(|integer| integer.ok_or_else(|| corrupt(UNREADABLE)));
+            let [tenant, id, device, topic, timestamp, received_at] = all;
+            page.push([tenant?, id?, device?, topic?, timestamp?, received_at?], payload)?;
+            rest = others;
+        }
+        page.end();
+        Ok(())
+    }
+
+    fn page(&mut self, bytes: usize) -> Page<'_> {
+        Page { first: self.rows.len(), number: self.pages.len(), payloads: String::with_capacity(bytes), batch: self }
+    }
+
+    /// The rows by device, with its tenant, ordered by time, then id.
+    pub(super) fn devices(&mut self) -> impl Iterator<Item = ((i64, i64), Vec<Row<'_>>)> {
+        self.rows.sort_unstable_by_key(|row| (row.tenant, row.device, row.timestamp, row.id));
+        let of_device = self.rows.chunk_by(|one, next| (one.tenant, one.device) == (next.tenant, next.device));
+        of_device.map(|rows| {
+            let LogRow { tenant, device, .. } = rows[0];
+            ((tenant, device), rows.iter().map(|row| self.row(row)).collect())
+        })
+    }
+
+    fn row(&self, row: &LogRow) -> Row<'_> {
+        let LogRow { id, topic, timestamp, received_at, page, ref payload, .. } = *row;
+        let payload = &self.pages[page as usize][payload.start as usize..payload.end as usize];
+        Row { id: id.unsigned_abs(), timestamp, received_at, topic, payload }
+    }
+}
+
+const UNREADABLE: &str = "rows of the log cannot be read as text";
+
+/// A page that is being filled.
+struct Page<'a> {
+    batch: &'a mut Batch,
+    number: usize,
+    first: usize,
+    payloads: String,
+}
+
+impl Page<'_> {
+    fn push(&mut self, integers: [i64; 6], payload: &str) -> Result<(), Error> {
+        let [tenant, id, device, topic, timestamp, received_at] = integers;
+        let start = self.payloads.len();
+        self.payloads.push_str(payload);
+        let place = |at: usize| u32::try_from(at).map_err(corrupt);
+        let payload = place(start)?..place(self.payloads.len())?;
+        let page = place(self.number)?;
+        self.batch.rows.push(LogRow { tenant, device, id, topic, timestamp, received_at, page, payload });
+        Ok(())
+    }
+
+    fn end(mut self) {
+        self.payloads.shrink_to_fit();
+        // An aggregate promises no order.
+        self.batch.rows[self.first..].sort_unstable_by_key(|row| row.id);
+        self.batch.pages.push(self.payloads);
+    }
+}
+
+/// Takes an integer and the comma behind it off a text.
+fn integer(rest: &mut &str) -> Option<i64> {
+    let (integer, others) = rest.split_once(',')?;
+    *rest = others;
+    integer.parse().ok()
+}
+
+#[derive(FromQueryResult)]
+struct Fetched {
+    tenant: i64,
+    id: i64,
+    device: i64,
+    topic: i64,
+    timestamp: i64,
+    received_at: i64,
+    payload: String,
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn rows_come_in_pages_whatever_their_payloads_are() {
+        let sample = Sample::new().await;
+        let other = sample.register(2).await;
+        let texts = [",", "1,2,3:", "\"é😀\"", "", "x", &"y".repeat(PAGE_BYTES)];
+        let messages = (0..300).map(|n: i64| pocket_domain::NewTelemetry {
+            payload: pocket_domain::Payload::from_stored(texts[n.cast_unsigned() as usize % texts.len()]),
+            ..sample.message(if n % 2 == 0 { sample.device } else { other }, 300 - n)
+        });
+        sample.storage.telemetry.append(messages.collect()).await.unwrap();
+        sample.execute("DELETE FROM telemetry WHERE id = 7").await;
+        let (mut batch, up_to) = Batch::read(&sample.database, 0, 250, 260).await.unwrap();
+        assert_eq!((batch.len(), up_to), (249, 250));
+        assert!(batch.pages.len() > 3, "{}", batch.pages.len());
+        let devices: Vec<_> = batch.devices().map(|(_, rows)| rows).collect();
+        assert_eq!(devices.iter().map(Vec::len).collect::<Vec<_>>(), [124, 125]);
+        for row in devices.iter().flatten() {
+            let n = row.id as usize - 1;
+            assert_eq!((row.payload, row.timestamp), (texts[n % texts.len()], 300 - n as i64));
+        }
+        assert!(devices.iter().all(|rows| rows.is_sorted_by_key(|row| row.timestamp)));
+        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, 20).await.unwrap();
+        assert_eq!((batch.len(), up_to), (20, 270));
+    }
+}
