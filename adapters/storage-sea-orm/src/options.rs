@@ -39,10 +39,20 @@ pub struct Sealing {
 }
 
 impl Sealing {
+    /// Rows that may be in memory for a few devices.
+    const FEW: usize = 80_000;
+
     /// The rows that are worth sealing when so many devices send.
     pub(crate) fn enough(self, devices: usize) -> i64 {
         let of_devices = i64::try_from(devices).unwrap_or(i64::MAX).saturating_mul(self.per_device.into());
         i64::from(self.rows).max(of_devices.min(self.batch.into()))
+    }
+
+    /// The rows that are sealed together when there are more: such that chunks of so many devices are not small, and no more,
+    /// because they are in memory.
+    pub(crate) fn most(self, devices: usize) -> usize {
+        let of_devices = devices.saturating_mul(4 * self.per_device as usize);
+        of_devices.max(Self::FEW).min(self.batch as usize)
     }
 }
 

@@ -72,10 +72,9 @@ impl Sealer {
     /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
     pub(super) async fn seal(&mut self, db: &Database, lease: &Lease, sealing: Sealing) -> Result<bool, Error> {
         let Some(start) = begin(db, lease).await? else { return Ok(false) };
-        let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
         let (batch, up_to) = match self.read_ahead(&start, sealing) {
             Some(ahead) => (ahead.batch, ahead.up_to),
-            None => Batch::read(db, start.sealed.sealed, start.last, most).await?,
+            None => Batch::read(db, start.sealed.sealed, start.last, sealing.most(self.devices)).await?,
         };
         let rows = batch.len();
         if rows == 0 {
@@ -147,8 +146,7 @@ async fn read_on(
     if start.last - up_to < sealing.enough(devices) {
         return Ok(None);
     }
-    let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
-    Ok(Some(Batch::read(db, up_to, start.last, most).await?))
+    Ok(Some(Batch::read(db, up_to, start.last, sealing.most(devices)).await?))
 }
 
 /// Writes chunks and makes them count; `false` when another process keeps the history.
