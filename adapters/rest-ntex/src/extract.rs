@@ -11,7 +11,9 @@ use pocket_application::{Application, Caller};
 use pocket_domain::Invalid;
 
 use crate::config::{BodyLimits, Metrics};
+use crate::export::UnderWay;
 use crate::problem::Problem;
+use crate::slots::Slots;
 
 /// What every worker shares.
 #[derive(Clone)]
@@ -19,9 +21,20 @@ pub(crate) struct Shared {
     pub(crate) application: Arc<Application>,
     pub(crate) body_limits: BodyLimits,
     pub(crate) metrics: Metrics,
+    pub(crate) exports: Slots<UnderWay>,
+    pub(crate) imports: Slots<()>,
 }
 
 impl Shared {
+    /// Exports, and imports, that there may be at once.
+    pub(crate) const TRANSFERS: usize = 8;
+
+    /// What the server was configured with.
+    pub(crate) fn new(application: Arc<Application>, body_limits: BodyLimits, metrics: Metrics) -> Self {
+        let (exports, imports) = (Slots::new(Self::TRANSFERS), Slots::new(Self::TRANSFERS));
+        Self { application, body_limits, metrics, exports, imports }
+    }
+
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {
         request.app_state::<Self>().ok_or_else(|| Problem::internal("the application is not attached to the server"))
     }
