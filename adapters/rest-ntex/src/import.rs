@@ -20,7 +20,7 @@ use crate::slots::Slot;
 /// How long a client may send nothing.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long what a client still sends is passed over, so that it can read why it was refused.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(10);
 
 /// The body of a request as it arrives.
 pub(crate) struct Stream(Payload);
@@ -60,7 +60,7 @@ pub(crate) async fn import(
     let import = TextImport::new(importer, format, gzip);
     match take(&mut payload, import, &mut slot).await {
         Ok(summary) => ok(&ImportResult::from(summary)),
-        Err(problem) => Ok(refused(&problem, request.path(), payload)),
+        Err(problem) => Ok(refused(&problem, request.path(), payload).await),
     }
 }
 
@@ -96,16 +96,14 @@ fn problem(error: TextImportError) -> Problem {
     }
 }
 
-/// The answer to a body that is not read to its end.
-fn refused(problem: &Problem, path: &str, mut payload: Payload) -> HttpResponse {
+/// The answer to a body that is not needed to its end. What is still sent of it is passed over first: a connection that is closed
+/// while its client sends is reset, and with it what the client has not read yet.
+async fn refused(problem: &Problem, path: &str, mut payload: Payload) -> HttpResponse {
+    let rest = async { while let Some(Ok(_)) = payload.recv().await {} };
+    // What takes longer than that is not waited for.
+    let _ = tokio::time::timeout(LINGER, rest).await;
     let mut answer = problem.answer(path);
     answer.head_mut().set_connection_type(ConnectionType::Close);
-    // A connection that is closed while its client sends is reset, and with it what the client has not read yet.
-    ntex::rt::spawn(async move {
-        let rest = async { while let Some(Ok(_)) = payload.recv().await {} };
-        // What comes later than that is not waited for.
-        let _ = tokio::time::timeout(LINGER, rest).await;
-    });
     answer
 }
 

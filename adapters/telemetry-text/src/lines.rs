@@ -83,6 +83,8 @@ struct Line<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     #[serde(borrow, default)]
+    payload_text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     timestamp: Option<&'a RawValue>,
     #[serde(borrow, default)]
     received_at: Option<&'a RawValue>,
@@ -97,12 +99,13 @@ fn row(line: &[u8], number: u64) -> Result<ImportRow, WrongLine> {
     }
     let line: Line<'_> = serde_json::from_str(text).map_err(|error| wrong(number, &error))?;
     let (device_id, topic) = (string(number, "deviceId", line.device_id)?, string(number, "topic", line.topic)?);
+    let payload = line.payload_text.map(|raw| string(number, "payloadText", raw)).transpose()?;
     let timestamp = line.timestamp.map(|raw| time(number, "timestamp", raw)).transpose()?;
     let received_at = line.received_at.map(|raw| time(number, "receivedAt", raw)).transpose()?;
     let fields = Fields {
         device_id: &device_id,
         topic: &topic,
-        payload: line.payload.get(),
+        payload: payload.as_deref().unwrap_or(line.payload.get()),
         timestamp: timestamp.as_deref(),
         received_at: received_at.as_deref(),
     };

@@ -47,7 +47,7 @@ impl Writer {
                 Format::Csv => csv::write_row(&mut text, row),
                 Format::Ndjson => {
                     let unwritable = |error| Unwritable { id: row.id, error };
-                    let line = TextRow::of(row).map_err(unwritable)?;
+                    let line = TextRow::on_one_line(row).map_err(unwritable)?;
                     serde_json::to_writer(&mut text, &line).map_err(unwritable)?;
                     text.push(b'\n');
                 }
@@ -125,6 +125,14 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_payload_with_line_breaks_is_on_one_line_and_beside_it_to_the_letter() {
+        let text = written(Format::Ndjson, &[row("a", "{\"a\":\r\n\"\\n\"}")]);
+        assert_eq!(text.lines().count(), 1);
+        let expected = r#""payload":{"a":  "\n"},"payloadText":"{\"a\":\r\n\"\\n\"}","timestamp""#;
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

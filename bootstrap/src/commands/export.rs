@@ -4,7 +4,7 @@
 //! that runs on the database goes on storing meanwhile. A text that is cut off can be told: a file does not have its name, and
 //! the exit code is not 0.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,23 +103,31 @@ async fn to_stdout(mut export: TextExport) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes beside the file, and gives it its name in the end.
+/// Writes beside the file, and gives it its name in the end. What is there and no file, a pipe or a device, is written to as it is.
 async fn to_file(mut export: TextExport, path: &Path) -> Result<(), Failure> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let cannot = |error| Failure::while_doing(format_args!("cannot write {}", partial.display()), error);
+    let is_no_file = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
+    let target = if is_no_file { path.to_owned() } else { beside(path) };
+    let shown = target.display();
     let incomplete = |error: &dyn std::fmt::Display| {
-        Failure::while_doing(format_args!("the output in {} is incomplete", partial.display()), error)
+        Failure::while_doing(format_args!("the output in {shown} is incomplete"), error)
     };
-    let mut file = File::create(&partial).map_err(cannot)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&target);
+    let mut file = file.map_err(|error| Failure::while_doing(format_args!("cannot write {shown}"), error))?;
     while let Some(bytes) = export.next().await.map_err(|error| incomplete(&error))? {
         file.write_all(&bytes).map_err(|error| incomplete(&error))?;
     }
+    if target == path {
+        return Ok(());
+    }
     file.sync_all().map_err(|error| incomplete(&error))?;
-    std::fs::rename(&partial, path).map_err(|error| {
-        Failure::while_doing(format_args!("cannot rename {} to {}", partial.display(), path.display()), error)
-    })
+    let renamed = std::fs::rename(&target, path);
+    renamed.map_err(|error| Failure::while_doing(format_args!("cannot rename {shown} to {}", path.display()), error))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
 }
 
 #[cfg(test)]
