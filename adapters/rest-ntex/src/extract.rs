@@ -14,6 +14,7 @@ use crate::config::{BodyLimits, Metrics};
 use crate::export::UnderWay;
 use crate::problem::Problem;
 use crate::slots::Slots;
+use crate::stats::RestMeter;
 
 /// What every worker shares.
 #[derive(Clone)]
@@ -30,8 +31,14 @@ impl Shared {
     pub(crate) const TRANSFERS: usize = 8;
 
     /// What the server was configured with.
-    pub(crate) fn new(application: Arc<Application>, body_limits: BodyLimits, metrics: Metrics) -> Self {
-        let (exports, imports) = (Slots::new(Self::TRANSFERS), Slots::new(Self::TRANSFERS));
+    pub(crate) fn new(
+        application: Arc<Application>,
+        body_limits: BodyLimits,
+        metrics: Metrics,
+        meter: &RestMeter,
+    ) -> Self {
+        let exports = Slots::new(Self::TRANSFERS, meter.clone());
+        let imports = Slots::new(Self::TRANSFERS, meter.clone());
         Self { application, body_limits, metrics, exports, imports }
     }
 

@@ -139,7 +139,7 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
     // No pings between its threads: they would wake a process at rest.
     let system = System::build().name("rest").ping_interval(0).build(ntex::rt::DefaultRuntime);
     system.block_on(async move {
-        let shared = Shared::new(application, config.body_limits, config.metrics);
+        let shared = Shared::new(application, config.body_limits, config.metrics, &meter);
         let mut server =
             ntex::server::build().workers(config.workers.max(1)).shutdown_timeout(CONNECTIONS_END).disable_signals();
         for listener in listeners {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::problem::Problem;
+use crate::stats::RestMeter;
 
 /// How long a client may take nothing before its place may be given to another.
 const STALLED: Duration = Duration::from_secs(60);
@@ -14,13 +15,14 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Places for so many at once. Clones are the same places.
 pub(crate) struct Slots<T> {
     most: usize,
+    meter: RestMeter,
     stalled: Duration,
     taken: Arc<Mutex<Vec<Slot<T>>>>,
 }
 
 impl<T> Clone for Slots<T> {
     fn clone(&self) -> Self {
-        Self { most: self.most, stalled: self.stalled, taken: Arc::clone(&self.taken) }
+        Self { most: self.most, meter: self.meter.clone(), stalled: self.stalled, taken: Arc::clone(&self.taken) }
     }
 }
 
@@ -48,9 +50,9 @@ impl<T> Slot<T> {
 }
 
 impl<T> Slots<T> {
-    /// Places for so many.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, stalled: STALLED, taken: Arc::default() }
+    /// Places for so many. The meter counts what that costs.
+    pub(crate) fn new(most: usize, meter: RestMeter) -> Self {
+        Self { most, meter, stalled: STALLED, taken: Arc::default() }
     }
 
     /// Puts something into a place.
@@ -62,6 +64,7 @@ impl<T> Slots<T> {
         taken.retain(|slot| Arc::strong_count(&slot.0) > 1);
         if taken.len() >= self.most {
             let stalled = taken.iter().position(|slot| slot.lock().used.elapsed() >= self.stalled);
+            self.meter.transfer_refused();
             let Some(stalled) = stalled else { return Err(Problem::too_many_at_once(what, self.most)) };
             taken.swap_remove(stalled).lock().held = None;
         }
@@ -74,10 +77,16 @@ impl<T> Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Gate;
+
+    fn meter() -> RestMeter {
+        RestMeter::new(Gate::new(1))
+    }
 
     #[test]
     fn so_many_have_a_place_until_they_leave() {
-        let slots = Slots::new(2);
+        let meter = meter();
+        let slots = Slots::new(2, meter.clone());
         let first = slots.take(1, "exports").ok();
         let mut second = slots.take(2, "exports").ok().unwrap();
         let problem = slots.clone().take(3, "exports").err().unwrap();
@@ -85,11 +94,12 @@ mod tests {
         drop(first);
         assert!(slots.take(3, "exports").is_ok());
         assert_eq!(second.with(|held| *held), Some(2));
+        assert_eq!(meter.read().transfers_refused, 1);
     }
 
     #[test]
     fn a_stalled_one_gives_its_place_to_the_next() {
-        let slots = Slots { stalled: Duration::ZERO, ..Slots::new(1) };
+        let slots = Slots { stalled: Duration::ZERO, ..Slots::new(1, meter()) };
         let held = Arc::new(());
         let mut first = slots.take(Arc::clone(&held), "exports").ok().unwrap();
         assert!(first.with(|_| ()).is_some());

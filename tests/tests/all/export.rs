@@ -242,6 +242,18 @@ async fn an_export_that_fails_in_the_middle_ends_visibly() {
 }
 
 #[tokio::test]
+async fn an_export_that_nobody_reads_does_not_hold_up_the_end_and_ends_visibly() {
+    let mut platform = Launch::default().start().await;
+    let api = platform.admin().await;
+    let device = api.register_device("a").await.0;
+    fill(&api, &device, 20_000, 1_000).await;
+    let (stream, bytes) = begin(&api, &platform, "").await;
+    assert!(timeout(Duration::from_secs(30), platform.stop()).await.expect("it stops").success());
+    let got = rest(stream, bytes).await;
+    assert!(got.len() < 20_000_000 && !got.ends_with(b"0\r\n\r\n"), "{} bytes", got.len());
+}
+
+#[tokio::test]
 async fn an_export_to_a_slow_reader_takes_little_memory() {
     let mut platform = Launch::default().start().await;
     let api = platform.admin().await;

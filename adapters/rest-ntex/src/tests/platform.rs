@@ -125,10 +125,10 @@ impl Platform {
             text: Arc::new(|| "pocket_up 1\n# EOF\n".to_owned()),
             token: metrics_token.and_then(MetricsToken::new),
         };
-        let shared = Shared::new(Arc::clone(&application), LIMITS, metrics);
+        let meter = RestMeter::new(Gate::new(Gate::REQUESTS));
+        let shared = Shared::new(Arc::clone(&application), LIMITS, metrics, &meter);
         let config = SharedCfg::new("test").add(WebAppConfig::new()).into();
-        let service =
-            app(shared.clone(), RestMeter::new(Gate::new(Gate::REQUESTS))).boxed().pipeline(config).await.unwrap();
+        let service = app(shared.clone(), meter).boxed().pipeline(config).await.unwrap();
         Self { application, clock, shared, service }
     }
 

@@ -7,6 +7,7 @@ use ntex::web::test::TestRequest;
 use serde_json::{Value, json};
 
 use super::platform::{Platform, Reply};
+use crate::extract::Shared;
 
 const EXPORT: &str = "/api/v1/telemetry/export";
 const IMPORT: &str = "/api/v1/telemetry/import";
@@ -103,6 +104,29 @@ async fn the_head_of_an_export_has_no_rows() {
     let head = platform.call(&admin, "HEAD", &format!("{EXPORT}?format=csv"), Value::Null).await;
     assert_eq!((head.status, &*head.text), (200, ""));
     assert_eq!(head.header("content-type"), "text/csv; charset=utf-8; header=present");
+}
+
+#[ntex::test]
+async fn so_many_exports_are_under_way_and_no_more() {
+    let (platform, admin, device) = start().await;
+    import(&platform, &admin, "application/x-ndjson", line(&device, 1)).await.expect(200);
+    let ask = || TestRequest::with_uri(EXPORT).header("authorization", format!("Bearer {admin}"));
+    let mut under_way = Vec::new();
+    for _ in 0..Shared::TRANSFERS {
+        under_way.push(platform.respond(ask()).await);
+    }
+    let refused = platform.send(ask()).await;
+    refused.problem(503, "UNAVAILABLE");
+    assert!(
+        refused.text.contains("8 exports are under way") && refused.header("retry-after") == "5",
+        "{}",
+        refused.text
+    );
+    under_way.pop();
+    assert_eq!(platform.send(ask()).await.text.lines().count(), 1);
+    for mut response in under_way {
+        assert!(!Reply::bytes(&mut response).await.is_empty());
+    }
 }
 
 #[ntex::test]
