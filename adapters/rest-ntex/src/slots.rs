@@ -89,7 +89,7 @@ mod tests {
         let slots = Slots::new(2, meter.clone());
         let first = slots.take(1, "exports").ok();
         let mut second = slots.take(2, "exports").ok().unwrap();
-        let problem = slots.clone().take(3, "exports").err().unwrap();
+        let problem = slots.take(3, "exports").err().unwrap();
         assert!(problem.to_string().contains("2 exports"), "{problem}");
         drop(first);
         assert!(slots.take(3, "exports").is_ok());

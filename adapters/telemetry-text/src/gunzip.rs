@@ -30,7 +30,7 @@ impl Gunzip {
     /// # Errors
     /// When it is not gzip.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, NotGzip> {
-        self.0.write_all(piece).map_err(not_gzip)?;
+        self.0.write_all(piece).map_err(|error| not_gzip(&error))?;
         Ok(std::mem::take(self.0.get_mut()))
     }
 
@@ -39,10 +39,10 @@ impl Gunzip {
     /// # Errors
     /// When the text ends too early.
     pub(crate) fn finish(self) -> Result<Vec<u8>, NotGzip> {
-        self.0.finish().map_err(not_gzip)
+        self.0.finish().map_err(|error| not_gzip(&error))
     }
 }
 
-fn not_gzip(error: std::io::Error) -> NotGzip {
+fn not_gzip(error: &std::io::Error) -> NotGzip {
     NotGzip(error.to_string())
 }

@@ -93,11 +93,11 @@ impl TextImport {
 /// How many of the rows make a batch; `None` when more must come.
 fn batch(rows: &[ImportRow]) -> Option<usize> {
     let mut bytes = 0;
-    let mut is_over = |(number, row): (usize, &ImportRow)| {
+    let is_over = |(number, row): (usize, &ImportRow)| {
         bytes += row.payload.len();
         number + 1 >= Importer::BATCH || bytes >= MOST_BYTES
     };
-    rows.iter().enumerate().position(|row| is_over(row)).map(|last| last + 1)
+    rows.iter().enumerate().position(is_over).map(|last| last + 1)
 }
 
 impl From<ImportError> for TextImportError {

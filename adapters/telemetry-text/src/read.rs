@@ -71,10 +71,11 @@ impl Reader {
             let rest = gunzip.finish()?;
             self.form.push(&rest, rows)?;
         }
-        Ok(match &mut self.form {
-            Form::Lines(lines) => lines.finish(rows)?,
-            Form::Records(records) => records.finish(rows)?,
-        })
+        let ended = match &mut self.form {
+            Form::Lines(lines) => lines.finish(rows),
+            Form::Records(records) => records.finish(rows),
+        };
+        Ok(ended?)
     }
 }
 
