@@ -3,7 +3,7 @@
 //! Each holds some megabytes. An export whose client takes nothing for a while gives its place to the next one that wants it: its
 //! memory is freed at once, and its connection is cut when the client reads on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::problem::Problem;
@@ -17,7 +17,7 @@ pub(crate) struct Slots<T> {
     most: usize,
     meter: RestMeter,
     stalled: Duration,
-    taken: Arc<Mutex<Vec<Slot<T>>>>,
+    taken: Arc<Mutex<Vec<Weak<Mutex<Content<T>>>>>>,
 }
 
 impl<T> Clone for Slots<T> {
@@ -26,7 +26,7 @@ impl<T> Clone for Slots<T> {
     }
 }
 
-/// A place, and what is in it. It is free again when all clones but that of [`Slots`] are dropped.
+/// A place, and what is in it. It is free again when this is dropped.
 pub(crate) struct Slot<T>(Arc<Mutex<Content<T>>>);
 
 struct Content<T> {
@@ -36,14 +36,14 @@ struct Content<T> {
     used: Instant,
 }
 
-impl<T> Slot<T> {
-    fn lock(&self) -> MutexGuard<'_, Content<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(content: &Mutex<Content<T>>) -> MutexGuard<'_, Content<T>> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl<T> Slot<T> {
     /// Uses what is in the place; `None` when it was given to another.
     pub(crate) fn with<R>(&mut self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let mut content = self.lock();
+        let mut content = lock(&self.0);
         content.used = Instant::now();
         content.held.as_mut().map(work)
     }
@@ -61,15 +61,21 @@ impl<T> Slots<T> {
     /// A problem that names the limit when all are taken.
     pub(crate) fn take(&self, held: T, what: &str) -> Result<Slot<T>, Problem> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.retain(|slot| Arc::strong_count(&slot.0) > 1);
+        taken.retain(|slot| slot.strong_count() > 0);
         if taken.len() >= self.most {
-            let stalled = taken.iter().position(|slot| slot.lock().used.elapsed() >= self.stalled);
+            let is_stalled = |slot: &Weak<Mutex<Content<T>>>| {
+                slot.upgrade().is_none_or(|slot| lock(&slot).used.elapsed() >= self.stalled)
+            };
             self.meter.transfer_refused();
-            let Some(stalled) = stalled else { return Err(Problem::too_many_at_once(what, self.most)) };
-            taken.swap_remove(stalled).lock().held = None;
+            let Some(stalled) = taken.iter().position(is_stalled) else {
+                return Err(Problem::too_many_at_once(what, self.most));
+            };
+            if let Some(stalled) = taken.swap_remove(stalled).upgrade() {
+                lock(&stalled).held = None;
+            }
         }
         let slot = Arc::new(Mutex::new(Content { held: Some(held), used: Instant::now() }));
-        taken.push(Slot(Arc::clone(&slot)));
+        taken.push(Arc::downgrade(&slot));
         Ok(Slot(slot))
     }
 }

@@ -310,7 +310,8 @@ async fn a_command_that_fails_in_the_middle_says_so() {
     let device = api.register_device("a").await.0;
     fill(&api, &device, 10_000, 1_000).await;
     if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
-        let output = command(&platform, &["export"]).stdout(full).output().await.unwrap();
+        let child = command(&platform, &["export"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains("the output is incomplete: No space left"), "{error}");
