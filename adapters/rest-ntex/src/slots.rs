@@ -17,8 +17,11 @@ pub(crate) struct Slots<T> {
     most: usize,
     meter: RestMeter,
     stalled: Duration,
-    taken: Arc<Mutex<Vec<Weak<Mutex<Content<T>>>>>>,
+    taken: Arc<Mutex<Vec<Place<T>>>>,
 }
+
+/// A place as others see it; whoever has it may be gone.
+type Place<T> = Weak<Mutex<Content<T>>>;
 
 impl<T> Clone for Slots<T> {
     fn clone(&self) -> Self {
@@ -63,9 +66,8 @@ impl<T> Slots<T> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.retain(|slot| slot.strong_count() > 0);
         if taken.len() >= self.most {
-            let is_stalled = |slot: &Weak<Mutex<Content<T>>>| {
-                slot.upgrade().is_none_or(|slot| lock(&slot).used.elapsed() >= self.stalled)
-            };
+            let is_stalled =
+                |slot: &Place<T>| slot.upgrade().is_none_or(|slot| lock(&slot).used.elapsed() >= self.stalled);
             self.meter.transfer_refused();
             let Some(stalled) = taken.iter().position(is_stalled) else {
                 return Err(Problem::too_many_at_once(what, self.most));
