@@ -55,8 +55,10 @@ pub enum Command {
         /// The file to write; it must not exist
         file: PathBuf,
     },
-    /// Write the telemetry of a tenant to stdout, one JSON object a line, oldest first
+    /// Write the telemetry of a tenant, device after device, each oldest first
     Export(ExportOptions),
+    /// Store the telemetry of an export; what is there already is not stored again
+    Import(ImportOptions),
 }
 
 /// Looking at the configuration.
@@ -112,6 +114,29 @@ pub struct ExportOptions {
     /// Before this moment (RFC 3339 or milliseconds)
     #[arg(long, value_name = "TIME")]
     pub to: Option<String>,
+    /// How rows are written: ndjson, one JSON object a line, or csv
+    #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
+    pub format: String,
+    /// Compress with gzip
+    #[arg(long)]
+    pub gzip: bool,
+    /// The file to write, instead of stdout; it has its name when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Which telemetry is stored.
+#[derive(Args, Debug)]
+pub struct ImportOptions {
+    /// The name of the tenant
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub tenant: String,
+    /// How rows are written: ndjson or csv; by default as the name of the file says, else ndjson
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// The file to read, as it is or compressed with gzip; `-` is stdin
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 mod backup;
 mod config;
 mod export;
+mod import;
 mod migrate;
 mod user;
 
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::User(command) => once(user::run(&settings, command)),
         Command::Backup { file } => once(backup::run(&settings, &file)),
         Command::Export(options) => once(export::run(&settings, &options)),
+        Command::Import(options) => once(import::run(&settings, &options)),
         Command::Config(_) => Ok(()),
     }
 }

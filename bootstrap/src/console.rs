@@ -18,6 +18,11 @@ pub(crate) fn print(text: impl Display) -> Result<bool, Failure> {
     }
 }
 
+/// Tells on stderr how far something is. Nothing can be done when that fails.
+pub(crate) fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints to stdout the last thing that a command has to say.
 ///
 /// # Errors

@@ -215,6 +215,11 @@ pub(crate) fn rest(stats: &pocket_rest_ntex::RestStats) -> Vec<Figure> {
         Figure::gauge("http_in_flight", "Requests that are being served", stats.in_flight),
         Figure::counters("http_requests", "Requests that were answered", "result", answered),
         Figure::counter("http_turned_away", "Requests beyond what is served at once", stats.turned_away),
+        Figure::counter(
+            "http_transfers_refused",
+            "Exports and imports beyond what there may be at once",
+            stats.transfers_refused,
+        ),
         Figure::counter("http_request_micros", "Time that answers took, in microseconds", stats.total_micros),
     ]
 }

@@ -42,7 +42,7 @@ fn assert_ends(output: &Output, code: i32, stdout: &str, stderr: &str) {
 fn version_and_help_are_told() {
     assert_ends(&run(&[], &["--version"]), 0, concat!("pocket-iot ", env!("CARGO_PKG_VERSION"), "\n"), "");
     let help = run(&[], &["--help"]);
-    for command in ["serve", "migrate", "config", "user", "backup", "export"] {
+    for command in ["serve", "migrate", "config", "user", "backup", "export", "import"] {
         assert_ends(&help, 0, command, "");
     }
 }
@@ -53,6 +53,9 @@ fn bad_usage_exits_with_2() {
     assert_ends(&run(&[], &["--set", "api.port"]), 2, "", "KEY=VALUE");
     assert_ends(&run(&[], &["--set", "api.prot=1"]), 2, "", "did you mean api.port?");
     assert_ends(&run(&[], &["export", "--from", "yesterday"]), 2, "", "--from");
+    assert_ends(&run(&[], &["export", "--format", "xml"]), 2, "", "--format: must be csv or ndjson");
+    assert_ends(&run(&[], &["import", "--format", "xml"]), 2, "", "--format: must be csv or ndjson");
+    assert_ends(&run(&[], &["import", "missing.csv"]), 1, "", "cannot read missing.csv: No such file");
 }
 
 #[test]
@@ -135,6 +138,33 @@ fn nothing_is_exported_of_what_does_not_exist() {
     assert_ends(&run(&["export", "--tenant", "acme"]), 1, "", "there is no tenant acme");
     let device = "0192f3c8-7b1a-7cc2-9d0e-0a1b2c3d4e5f";
     assert_ends(&run(&["export", "--device", device]), 1, "", "there is no device 0192f3c8");
+}
+
+#[test]
+fn an_import_says_which_line_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], input: &str| run_in(directory.path(), &[], arguments, input);
+    assert_ends(&run(&["user", "create-admin", "ann"], ""), 0, "", "");
+    assert_ends(&run(&["import"], ""), 0, "0 rows, 0 stored, 0 already there\n", "");
+    assert_ends(&run(&["import", "--tenant", "acme"], ""), 1, "", "there is no tenant acme");
+    let device = "0192f3c8-7b1a-7cc2-9d0e-0a1b2c3d4e5f";
+    let csv = format!("deviceId,topic,payload,timestamp\n{device},a,1,1\n");
+    let wrong = run(&["import", "--format", "csv"], &csv);
+    assert_ends(&wrong, 1, "", "line 2: deviceId: is not a device of this tenant; of the batches before: 0 rows");
+    assert_ends(&run(&["import", "-"], "x"), 1, "", "line 1: must be a JSON object");
+}
+
+#[test]
+fn an_export_to_a_file_has_its_name_when_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_in(directory.path(), &[], arguments, "");
+    assert_ends(&run(&["user", "create-admin", "ann"]), 0, "", "");
+    assert_ends(&run(&["export", "--format", "csv", "--output", "a.csv"]), 0, "", "");
+    let text = std::fs::read_to_string(directory.path().join("a.csv")).unwrap();
+    assert_eq!(text, "id,deviceId,topic,payload,timestamp,receivedAt\r\n");
+    assert!(!directory.path().join("a.csv.partial").exists());
+    let nowhere = run(&["export", "-o", "nowhere/a.csv"]);
+    assert_ends(&nowhere, 1, "", "cannot write nowhere/a.csv.partial: No such file or directory");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod payload;
 mod principal;
 mod rejection;
 mod retention;
+mod scan;
 mod series;
 mod telemetry;
 mod tenant;
@@ -48,6 +49,7 @@ pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError, PayloadPolicy, ReadPayl
 pub use principal::{Principal, TopicRights};
 pub use rejection::Rejection;
 pub use retention::{MaxAge, MaxBytes, Retention, RetentionUpdate};
+pub use scan::{ScanPlace, TelemetryPart, TelemetryScan};
 pub use series::{Bucket, Series, Tally};
 pub use telemetry::{NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery};
 pub use tenant::{Tenant, TenantName};

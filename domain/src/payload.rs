@@ -97,6 +97,35 @@ impl Payload {
         }
     }
 
+    /// Reads what comes from a history that was written out: like [`read`](Self::read), but what was wrapped there may be
+    /// longer than `max_bytes` by what wrapping added to it.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_again(bytes: &[u8], policy: PayloadPolicy, max_bytes: usize) -> Result<ReadPayload, PayloadError> {
+        match Self::read(bytes, policy, max_bytes) {
+            Err(PayloadError::TooLarge { .. }) if Self::is_wrapped(bytes, max_bytes) => Self::read_json(bytes),
+            read => read,
+        }
+    }
+
+    /// Whether this is what became of at most `max_bytes` that were no JSON.
+    fn is_wrapped(bytes: &[u8], max_bytes: usize) -> bool {
+        // A byte takes six where it is a control character.
+        if bytes.len() > 6 * max_bytes + 16 {
+            return false;
+        }
+        let Ok(wrapped) = serde_json::from_slice::<std::collections::BTreeMap<&str, String>>(bytes) else {
+            return false;
+        };
+        let length = match (wrapped.get("raw"), wrapped.get("base64")) {
+            (Some(text), None) => text.len(),
+            (None, Some(text)) => STANDARD.decode(text).map_or(usize::MAX, |bytes| bytes.len()),
+            _ => return false,
+        };
+        wrapped.len() == 1 && length <= max_bytes
+    }
+
     fn read_json(bytes: &[u8]) -> Result<ReadPayload, PayloadError> {
         let text = std::str::from_utf8(bytes).map_err(|error| PayloadError::NotUtf8(error.valid_up_to()))?;
         let shape = json::check(text).map_err(|error| PayloadError::NotJson(error.to_string()))?;
@@ -205,6 +234,27 @@ mod tests {
         assert_eq!(any(b"\xff\x00"), r#"{"base64":"/wA="}"#);
         assert_eq!(any(b""), r#"{"raw":""}"#);
         assert_eq!(any(b"{\"a\":1}"), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn what_was_wrapped_comes_back_though_wrapping_made_it_longer() {
+        let again = |text: &str| Payload::read_again(text.as_bytes(), PayloadPolicy::Json, 10);
+        for longest in [&[0x01; 10][..], &[0xff; 10], b"[[[[[[[[[["] {
+            let wrapped = Payload::read(longest, PayloadPolicy::Any, 10).unwrap().payload;
+            assert!(wrapped.as_str().len() > 10);
+            assert_eq!(again(wrapped.as_str()).unwrap().payload, wrapped);
+        }
+        for other in [
+            r#"{"raw":"12345678901"}"#,
+            r#"{"base64":"AAAAAAAAAAAAAAA="}"#,
+            r#"{"base64":"***********"}"#,
+            r#"{"raw":"1","base64":""}"#,
+            r#"{"other":"1"}"#,
+            r#""12345678901""#,
+        ] {
+            assert!(matches!(again(other), Err(PayloadError::TooLarge { .. })), "{other}");
+        }
+        assert!(again("{").is_err() && again("1").is_ok());
     }
 
     proptest! {

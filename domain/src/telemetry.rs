@@ -155,10 +155,17 @@ impl TelemetryQuery {
     /// # Errors
     /// When `from` is after `to`.
     pub fn check(&self) -> Result<(), Invalid> {
-        match (self.from, self.to) {
-            (Some(from), Some(to)) if from > to => Err(Invalid::new("from", "must not be after to")),
-            _ => Ok(()),
+        check_times(self.from, self.to)
+    }
+}
+
+/// Whether a range of time has its ends in their order.
+pub(crate) fn check_times(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), Invalid> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => {
+            Err(Invalid::new("from", format!("must not be after to, which is {to}")))
         }
+        _ => Ok(()),
     }
 }
 

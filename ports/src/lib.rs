@@ -39,6 +39,6 @@ pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryInges
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
 pub use storage::{Conflict, Storage, StorageError, StorageHealth};
-pub use telemetry::{Pruned, TelemetryStore};
+pub use telemetry::{Import, Imported, Pruned, TelemetryStore};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{UserRepository, UserUpdate};

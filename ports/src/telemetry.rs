@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, Usage,
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
+    TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
 };
 
 use crate::StorageError;
@@ -20,6 +20,15 @@ pub trait TelemetryStore: Send + Sync {
     /// `Unavailable` when the same call may succeed later, and `Backend` when a message itself is refused.
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError>;
 
+    /// Stores those messages that are not there yet, in one transaction.
+    ///
+    /// A message is there when its device has one with the same topic, timestamp and text of the payload, wherever that is
+    /// kept, or when an earlier one of `messages` is the same. MUST return one entry for each message, in order. When the
+    /// device of a message does not exist in its tenant, MUST store nothing and return the first such message. Of two calls
+    /// at the same time with the same message one MUST store it and the other find it. A message that is appended meanwhile
+    /// MAY be found or not. What is stored MUST be like what [`append`](Self::append) stores, whatever its time is.
+    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError>;
+
     /// Puts aside a message that the database refuses for a reason of its own, so that the others can be stored.
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError>;
 
@@ -27,6 +36,13 @@ pub trait TelemetryStore: Send + Sync {
     /// condition of the query. `from` is included, `to` is not. Going on with `next` as the cursor MUST give every row
     /// that was there all the time exactly once, while rows are added.
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError>;
+
+    /// A part of the tenant's history for whoever wants all of it: device after device in the order of their ids, of each the
+    /// rows by time, then id. MUST return only rows of the tenant that meet every condition of the scan, and so few at a time
+    /// that they take little memory whatever is in them, at most [`TelemetryScan::MOST_ROWS`]; none at all where there are
+    /// more devices. Going on with `next` as `after` MUST come to an end, and MUST give every row that was there all the time
+    /// exactly once, while rows and devices are added and removed. Nothing is held between two calls.
+    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError>;
 
     /// Numbers over time: what became of the points of each bucket of the query, which [`AggregateQuery::check`] accepts.
     ///
@@ -67,6 +83,24 @@ pub trait TelemetryStore: Send + Sync {
     /// one while the history is within its bytes, or while an older one is there; when it is done, each history MUST be
     /// within its bytes. MUST leave other tenants as they are.
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError>;
+}
+
+/// What became of messages that were imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// All of them are there now: one entry for each, in order.
+    Done(Vec<Imported>),
+    /// None was stored, because the device of the message at this place does not exist.
+    DeviceGone(usize),
+}
+
+/// What became of a message that was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is a new row.
+    Stored(TelemetryId),
+    /// It was there.
+    Present,
 }
 
 /// What one step of pruning did.

@@ -1,5 +1,7 @@
 //! JSON bodies: read up to a limit, decoded, and checked field by field.
 
+use std::time::Duration;
+
 use garde::Validate;
 use ntex::http::{Payload, header};
 use ntex::util::BytesMut;
@@ -7,6 +9,7 @@ use ntex::web::{DefaultError, FromRequest, HttpRequest};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::Track;
+use tokio::time::Instant;
 
 use crate::code::Code;
 use crate::config::BodyLimits;
@@ -23,6 +26,10 @@ use crate::problem::Problem;
 
 /// Memory for a body whose length nobody named, and the most that is set aside before the first byte has arrived.
 const FIRST_BYTES: usize = 8 * 1_024;
+
+/// How long a client may send nothing of a body, and how long it may take for all of it: 16 MiB over half a megabit per second.
+const STEP: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(300);
 
 /// A type that is read from a body.
 pub(crate) trait Body: DeserializeOwned + Validate<Context = ()> {
@@ -111,7 +118,12 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(length.unwrap_or(FIRST_BYTES).min(FIRST_BYTES));
-    while let Some(chunk) = payload.recv().await {
+    let deadline = Instant::now() + WHOLE;
+    loop {
+        let until = deadline.min(Instant::now() + STEP);
+        let next = tokio::time::timeout_at(until, payload.recv()).await;
+        let next = next.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in time"))?;
+        let Some(chunk) = next else { return Ok(bytes) };
         let chunk =
             chunk.map_err(|error| Problem::new(Code::BadRequest, format!("the body did not arrive: {error}")))?;
         if bytes.len() + chunk.len() > limit {
@@ -119,7 +131,6 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
 }
 
 fn decode<T: Body>(bytes: &[u8]) -> Result<T, Problem> {

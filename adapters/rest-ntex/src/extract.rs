@@ -11,7 +11,10 @@ use pocket_application::{Application, Caller};
 use pocket_domain::Invalid;
 
 use crate::config::{BodyLimits, Metrics};
+use crate::export::UnderWay;
 use crate::problem::Problem;
+use crate::slots::Slots;
+use crate::stats::RestMeter;
 
 /// What every worker shares.
 #[derive(Clone)]
@@ -19,9 +22,26 @@ pub(crate) struct Shared {
     pub(crate) application: Arc<Application>,
     pub(crate) body_limits: BodyLimits,
     pub(crate) metrics: Metrics,
+    pub(crate) exports: Slots<UnderWay>,
+    pub(crate) imports: Slots<()>,
 }
 
 impl Shared {
+    /// Exports, and imports, that there may be at once.
+    pub(crate) const TRANSFERS: usize = 8;
+
+    /// What the server was configured with.
+    pub(crate) fn new(
+        application: Arc<Application>,
+        body_limits: BodyLimits,
+        metrics: Metrics,
+        meter: &RestMeter,
+    ) -> Self {
+        let exports = Slots::new(Self::TRANSFERS, meter.clone());
+        let imports = Slots::new(Self::TRANSFERS, meter.clone());
+        Self { application, body_limits, metrics, exports, imports }
+    }
+
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {
         request.app_state::<Self>().ok_or_else(|| Problem::internal("the application is not attached to the server"))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ntex::http::{StatusCode, header};
 use ntex::web::{DefaultError, HttpRequest, HttpResponse, WebResponseError};
-use pocket_application::Error;
+use pocket_application::{Error, ImportSummary};
 use pocket_domain::Invalid;
 use pocket_ports::Conflict;
 use serde::Serialize;
@@ -120,6 +120,24 @@ impl Problem {
     /// Storage is away, told to who watches over the platform: with the reason.
     pub(crate) fn not_ready(reason: String) -> Self {
         Self { retry_after: Some(UNAVAILABLE_RETRY), ..Self::new(Code::Unavailable, reason) }
+    }
+
+    /// As many of some kind are under way as there may be.
+    pub(crate) fn too_many_at_once(what: &str, most: usize) -> Self {
+        let detail = format!("{most} {what} are under way, as many as there may be at once; try again");
+        Self { retry_after: Some(UNAVAILABLE_RETRY), ..Self::new(Code::Unavailable, detail) }
+    }
+
+    /// The same problem, telling how much of an import is stored nevertheless.
+    pub(crate) fn stored_before(mut self, summary: ImportSummary) -> Self {
+        let ImportSummary { rows, stored, present } = summary;
+        let told = format!(
+            "{}; of the batches before, {rows} rows are there: {stored} were stored and {present} were present. The import \
+             can be repeated",
+            self.detail
+        );
+        self.detail = told.into();
+        self
     }
 
     /// The answer to a request for `path`.

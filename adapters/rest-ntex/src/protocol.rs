@@ -18,6 +18,11 @@ use crate::request_id::RequestId;
 pub(crate) async fn control<F: Filter>(event: Control<F, Error>) -> Result<ControlAck<F>, io::Error> {
     match event {
         Control::Disconnect(Reason::ProtocolError(error)) => {
+            if let ProtocolError::ResponsePayload(cause) = error.err() {
+                // Its head is sent. What follows must not look like more of the body, nor like its end.
+                tracing::warn!(%cause, "an answer could not be sent to its end");
+                return Err(io::Error::other(cause.to_string()));
+            }
             let answer = answer(error.err());
             Ok(error.fail_with(answer))
         }

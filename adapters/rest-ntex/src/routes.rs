@@ -6,7 +6,8 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, device_events, devices, health, latest, openapi, telemetry, tenants, usage, users,
+    access_rules, aggregate, auth, device_events, devices, export, health, import, latest, openapi, telemetry, tenants,
+    usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -71,6 +72,8 @@ pub(crate) static API: &[Call] = &[
     call!(DELETE "/access-rules/{id}" user access_rules::delete),
     call!(POST "/telemetry" user telemetry::create, NotFound),
     call!(GET "/telemetry" user telemetry::list, NotFound),
+    call!(GET "/telemetry/export" user export::export, NotFound, Unavailable),
+    call!(POST "/telemetry/import" user import::import, NotFound, RequestTimeout, Unavailable),
     call!(GET "/telemetry/aggregate" user aggregate::aggregate, NotFound),
 ];
 

@@ -28,9 +28,6 @@ const KEEP_ALIVE: Seconds = Seconds(75);
 /// How long a client may take for the head of a request: it must make progress in each step.
 const HEAD_STEP: Seconds = Seconds(5);
 const HEAD_MAX: Seconds = Seconds(30);
-/// How long a client may take for a body; 16 MiB over half a megabit per second.
-const BODY_STEP: Seconds = Seconds(10);
-const BODY_MAX: Seconds = Seconds(300);
 /// How long connections may take to end when all requests are answered.
 const CONNECTIONS_END: Seconds = Seconds(1);
 /// What the end takes beside waiting for requests: the above, and a quarter of a second that ntex takes in any case.
@@ -142,7 +139,7 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
     // No pings between its threads: they would wake a process at rest.
     let system = System::build().name("rest").ping_interval(0).build(ntex::rt::DefaultRuntime);
     system.block_on(async move {
-        let shared = Shared { application, body_limits: config.body_limits, metrics: config.metrics };
+        let shared = Shared::new(application, config.body_limits, config.metrics, &meter);
         let mut server =
             ntex::server::build().workers(config.workers.max(1)).shutdown_timeout(CONNECTIONS_END).disable_signals();
         for listener in listeners {
@@ -164,8 +161,8 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
 fn http_config() -> HttpServiceConfig {
     HttpServiceConfig::new()
         .set_keepalive(KEEP_ALIVE)
+        // Whoever reads a body knows how long it may take; ntex's own limit would end one that takes longer than a step.
         .set_headers_read_rate(HEAD_STEP, HEAD_MAX, PROGRESS)
-        .set_payload_read_rate(BODY_STEP, BODY_MAX, PROGRESS)
 }
 
 /// A server that serves.

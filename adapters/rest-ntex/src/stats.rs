@@ -20,6 +20,8 @@ pub struct RestStats {
     pub failed: u64,
     /// Requests that were answered with 503 because too many were being served, or because the server was stopping.
     pub turned_away: u64,
+    /// Exports and imports that were refused, or cut off for others, because there were as many as there may be at once.
+    pub transfers_refused: u64,
     /// How long all answered requests took together, in microseconds.
     pub total_micros: u64,
     /// Requests that are being served now.
@@ -39,6 +41,7 @@ struct Counters {
     refused: AtomicU64,
     failed: AtomicU64,
     turned_away: AtomicU64,
+    transfers_refused: AtomicU64,
     total_micros: AtomicU64,
 }
 
@@ -55,6 +58,7 @@ impl RestMeter {
             refused: read(&self.counters.refused),
             failed: read(&self.counters.failed),
             turned_away: read(&self.counters.turned_away),
+            transfers_refused: read(&self.counters.transfers_refused),
             total_micros: read(&self.counters.total_micros),
             in_flight: self.gate.inside(),
         }
@@ -77,6 +81,10 @@ impl RestMeter {
     pub(crate) fn turned_away(&self) {
         add(&self.counters.turned_away, 1);
     }
+
+    pub(crate) fn transfer_refused(&self) {
+        add(&self.counters.transfers_refused, 1);
+    }
 }
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -95,8 +103,15 @@ mod tests {
         }
         meter.turned_away();
         let _inside = meter.gate().enter();
-        let expected =
-            RestStats { succeeded: 2, refused: 1, failed: 2, turned_away: 1, total_micros: 50, in_flight: 1 };
+        let expected = RestStats {
+            succeeded: 2,
+            refused: 1,
+            failed: 2,
+            turned_away: 1,
+            transfers_refused: 0,
+            total_micros: 50,
+            in_flight: 1,
+        };
         assert_eq!(meter.read(), expected);
     }
 }

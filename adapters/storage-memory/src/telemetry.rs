@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, SortOrder, Telemetry, TelemetryCursor,
-    TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, Usage,
+    TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
 };
-use pocket_ports::{Pruned, StorageError, TelemetryStore};
+use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
 
 use crate::Memory;
 use crate::state::State;
@@ -66,6 +66,10 @@ impl TelemetryStore for Memory {
         Ok(messages.iter().map(|message| state.append(message)).collect())
     }
 
+    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
+        Ok(self.state().import(&messages))
+    }
+
     /// Keeps nothing: this storage refuses no message, and there is nothing that would read what was put aside.
     async fn set_aside(&self, _: &NewTelemetry, _: &str, _: Timestamp) -> Result<(), StorageError> {
         Ok(())
@@ -84,6 +88,10 @@ impl TelemetryStore for Memory {
             SortOrder::Descending => rows.rev().filter(wanted).take(limit as usize + 1).cloned().collect(),
         };
         Ok(TelemetryPage::from_rows(rows, limit))
+    }
+
+    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
+        Ok(self.state().scan(tenant, scan))
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {

@@ -25,10 +25,11 @@ use crate::{access_log, topics};
 const LOOK_UP: usize = 500;
 
 /// A message whose device is there.
-struct Row<'a> {
-    device: DeviceKeys,
-    topic: i64,
-    message: &'a NewTelemetry,
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) device: DeviceKeys,
+    pub(crate) topic: i64,
+    pub(crate) message: &'a NewTelemetry,
 }
 
 impl Row<'_> {
@@ -57,24 +58,38 @@ pub(crate) async fn append(
     let topics = topics(db, &transaction, as_of, &accepted, &mut found).await?;
     let rows: Vec<Row<'_>> =
         accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message }).collect();
-    let ids = match db.backend() {
-        DbBackend::Postgres => insert_arrays(&transaction, &rows).await?,
-        _ => insert_blocks(&transaction, &rows).await?,
-    };
+    let ids = insert(db, &transaction, &rows).await?;
     if let Some(changes) = changes {
         broker::apply(&transaction, changes).await?;
     }
     transaction.commit().await?;
-    if db.backend() == DbBackend::Sqlite {
-        db.log_index.note(rows.iter().zip(&ids).map(|(row, id)| row.entry(*id)));
-    }
+    note(db, &rows, &ids);
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
     Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
 }
 
+/// Writes rows and tells their ids, which grow with the order of the rows.
+pub(crate) async fn insert(
+    db: &Database,
+    transaction: &DatabaseTransaction,
+    rows: &[Row<'_>],
+) -> Result<Vec<i64>, DbErr> {
+    match db.backend() {
+        DbBackend::Postgres => insert_arrays(transaction, rows).await,
+        _ => insert_blocks(transaction, rows).await,
+    }
+}
+
+/// Tells the index of the log of rows that are committed.
+pub(crate) fn note(db: &Database, rows: &[Row<'_>], ids: &[i64]) {
+    if db.backend() == DbBackend::Sqlite {
+        db.log_index.note(rows.iter().zip(ids).map(|(row, id)| row.entry(*id)));
+    }
+}
+
 /// The keys of each message's device; `None` where it is not in the message's tenant.
-async fn devices(
+pub(crate) async fn devices(
     db: &Database,
     transaction: &DatabaseTransaction,
     as_of: i64,
@@ -133,7 +148,7 @@ pub(crate) async fn look_up(
 }
 
 /// The key of each message's topic.
-async fn topics(
+pub(crate) async fn topics(
     db: &Database,
     transaction: &DatabaseTransaction,
     as_of: i64,

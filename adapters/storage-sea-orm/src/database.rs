@@ -31,6 +31,8 @@ pub(crate) struct Database {
     pub(crate) keys: KeyCache,
     /// Where rows of the log are, in a SQLite file.
     pub(crate) log_index: LogIndex,
+    /// Held by the one import whose turn it is.
+    pub(crate) importing: tokio::sync::Mutex<()>,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     /// What goes on in the background.
@@ -48,6 +50,7 @@ impl Database {
             runtime: Handle::current(),
             keys: KeyCache::default(),
             log_index: LogIndex::default(),
+            importing: tokio::sync::Mutex::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),

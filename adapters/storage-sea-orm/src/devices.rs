@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest,
-    Rejection, TenantId, Timestamp, TokenHash, TopicName,
+    Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -41,6 +41,31 @@ pub(crate) async fn find(
     id: DeviceId,
 ) -> Result<Option<device::Model>, Error> {
     Ok(by_id(tenant, id).one(connection).await?)
+}
+
+/// The keys and ids of a tenant's devices from a place of a walk on, in the order of their ids; at most so many.
+pub(crate) async fn behind(
+    connection: &impl ConnectionTrait,
+    tenant: i64,
+    only: Option<DeviceId>,
+    after: Option<ScanPlace>,
+    limit: u64,
+) -> Result<Vec<(i64, DeviceId)>, Error> {
+    let mut query = device::Entity::find()
+        .select_only()
+        .columns([device::Column::Key, device::Column::Id])
+        .filter(device::Column::Deleted.into_expr().not())
+        .filter(device::Column::Tenant.eq(tenant));
+    if let Some(device) = only {
+        query = query.filter(device::Column::Id.eq(device.as_uuid()));
+    }
+    if let Some(ScanPlace { device_id, row }) = after {
+        let id = device_id.as_uuid();
+        query = query.filter(if row.is_some() { device::Column::Id.gte(id) } else { device::Column::Id.gt(id) });
+    }
+    let query = query.order_by_asc(device::Column::Id).limit(limit);
+    let rows: Vec<(i64, sea_orm::prelude::Uuid)> = query.into_tuple().all(connection).await?;
+    Ok(rows.into_iter().map(|(key, id)| (key, DeviceId::from_uuid(id))).collect())
 }
 
 /// The keys of a tenant's devices that are being removed.

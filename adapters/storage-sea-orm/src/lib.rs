@@ -22,6 +22,7 @@ mod devices;
 mod entity;
 mod error;
 mod health;
+mod import;
 mod json_rows;
 mod keeper;
 mod key_cache;

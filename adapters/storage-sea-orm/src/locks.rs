@@ -19,6 +19,8 @@ pub(crate) enum Lock {
     Access = 3,
     /// Recording what was heard of devices.
     Presence = 4,
+    /// Storing messages unless they are there.
+    Import = 5,
 }
 
 /// The first half of the keys of all advisory locks of this program: "pock".

@@ -5,9 +5,11 @@ use std::sync::Mutex;
 
 use pocket_domain::{
     AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Payload, Series, TelemetryId, TelemetryPage,
-    TelemetryQuery, TenantId, Timestamp, TopicName, Usage,
+    TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage,
 };
-use pocket_ports::{BrokerChange, BrokerKey, BrokerState, Fate, IngestError, Pruned, StorageError, SystemClock};
+use pocket_ports::{
+    BrokerChange, BrokerKey, BrokerState, Fate, Import, IngestError, Pruned, StorageError, SystemClock,
+};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -48,6 +50,14 @@ impl TelemetryStore for ToldStore {
     }
 
     async fn range(&self, _: TenantId, _: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        Err(StorageError::Backend("nothing is read here".into()))
+    }
+
+    async fn import(&self, _: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
+        Err(StorageError::Backend("nothing is imported here".into()))
+    }
+
+    async fn scan(&self, _: TenantId, _: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
         Err(StorageError::Backend("nothing is read here".into()))
     }
 

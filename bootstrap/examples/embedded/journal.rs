@@ -4,7 +4,7 @@
 //! stays with another adapter, which is asked whether a device exists; rows of devices that are gone are not shown. Rows that
 //! a tenant does not keep any more leave the memory; their lines stay in the file, and are removed anew after a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
     AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, PageRequest, Payload,
-    Retention, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, TopicName, Usage, UsagePart,
+    Retention, ScanPlace, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage,
+    TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage, UsagePart,
 };
-use pocket_ports::{DeviceRepository, Pruned, StorageError, TelemetryStore, TenantRepository, async_trait};
+use pocket_ports::{
+    DeviceRepository, Import, Imported, Pruned, StorageError, TelemetryStore, TenantRepository, async_trait,
+};
 use serde_json::{Value, json};
 
 /// Histories by tenant, each ordered by time, then id.
@@ -58,6 +60,20 @@ impl Journal {
         Ok(self.devices.get(tenant, device).await?.is_some())
     }
 
+    /// Whether the device of each message exists.
+    async fn known(&self, messages: &[NewTelemetry]) -> Result<Vec<bool>, StorageError> {
+        let mut checked = HashMap::new();
+        let mut known = Vec::with_capacity(messages.len());
+        for message in messages {
+            let device = (message.tenant_id, message.device_id);
+            if let std::collections::hash_map::Entry::Vacant(entry) = checked.entry(device) {
+                entry.insert(self.exists(device.0, device.1).await?);
+            }
+            known.push(checked[&device]);
+        }
+        Ok(known)
+    }
+
     /// The messages of a device, in the order of time, then id.
     async fn messages(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<Telemetry>, StorageError> {
         if !self.exists(tenant, device).await? {
@@ -76,7 +92,17 @@ impl State {
         self.histories.entry(tenant).or_default().insert(place, row);
     }
 
-    /// Writes the messages whose device exists; the rows are visible once they are on the disk.
+    fn has(&self, message: &NewTelemetry) -> bool {
+        let first = TelemetryCursor { timestamp: message.timestamp, id: TelemetryId::from_key(0) };
+        let last = TelemetryCursor { id: TelemetryId::from_key(u64::MAX), ..first };
+        let mut rows =
+            self.histories.get(&message.tenant_id).into_iter().flat_map(|history| history.range(first..=last));
+        rows.any(|(_, row)| {
+            (row.device_id, &row.topic, &row.payload) == (message.device_id, &message.topic, &message.payload)
+        })
+    }
+
+    /// Writes the messages that are wanted; the rows are visible once they are on the disk.
     fn append(&mut self, messages: &[NewTelemetry], known: &[bool]) -> std::io::Result<Vec<Option<TelemetryId>>> {
         let (mut ids, mut lines, mut rows) = (Vec::new(), String::new(), Vec::new());
         let mut key = self.rows;
@@ -110,18 +136,27 @@ impl State {
 #[async_trait]
 impl TelemetryStore for Journal {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let mut checked = HashMap::new();
-        let mut known = Vec::with_capacity(messages.len());
-        for message in messages.iter() {
-            let device = (message.tenant_id, message.device_id);
-            if let std::collections::hash_map::Entry::Vacant(entry) = checked.entry(device) {
-                entry.insert(self.exists(device.0, device.1).await?);
-            }
-            known.push(checked[&device]);
-        }
+        let known = self.known(&messages).await?;
         let state = Arc::clone(&self.state);
         let write = move || state.lock().unwrap_or_else(PoisonError::into_inner).append(&messages, &known);
         tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+    }
+
+    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
+        let known = self.known(&messages).await?;
+        if let Some(gone) = known.iter().position(|known| !known) {
+            return Ok(Import::DeviceGone(gone));
+        }
+        let state = Arc::clone(&self.state);
+        let write = move || {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut met = HashSet::new();
+            let is_new: Vec<bool> =
+                messages.iter().map(|message| !state.has(message) && met.insert(identity(message))).collect();
+            state.append(&messages, &is_new)
+        };
+        let ids = tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)?;
+        Ok(Import::Done(ids.into_iter().map(|id| id.map_or(Imported::Present, Imported::Stored)).collect()))
     }
 
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
@@ -159,6 +194,34 @@ impl TelemetryStore for Journal {
             }
         }
         Ok(TelemetryPage::from_rows(shown, query.limit()))
+    }
+
+    /// One device at a time.
+    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
+        let mut wanted: Vec<DeviceId> = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.histories.get(&tenant).into_iter().flat_map(BTreeMap::values).map(|row| row.device_id).collect()
+        };
+        wanted.retain(|device| scan.device_id.is_none_or(|id| id == *device));
+        wanted.retain(|device| {
+            scan.after.is_none_or(|after| match after.row {
+                Some(_) => *device >= after.device_id,
+                None => *device > after.device_id,
+            })
+        });
+        wanted.sort_unstable();
+        let Some(device) = wanted.first().copied() else { return Ok(TelemetryPart::default()) };
+        let query = TelemetryQuery {
+            device_id: Some(device),
+            topic: scan.topic.clone(),
+            from: scan.from,
+            to: scan.to,
+            order: SortOrder::Ascending,
+            cursor: scan.after.filter(|after| after.device_id == device).and_then(|after| after.row),
+            ..TelemetryQuery::default()
+        };
+        let TelemetryPage { rows, next } = self.range(tenant, &query).await?;
+        Ok(TelemetryPart { rows, next: Some(ScanPlace { device_id: device, row: next }) })
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
@@ -220,6 +283,11 @@ impl TelemetryStore for Journal {
             page = PageRequest::new(Some(1_000), Some(next)).map_err(unavailable)?;
         }
     }
+}
+
+/// What makes a message the same as another.
+fn identity(message: &NewTelemetry) -> (DeviceId, &TopicName, Timestamp, &str) {
+    (message.device_id, &message.topic, message.timestamp, message.payload.as_str())
 }
 
 fn part_of(row: &Telemetry) -> UsagePart {

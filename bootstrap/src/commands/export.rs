@@ -1,138 +1,150 @@
-//! `export`: the telemetry of a tenant as one JSON object a line, in the form in which REST answers it.
+//! `export`: the telemetry of a tenant as text, in the forms of REST.
 //!
-//! It reads a page at a time through the same port as REST, so its memory does not grow with the history, and a platform
-//! that runs on the database goes on storing meanwhile.
+//! It is read a part at a time through the same port as REST reads it, so memory does not grow with the history, and a platform
+//! that runs on the database goes on storing meanwhile. A text that is cut off can be told: a file does not have its name, and
+//! the exit code is not 0.
 
-use pocket_domain::{DeviceId, Invalid, SortOrder, Telemetry, TelemetryQuery, TenantName, TopicFilter};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pocket_application::Exporter;
+use pocket_domain::{DeviceId, Invalid, TelemetryScan, TenantId, TenantName, TopicFilter};
 use pocket_ports::{Storage, StorageError};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use pocket_telemetry_text::{Format, TextExport};
 
 use crate::cli::ExportOptions;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::{Failure, adapters, console};
+use crate::{Failure, adapters};
 
-const PAGE: u64 = 1_000;
-
-/// Writes the telemetry that the options ask for to stdout, oldest first.
+/// Writes the telemetry that the options ask for.
 ///
 /// # Errors
-/// Options that are not allowed, a tenant or device that does not exist, and those of the database.
+/// Options that are not allowed, a tenant or device that does not exist, and those of the database and of the output.
 pub(super) async fn run(settings: &Settings, options: &ExportOptions) -> Result<(), Failure> {
     let tenant = TenantName::parse(&options.tenant).map_err(|error| wrong("--tenant", &error))?;
-    let query = query(options)?;
+    let format: Format = options.format.parse().map_err(|error| wrong("--format", &error))?;
+    let scan = scan(options)?;
     DataDir::open(&settings.data_dir)?;
     let storage = adapters::open_storage(&settings.database).await?;
-    let written = write(&storage, &tenant, query).await;
+    let written = async {
+        let exporter = exporter(&storage, &tenant, scan).await?;
+        let export = TextExport::new(exporter, format, options.gzip);
+        match &options.output {
+            Some(file) => to_file(export, file).await,
+            None => to_stdout(export).await,
+        }
+    };
+    let written = written.await;
     storage.health.close().await;
     written
 }
 
-fn query(options: &ExportOptions) -> Result<TelemetryQuery, Failure> {
+fn scan(options: &ExportOptions) -> Result<TelemetryScan, Failure> {
     let parse = |option, text: &Option<String>| match text {
         Some(text) => text.parse().map(Some).map_err(|error| wrong(option, &error)),
         None => Ok(None),
     };
     let device = options.device.as_ref().map(|id| id.parse()).transpose();
     let topic = options.topic.as_ref().map(|filter| TopicFilter::parse(filter)).transpose();
-    let query = TelemetryQuery {
+    let scan = TelemetryScan {
         device_id: device.map_err(|error| wrong("--device", &error))?,
         topic: topic.map_err(|error| wrong("--topic", &error))?,
         from: parse("--from", &options.from)?,
         to: parse("--to", &options.to)?,
-        order: SortOrder::Ascending,
-        ..TelemetryQuery::default()
+        after: None,
     };
-    query.check().map_err(|error| wrong("--from", &error))?;
-    query.with_limit(Some(PAGE)).map_err(|error| wrong("limit", &error))
+    scan.check().map_err(|error| wrong("--from", &error))?;
+    Ok(scan)
 }
 
-fn wrong(option: &str, error: &Invalid) -> Failure {
+/// What is wrong with an option.
+pub(super) fn wrong(option: &str, error: &Invalid) -> Failure {
     Failure::Usage(format!("{option}: {}", error.message))
 }
 
-async fn write(storage: &Storage, tenant: &TenantName, mut query: TelemetryQuery) -> Result<(), Failure> {
-    let unreadable = |error: StorageError| Failure::while_doing("cannot read the database", error);
+/// The tenant of this name.
+pub(super) async fn find(storage: &Storage, tenant: &TenantName) -> Result<TenantId, Failure> {
     let found = storage.tenants.find_by_name(tenant).await.map_err(unreadable)?;
-    let id = found.ok_or_else(|| Failure::Other(format!("there is no tenant {tenant}")))?.id;
-    if let Some(device) = query.device_id
+    Ok(found.ok_or_else(|| Failure::Other(format!("there is no tenant {tenant}")))?.id)
+}
+
+async fn exporter(storage: &Storage, tenant: &TenantName, scan: TelemetryScan) -> Result<Exporter, Failure> {
+    let id = find(storage, tenant).await?;
+    if let Some(device) = scan.device_id
         && storage.devices.get(id, device).await.map_err(unreadable)?.is_none()
     {
         return Err(no_device(device, tenant));
     }
-    loop {
-        let page = storage.telemetry.range(id, &query).await.map_err(unreadable)?;
-        let lines: Result<String, Failure> = page.rows.iter().map(line).collect();
-        if !console::print(lines?)? {
-            return Ok(());
-        }
-        match page.next {
-            Some(cursor) => query.cursor = Some(cursor),
-            None => return Ok(()),
-        }
-    }
+    Exporter::new(Arc::clone(&storage.telemetry), id, scan).map_err(|error| Failure::Other(error.to_string()))
 }
 
 fn no_device(device: DeviceId, tenant: &TenantName) -> Failure {
     Failure::Other(format!("there is no device {device} in the tenant {tenant}"))
 }
 
-/// A row as REST answers it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    id: String,
-    device_id: String,
-    topic: &'a str,
-    payload: &'a RawValue,
-    timestamp: String,
-    received_at: String,
+fn unreadable(error: StorageError) -> Failure {
+    Failure::while_doing("cannot read the database", error)
 }
 
-fn line(row: &Telemetry) -> Result<String, Failure> {
-    let broken = |error| Failure::while_doing(format_args!("the payload of row {} is not JSON", row.id), error);
-    let row = Row {
-        id: row.id.to_string(),
-        device_id: row.device_id.to_string(),
-        topic: row.topic.as_str(),
-        payload: serde_json::from_str(row.payload.as_str()).map_err(broken)?,
-        timestamp: row.timestamp.to_string(),
-        received_at: row.received_at.to_string(),
+/// A reader that goes away, as `head` does, ends it in order.
+async fn to_stdout(mut export: TextExport) -> Result<(), Failure> {
+    let incomplete = |error: &dyn std::fmt::Display| Failure::while_doing("the output is incomplete", error);
+    while let Some(bytes) = export.next().await.map_err(|error| incomplete(&error))? {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(incomplete(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes beside the file, and gives it its name in the end. What is there and no file, a pipe or a device, is written to as it is.
+async fn to_file(mut export: TextExport, path: &Path) -> Result<(), Failure> {
+    let is_no_file = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
+    let target = if is_no_file { path.to_owned() } else { beside(path) };
+    let shown = target.display();
+    let incomplete = |error: &dyn std::fmt::Display| {
+        Failure::while_doing(format_args!("the output in {shown} is incomplete"), error)
     };
-    Ok(serde_json::to_string(&row).map_err(broken)? + "\n")
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&target);
+    let mut file = file.map_err(|error| Failure::while_doing(format_args!("cannot write {shown}"), error))?;
+    while let Some(bytes) = export.next().await.map_err(|error| incomplete(&error))? {
+        file.write_all(&bytes).map_err(|error| incomplete(&error))?;
+    }
+    if target == path {
+        return Ok(());
+    }
+    file.sync_all().map_err(|error| incomplete(&error))?;
+    let renamed = std::fs::rename(&target, path);
+    renamed.map_err(|error| Failure::while_doing(format_args!("cannot rename {shown} to {}", path.display()), error))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
 }
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{Payload, TelemetryId, Timestamp, TopicName};
-
     use super::*;
 
     fn options() -> ExportOptions {
-        ExportOptions { tenant: "default".into(), device: None, topic: None, from: None, to: None }
-    }
-
-    #[test]
-    fn a_line_keeps_the_payload_as_it_was_published() {
-        let at = Timestamp::from_millis(1_000).unwrap();
-        let row = Telemetry {
-            id: TelemetryId::from_key(10),
-            device_id: "0192f3c8-7b1a-7cc2-9d0e-0a1b2c3d4e5f".parse().unwrap(),
-            topic: TopicName::parse("a/\"b\"").unwrap(),
-            payload: Payload::from_stored("{\"b\": 1.50,\"a\":\"\\u0000\"}"),
-            timestamp: at,
-            received_at: at,
-        };
-        assert_eq!(
-            line(&row).unwrap(),
-            concat!(
-                r#"{"id":"00000000000a","deviceId":"0192f3c8-7b1a-7cc2-9d0e-0a1b2c3d4e5f","topic":"a/\"b\"","#,
-                r#""payload":{"b": 1.50,"a":"\u0000"},"timestamp":"1970-01-01T00:00:01.000Z","#,
-                r#""receivedAt":"1970-01-01T00:00:01.000Z"}"#,
-                "\n"
-            )
-        );
+        ExportOptions {
+            tenant: "default".into(),
+            device: None,
+            topic: None,
+            from: None,
+            to: None,
+            format: "ndjson".into(),
+            gzip: false,
+            output: None,
+        }
     }
 
     #[test]
@@ -144,10 +156,10 @@ mod tests {
             (ExportOptions { to: Some("-1".into()), ..options() }, "--to: "),
             (ExportOptions { from: Some("2".into()), to: Some("1".into()), ..options() }, "--from: "),
         ] {
-            let error = query(&options).unwrap_err();
+            let error = scan(&options).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().starts_with(option), "{error}");
         }
-        assert_eq!(query(&options()).unwrap().limit(), 1_000);
+        assert_eq!(scan(&options()).unwrap(), TelemetryScan::default());
     }
 }

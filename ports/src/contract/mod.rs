@@ -16,12 +16,14 @@ pub mod device_filters;
 pub mod devices;
 mod fixture;
 pub mod history;
+pub mod import;
 pub mod latest;
 pub mod presence;
 mod race;
 mod reading;
 pub mod retained;
 pub mod retention;
+pub mod scan;
 pub mod telemetry;
 pub mod tenants;
 pub mod tokens;
@@ -216,6 +218,29 @@ macro_rules! storage_contract {
             a_topic_filter_holds_through_all_pages
             conditions_of_a_query_hold_together
         }
+        $crate::storage_contract! { @cases $make, scan:
+            a_walk_goes_from_device_to_device_and_from_old_to_new
+            a_walk_meets_every_condition
+            a_walk_over_many_rows_gives_each_once
+            a_walk_over_many_devices_gives_each_once
+            a_walk_over_long_payloads_takes_little_at_a_time
+            a_walk_stays_right_while_rows_and_devices_come_and_go
+            a_walk_of_another_tenant_is_out_of_reach
+        }
+        $crate::storage_contract! { @cases $make, import:
+            messages_that_are_not_there_are_stored
+            an_import_that_is_repeated_stores_nothing
+            messages_that_differ_in_anything_are_stored
+            a_message_that_is_twice_in_an_import_is_stored_once
+            what_was_appended_is_found
+            payloads_are_compared_to_the_letter
+            imported_messages_are_in_their_place
+            an_import_with_an_unknown_device_stores_nothing
+            an_import_for_the_device_of_another_tenant_stores_nothing
+            of_two_imports_at_once_each_message_is_stored_once
+            thousands_of_messages_of_many_devices_are_imported_once
+            an_empty_import_is_done
+        }
         $crate::storage_contract! { @cases $make, aggregate:
             every_aggregate_is_of_the_points_of_its_bucket
             buckets_begin_at_multiples_of_the_interval
@@ -289,10 +314,12 @@ mod tests {
             include_str!("broker.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),
+            include_str!("import.rs"),
             include_str!("latest.rs"),
             include_str!("presence.rs"),
             include_str!("retained.rs"),
             include_str!("retention.rs"),
+            include_str!("scan.rs"),
             include_str!("telemetry.rs"),
             include_str!("tenants.rs"),
             include_str!("tokens.rs"),

@@ -21,9 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pocket-storage-memory", &["pocket-domain", "pocket-ports"]),
     ("pocket-storage-sea-orm", &["pocket-domain", "pocket-ports", "pocket-telemetry-codec"]),
     ("pocket-telemetry-codec", &[]),
+    ("pocket-telemetry-text", &["pocket-application", "pocket-domain"]),
     ("pocket-mqtt-core", &["pocket-domain"]),
     ("pocket-mqtt-ntex", &["pocket-application", "pocket-domain", "pocket-mqtt-core", "pocket-ports"]),
-    ("pocket-rest-ntex", &["pocket-application", "pocket-domain", "pocket-ports"]),
+    ("pocket-rest-ntex", &["pocket-application", "pocket-domain", "pocket-ports", "pocket-telemetry-text"]),
 ];
 
 /// Outermost crates, which may use all others.

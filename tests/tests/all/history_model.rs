@@ -1,8 +1,10 @@
 //! The history of a database against a plain list: random messages, late ones among them, while the log is sealed and chunks
-//! are merged, while what is too old is removed, and while the process is gone from one moment to the next, between any two
+//! are merged, while what is too old is removed, what is there is imported again, and while the process is gone from one moment to the next, between any two
 //! statements.
 //!
 //! `POCKET_MODEL_SEED` runs one seed, `POCKET_MODEL_SEEDS` so many, from `POCKET_MODEL_FIRST` on.
+
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -387,7 +389,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(16) {
+        match self.random.below(20) {
             0..5 => self.append(),
             5..9 => self.query(),
             9..11 => self.aggregate(),
@@ -395,6 +397,8 @@ impl World {
             12 => self.crash(),
             13 => self.usage(),
             14 => self.prune(),
+            15..18 => self.import(),
+            18 => self.walk(),
             _ if self.random.below(8) == 0 => self.replace_device(),
             _ => self.query(),
         }

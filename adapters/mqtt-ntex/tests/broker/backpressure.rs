@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pocket_application::IngestOptions;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, Usage,
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
+    TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
 };
-use pocket_ports::{Pruned, Storage, StorageError, TelemetryStore};
+use pocket_ports::{Import, Pruned, Storage, StorageError, TelemetryStore};
 use tokio::sync::Semaphore;
 
 use crate::packets::{connect3, connect3_with, publish3};
@@ -34,6 +34,14 @@ impl TelemetryStore for Gated {
 
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
         self.inner.range(tenant, query).await
+    }
+
+    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
+        self.inner.import(messages).await
+    }
+
+    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
+        self.inner.scan(tenant, scan).await
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {

@@ -8,6 +8,8 @@ pub(crate) mod aggregate;
 pub(crate) mod auth;
 pub(crate) mod device_events;
 pub(crate) mod devices;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod latest;
 pub(crate) mod list;
 pub(crate) mod object;

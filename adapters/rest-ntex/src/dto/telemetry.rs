@@ -8,6 +8,7 @@ use pocket_domain::{
     DeviceId, Invalid, SortOrder, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp,
     TopicFilter, TopicName,
 };
+use pocket_telemetry_text::TextRow;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -225,7 +226,8 @@ impl TelemetryParameters {
 /// One page of a history.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct History<'a> {
-    data: Vec<TelemetryRow<'a>>,
+    #[schema(value_type = Vec<TelemetryRow>)]
+    data: Vec<TextRow<'a>>,
     pagination: HistoryPagination,
 }
 
@@ -239,18 +241,19 @@ pub(crate) struct HistoryPagination {
     pub(crate) next: Option<String>,
 }
 
-/// A stored message.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct TelemetryRow<'a> {
+/// A stored message, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct TelemetryRow {
     /// Opaque.
     id: String,
     #[schema(format = "uuid")]
     device_id: String,
-    topic: &'a str,
+    topic: String,
     /// One JSON value, as it was published.
-    #[schema(value_type = serde_json::Value, example = json!({"celsius": 21.5}))]
-    payload: &'a RawValue,
+    #[schema(example = json!({"celsius": 21.5}))]
+    payload: serde_json::Value,
     /// The time it is about.
     #[schema(value_type = String, format = DateTime)]
     timestamp: Moment,
@@ -265,17 +268,7 @@ impl<'a> History<'a> {
     /// # Errors
     /// When a stored payload is not JSON.
     pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Result<Self, serde_json::Error> {
-        let row = |row: &'a pocket_domain::Telemetry| {
-            Ok(TelemetryRow {
-                id: row.id.to_string(),
-                device_id: row.device_id.to_string(),
-                topic: row.topic.as_str(),
-                payload: serde_json::from_str(row.payload.as_str())?,
-                timestamp: row.timestamp.into(),
-                received_at: row.received_at.into(),
-            })
-        };
-        let data = page.rows.iter().map(row).collect::<Result<_, _>>()?;
+        let data = page.rows.iter().map(TextRow::of).collect::<Result<_, _>>()?;
         Ok(Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } })
     }
 }

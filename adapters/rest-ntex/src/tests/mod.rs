@@ -14,4 +14,5 @@ mod platform;
 mod server;
 mod telemetry;
 mod tenants;
+mod transfer;
 mod users;

@@ -45,7 +45,7 @@ fn every_call_is_described_in_full() {
                 let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(schema, "#/components/schemas/Problem", "{call} {status}");
             } else if status != "204" {
-                assert!(response["content"].as_object().is_some_and(|content| content.len() == 1), "{call} {status}");
+                assert!(response["content"].as_object().is_some_and(|content| !content.is_empty()), "{call} {status}");
             }
         }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {

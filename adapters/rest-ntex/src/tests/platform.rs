@@ -46,13 +46,18 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) async fn read(mut response: Response) -> Self {
+        let text = String::from_utf8(Self::bytes(&mut response).await).unwrap();
+        Self { status: response.status().as_u16(), headers: response.headers().clone(), text }
+    }
+
+    /// The whole body.
+    pub(super) async fn bytes(response: &mut Response) -> Vec<u8> {
         let mut body = response.take_body();
         let mut bytes = Vec::new();
         while let Some(chunk) = poll_fn(|cx| body.poll_next_chunk(cx)).await {
             bytes.extend_from_slice(&chunk.unwrap());
         }
-        let text = String::from_utf8(bytes).unwrap();
-        Self { status: response.status().as_u16(), headers: response.headers().clone(), text }
+        bytes
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
@@ -120,16 +125,21 @@ impl Platform {
             text: Arc::new(|| "pocket_up 1\n# EOF\n".to_owned()),
             token: metrics_token.and_then(MetricsToken::new),
         };
-        let shared = Shared { application: Arc::clone(&application), body_limits: LIMITS, metrics };
+        let meter = RestMeter::new(Gate::new(Gate::REQUESTS));
+        let shared = Shared::new(Arc::clone(&application), LIMITS, metrics, &meter);
         let config = SharedCfg::new("test").add(WebAppConfig::new()).into();
-        let service =
-            app(shared.clone(), RestMeter::new(Gate::new(Gate::REQUESTS))).boxed().pipeline(config).await.unwrap();
+        let service = app(shared.clone(), meter).boxed().pipeline(config).await.unwrap();
         Self { application, clock, shared, service }
     }
 
     /// Sends a request.
     pub(super) async fn send(&self, request: TestRequest) -> Reply {
-        Reply::read(self.service.call(request.to_request()).await.unwrap()).await
+        Reply::read(self.respond(request).await).await
+    }
+
+    /// Sends a request whose answer is not read.
+    pub(super) async fn respond(&self, request: TestRequest) -> Response {
+        self.service.call(request.to_request()).await.unwrap()
     }
 
     /// Sends a request with a body, or without when it is null.

@@ -36,6 +36,9 @@ impl From<Row> for Found {
     }
 }
 
+/// Places in one statement.
+const PLACES: usize = 5_000;
+
 const COLUMNS: &str = "SELECT id, device, topic, timestamp, received_at, payload FROM telemetry";
 
 /// The log as one transaction sees it.
@@ -79,6 +82,36 @@ impl Log<'_> {
                 _ => return Ok(found),
             }
         }
+    }
+
+    /// All rows of these devices at these times, given as pairs.
+    pub(crate) async fn at(&self, places: &[(i64, i64)]) -> Result<Vec<Found>, DbErr> {
+        let mut found = Vec::new();
+        for places in places.chunks(PLACES) {
+            match self.index.and_then(|index| index.at(self.sealed, places)) {
+                Some(ids) => found.extend(self.fetch(&ids).await?.into_values().map(Found::from)),
+                None => found.extend(self.at_by_statement(places).await?),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn at_by_statement(&self, places: &[(i64, i64)]) -> Result<Vec<Found>, DbErr> {
+        let backend = self.transaction.get_database_backend();
+        let (condition, values): (_, Vec<Value>) = match backend {
+            DbBackend::Postgres => {
+                let (devices, times): (Vec<i64>, Vec<i64>) = places.iter().copied().unzip();
+                ("SELECT * FROM unnest($1::bigint[], $2::bigint[])", vec![devices.into(), times.into()])
+            }
+            _ => {
+                let places: serde_json::Value = places.iter().map(|(device, at)| vec![*device, *at]).collect();
+                let pairs = "SELECT value ->> 0, value ->> 1 FROM json_each($1)";
+                (pairs, vec![places.to_string().into()])
+            }
+        };
+        let sql = format!("{COLUMNS} WHERE (device, timestamp) IN ({condition}) AND id > {}", self.sealed);
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        Ok(Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect())
     }
 
     async fn fetch(&self, ids: &[i64]) -> Result<HashMap<i64, Row>, DbErr> {

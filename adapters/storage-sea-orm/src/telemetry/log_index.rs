@@ -139,6 +139,24 @@ impl LogIndex {
     }
 }
 
+impl LogIndex {
+    /// The ids of all rows of these devices at these times, given as pairs. `None` as in [`find`](Self::find).
+    pub(crate) fn at(&self, sealed: i64, places: &[(i64, i64)]) -> Option<Vec<i64>> {
+        let rows = self.lock();
+        if rows.sealed > sealed {
+            return None;
+        }
+        let mut ids = Vec::new();
+        for (device, at) in places {
+            let Some(device) = rows.devices.get(device) else { continue };
+            let first = device.rows.partition_point(|row| row.0 < *at);
+            let of_time = device.rows[first..].iter().take_while(|row| row.0 == *at);
+            ids.extend(of_time.map(|row| row.1).filter(|id| *id > sealed));
+        }
+        Some(ids)
+    }
+}
+
 impl Rows {
     fn find(&self, scope: &Scope, window: &Window, limit: usize) -> Vec<Place> {
         match scope {
@@ -284,6 +302,8 @@ mod tests {
         assert_eq!(ids(&found(&index, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
         assert!(!index.lock().devices.contains_key(&2));
         assert_eq!(index.lock().count, 1);
+        assert_eq!(index.at(2, &[(1, 5), (1, 7)]), Some(vec![3]));
+        assert_eq!(index.at(1, &[(1, 7)]), None);
         // Who sees the log as it was before has to read it.
         assert_eq!(index.find(1, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9), None);
     }

@@ -16,10 +16,15 @@ use crate::error::Error;
 /// Outlines that are read at a time.
 const OUTLINES: usize = 64;
 
+/// Rows of the log that are fetched for a part; their payloads may be long.
+const LOG_ROWS: usize = 512;
+
 /// An opened chunk.
 struct Open {
     outline: Outline,
     content: Vec<u8>,
+    /// Bytes of a payload, on average.
+    mean: usize,
     /// Places of its rows in the window with the numbers of the rows, the next in the order last.
     rest: Vec<(Place, usize)>,
 }
@@ -44,6 +49,15 @@ enum Pick {
     Chunk(usize, usize),
 }
 
+/// How much is taken together.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// The most rows.
+    pub(crate) rows: usize,
+    /// Bytes of payloads after which nothing more is taken.
+    pub(crate) bytes: usize,
+}
+
 /// The first rows of the window, in its order; at most so many.
 pub(crate) async fn page(
     log: &Log<'_>,
@@ -53,29 +67,26 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Vec<Found>, Error> {
     let rows_of_log = log.page(scope, window, limit).await?;
-    let mut merge = Merge { chunks, scope, window, outlines: Vec::new(), open: Vec::new(), heap: BinaryHeap::new() };
-    merge.find_more().await?;
-    let mut rows_of_log = rows_of_log.into_iter().peekable();
-    merge.push_log(rows_of_log.peek());
-    let mut picks = Vec::new();
-    while picks.len() < limit
-        && let Some((_, next)) = merge.heap.pop()
-    {
-        match next {
-            Next::Log => {
-                picks.extend(rows_of_log.next().map(Pick::Log));
-                merge.push_log(rows_of_log.peek());
-            }
-            Next::Row(open) => {
-                let row = merge.open[open].rest.pop();
-                picks.extend(row.map(|(_, row)| Pick::Chunk(open, row)));
-                merge.push_row(open);
-            }
-            Next::Chunk(outline) => merge.open(outline).await?,
-            Next::More => merge.find_more().await?,
-        }
-    }
+    let mut merge = Merge::new(chunks, scope, window);
+    let (picks, _) = merge.pick(rows_of_log, false, Room { rows: limit, bytes: usize::MAX }).await?;
     Ok(merge.restore(picks))
+}
+
+/// The first rows of the window, in its order, as many as there is room for; and the place behind which more may follow, which
+/// may be that of a row that is damaged and left out.
+pub(crate) async fn part(
+    log: &Log<'_>,
+    chunks: &Chunks<'_>,
+    scope: &Scope,
+    window: &Window,
+    room: Room,
+) -> Result<(Vec<Found>, Option<Place>), Error> {
+    let limit = room.rows.min(LOG_ROWS);
+    let rows_of_log = log.page(scope, window, limit).await?;
+    let is_cut = rows_of_log.len() == limit;
+    let mut merge = Merge::new(chunks, scope, window);
+    let (picks, behind) = merge.pick(rows_of_log, is_cut, room).await?;
+    Ok((merge.restore(picks), behind))
 }
 
 struct Merge<'a> {
@@ -88,7 +99,52 @@ struct Merge<'a> {
     heap: BinaryHeap<(Place, Next)>,
 }
 
-impl Merge<'_> {
+impl<'a> Merge<'a> {
+    fn new(chunks: &'a Chunks<'a>, scope: &'a Scope, window: &'a Window) -> Self {
+        Self { chunks, scope, window, outlines: Vec::new(), open: Vec::new(), heap: BinaryHeap::new() }
+    }
+
+    /// Picks rows in their order, as long as there is room, and tells the place behind which more may follow. The log may have
+    /// more rows than are given here: then nothing is picked behind the last of these.
+    async fn pick(
+        &mut self,
+        rows_of_log: Vec<Found>,
+        is_cut: bool,
+        room: Room,
+    ) -> Result<(Vec<Pick>, Option<Place>), Error> {
+        self.find_more().await?;
+        let mut rows_of_log = rows_of_log.into_iter().peekable();
+        self.push_log(rows_of_log.peek());
+        let (mut picks, mut bytes, mut last) = (Vec::new(), 0, None);
+        while picks.len() < room.rows
+            && bytes < room.bytes
+            && let Some((_, next)) = self.heap.pop()
+        {
+            match next {
+                Next::Log => {
+                    let Some(found) = rows_of_log.next() else { continue };
+                    bytes += found.row.payload.len();
+                    last = Some((found.row.timestamp, found.row.id.cast_signed()));
+                    picks.push(Pick::Log(found));
+                    if is_cut && rows_of_log.peek().is_none() {
+                        return Ok((picks, last));
+                    }
+                    self.push_log(rows_of_log.peek());
+                }
+                Next::Row(open) => {
+                    bytes += self.open[open].mean;
+                    let Some((place, row)) = self.open[open].rest.pop() else { continue };
+                    last = Some(place);
+                    picks.push(Pick::Chunk(open, row));
+                    self.push_row(open);
+                }
+                Next::Chunk(outline) => self.open(outline).await?,
+                Next::More => self.find_more().await?,
+            }
+        }
+        Ok((picks, last.filter(|_| !self.heap.is_empty())))
+    }
+
     /// Such that the next place in the order is the greatest.
     fn rank(&self, place: Place) -> Place {
         match self.window.order {
@@ -137,8 +193,8 @@ impl Merge<'_> {
             return Ok(());
         };
         match rest(&content, self.window) {
-            Ok(rest) => {
-                self.open.push(Open { outline, content, rest });
+            Ok((mean, rest)) => {
+                self.open.push(Open { outline, content, mean, rest });
                 self.push_row(self.open.len() - 1);
             }
             Err(damaged) => report(&outline, &damaged),
@@ -181,11 +237,12 @@ impl Merge<'_> {
     }
 }
 
-/// The rows of a chunk that are in the window, the next in its order last.
-fn rest(content: &[u8], window: &Window) -> Result<Vec<(Place, usize)>, Damaged> {
+/// The mean length of a chunk's payloads, and its rows that are in the window, the next in its order last.
+fn rest(content: &[u8], window: &Window) -> Result<(usize, Vec<(Place, usize)>), Damaged> {
     let chunk = Chunk::open(content)?;
+    let mean = chunk.text_bytes() / chunk.len().max(1);
     if !chunk.topics().iter().any(|topic| window.has_topic(*topic)) {
-        return Ok(Vec::new());
+        return Ok((mean, Vec::new()));
     }
     let (timestamps, ids) = (chunk.timestamps()?, chunk.ids()?);
     let topics = if window.topics.is_some() { Some(chunk.row_topics()?) } else { None };
@@ -199,5 +256,5 @@ fn rest(content: &[u8], window: &Window) -> Result<Vec<(Place, usize)>, Damaged>
     if window.order == SortOrder::Ascending {
         rest.reverse();
     }
-    Ok(rest)
+    Ok((mean, rest))
 }

@@ -10,6 +10,8 @@ mod log_index;
 mod merge;
 mod names;
 mod oldest;
+mod present;
+mod scan;
 mod snapshot;
 mod usage;
 mod window;
@@ -18,10 +20,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, TopicFilter, Usage,
+    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
+    TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicFilter, Usage,
 };
-use pocket_ports::{Pruned, StorageError, TelemetryStore};
+use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
@@ -29,12 +31,14 @@ pub(crate) use chunks::{Chunks, Outline, report};
 pub(crate) use keys::{Met, add as add_keys};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
+pub(crate) use present::{Wanted, present};
 pub(crate) use snapshot::Sealed;
 pub(crate) use usage::bytes_by_tenant;
 
 use crate::append::append;
 use crate::database::Database;
 use crate::error::Error;
+use crate::import::import;
 use crate::keeper::Keeper;
 use crate::{dead_letters, devices, tenants, topics};
 use snapshot::Snapshot;
@@ -49,6 +53,10 @@ impl TelemetryStore for TelemetryHistory {
         self.0.run(|db| async move { append(&db, &messages, None).await }).await
     }
 
+    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
+        self.0.run(|db| async move { import(&db, &messages).await }).await
+    }
+
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
         let (message, reason) = (message.clone(), reason.to_owned());
         self.0.run(move |db| async move { dead_letters::insert(&db, message, &reason, now).await }).await
@@ -57,6 +65,11 @@ impl TelemetryStore for TelemetryHistory {
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
         let query = query.clone();
         self.0.run(move |db| async move { range(&db, tenant, &query).await }).await
+    }
+
+    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
+        let scan = scan.clone();
+        self.0.run(move |db| async move { scan::scan(&db, tenant, &scan).await }).await
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {

@@ -1,0 +1,23 @@
+//! What became of an import.
+
+use pocket_application::ImportSummary;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What became of the rows of an import.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ImportResult {
+    /// Rows of the body.
+    rows: u64,
+    /// Rows that are stored now and were not before.
+    stored: u64,
+    /// Rows that were there already.
+    present: u64,
+}
+
+impl From<ImportSummary> for ImportResult {
+    fn from(summary: ImportSummary) -> Self {
+        let ImportSummary { rows, stored, present } = summary;
+        Self { rows, stored, present }
+    }
+}

@@ -1,0 +1,44 @@
+//! Comma-separated values (RFC 4180).
+
+use pocket_domain::Telemetry;
+
+/// The columns of what is written, in their order.
+pub(crate) const COLUMNS: [&str; 6] = ["id", "deviceId", "topic", "payload", "timestamp", "receivedAt"];
+
+/// Adds the line of names.
+pub(crate) fn write_names(text: &mut Vec<u8>) {
+    text.extend_from_slice(COLUMNS.join(",").as_bytes());
+    text.extend_from_slice(b"\r\n");
+}
+
+/// Adds a row.
+pub(crate) fn write_row(text: &mut Vec<u8>, row: &Telemetry) {
+    // Ids and times have nothing that needs quotes.
+    for plain in [row.id.to_string(), row.device_id.to_string()] {
+        text.extend_from_slice(plain.as_bytes());
+        text.push(b',');
+    }
+    for quoted in [row.topic.as_str(), row.payload.as_str()] {
+        write_text(text, quoted);
+        text.push(b',');
+    }
+    text.extend_from_slice(row.timestamp.to_string().as_bytes());
+    text.push(b',');
+    text.extend_from_slice(row.received_at.to_string().as_bytes());
+    text.extend_from_slice(b"\r\n");
+}
+
+fn write_text(text: &mut Vec<u8>, value: &str) {
+    if !value.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
+        text.extend_from_slice(value.as_bytes());
+        return;
+    }
+    text.push(b'"');
+    for part in value.split_inclusive('"') {
+        text.extend_from_slice(part.as_bytes());
+        if part.ends_with('"') {
+            text.push(b'"');
+        }
+    }
+    text.push(b'"');
+}

@@ -1,0 +1,58 @@
+//! A row as JSON.
+
+use std::borrow::Cow;
+
+use pocket_domain::Telemetry;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// A stored message as it is shown: times as RFC 3339 in UTC with milliseconds, the payload as it was published.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TextRow<'a> {
+    id: String,
+    device_id: String,
+    topic: &'a str,
+    payload: Cow<'a, RawValue>,
+    /// The payload to the letter, where `payload` is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<&'a str>,
+    timestamp: String,
+    received_at: String,
+}
+
+impl<'a> TextRow<'a> {
+    /// The row of a stored message.
+    ///
+    /// # Errors
+    /// When a stored payload is not JSON.
+    pub fn of(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
+        let payload = Cow::Borrowed(serde_json::from_str(row.payload.as_str())?);
+        Ok(Self::with(row, payload, None))
+    }
+
+    /// The row on one line. Line breaks of a payload are between its values, as strings have none; they become spaces.
+    ///
+    /// # Errors
+    /// When a stored payload is not JSON.
+    pub(crate) fn on_one_line(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
+        let text = row.payload.as_str();
+        if !text.contains(['\n', '\r']) {
+            return Self::of(row);
+        }
+        let payload = RawValue::from_string(text.replace(['\n', '\r'], " "))?;
+        Ok(Self::with(row, Cow::Owned(payload), Some(text)))
+    }
+
+    fn with(row: &'a Telemetry, payload: Cow<'a, RawValue>, payload_text: Option<&'a str>) -> Self {
+        Self {
+            id: row.id.to_string(),
+            device_id: row.device_id.to_string(),
+            topic: row.topic.as_str(),
+            payload,
+            payload_text,
+            timestamp: row.timestamp.to_string(),
+            received_at: row.received_at.to_string(),
+        }
+    }
+}
