@@ -13,7 +13,7 @@ use crate::broker::Claim;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
-use crate::telemetry::LogIndex;
+use crate::telemetry::{Damage, LogIndex};
 
 /// The connections of one database. With PostgreSQL both are the same pool.
 pub(crate) struct Connections {
@@ -31,6 +31,8 @@ pub(crate) struct Database {
     pub(crate) keys: KeyCache,
     /// Where rows of the log are, in a SQLite file.
     pub(crate) log_index: LogIndex,
+    /// Chunks that cannot be read.
+    pub(crate) damage: Damage,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     /// What goes on in the background.
@@ -48,6 +50,7 @@ impl Database {
             runtime: Handle::current(),
             keys: KeyCache::default(),
             log_index: LogIndex::default(),
+            damage: Damage::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),

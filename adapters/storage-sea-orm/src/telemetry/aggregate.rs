@@ -8,7 +8,7 @@ use pocket_telemetry_codec::{Chunk, Damaged, LeafReader};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::buckets::{Buckets, Times};
-use super::chunks::{Chunks, Outline, report};
+use super::chunks::{Chunks, Outline};
 use super::log::Found;
 use super::snapshot::Snapshot;
 use super::wanted_topics;
@@ -91,14 +91,19 @@ async fn of_chunks(
             outlines.iter().filter_map(|outline| Some((*outline, contents.remove(&outline.key)?))).collect();
         let (topics, query) = (window.topics.clone(), Arc::clone(query));
         let decoded = tokio::task::spawn_blocking(move || {
+            let mut unreadable = Vec::new();
             for (outline, content) in loaded {
                 if let Err(damaged) = of_chunk(&content, topics.as_ref(), query.aggregate, &mut buckets) {
-                    report(&outline, &damaged);
+                    unreadable.push((outline, damaged));
                 }
             }
-            buckets
+            (buckets, unreadable)
         });
-        buckets = decoded.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        let (filled, unreadable) = decoded.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        buckets = filled;
+        for (outline, damaged) in unreadable {
+            chunks.report(&outline, &damaged).await;
+        }
         match outlines.last() {
             Some(outline) if outlines.len() == CHUNKS => last = Some(*outline),
             _ => return Ok(buckets),

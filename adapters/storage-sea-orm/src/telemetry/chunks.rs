@@ -4,6 +4,7 @@ use pocket_domain::SortOrder;
 use pocket_telemetry_codec::Damaged;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Statement};
 
+use super::damage::Damage;
 use super::window::{Scope, Window};
 use crate::error::Error;
 
@@ -21,6 +22,7 @@ pub(crate) struct Chunks<'a> {
     pub(crate) transaction: &'a DatabaseTransaction,
     /// Those of later batches do not count yet.
     pub(crate) batch: i64,
+    pub(crate) damage: &'a Damage,
 }
 
 impl Chunks<'_> {
@@ -56,6 +58,11 @@ impl Chunks<'_> {
         Ok(Outline::find_by_statement(statement).all(self.transaction).await?)
     }
 
+    /// Tells the operator of a chunk that cannot be read.
+    pub(crate) async fn report(&self, outline: &Outline, damaged: &Damaged) {
+        self.damage.report(self.transaction, outline, damaged).await;
+    }
+
     /// The contents of chunks, in the order of the keys.
     pub(crate) async fn contents(
         connection: &impl ConnectionTrait,
@@ -75,10 +82,4 @@ impl Chunks<'_> {
         let rows = Content::find_by_statement(statement).all(connection).await?;
         Ok(rows.into_iter().map(|row| (row.key, row.content)).collect())
     }
-}
-
-/// Tells the operator of a damaged chunk. Everything else stays readable.
-pub(crate) fn report(outline: &Outline, damaged: &Damaged) {
-    let Outline { key, device, first_at, last_at } = outline;
-    tracing::error!(chunk = key, device_key = device, first_at, last_at, %damaged, "a chunk of telemetry is damaged and left out");
 }

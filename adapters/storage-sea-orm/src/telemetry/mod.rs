@@ -3,6 +3,7 @@
 mod aggregate;
 mod buckets;
 mod chunks;
+mod damage;
 mod keys;
 mod latest;
 mod log;
@@ -25,7 +26,8 @@ use pocket_ports::{Pruned, StorageError, TelemetryStore};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
-pub(crate) use chunks::{Chunks, Outline, report};
+pub(crate) use chunks::{Chunks, Outline};
+pub(crate) use damage::Damage;
 pub(crate) use keys::{Met, add as add_keys};
 pub(crate) use log::{Found, Log};
 pub(crate) use log_index::{Entry, LogIndex};

@@ -6,6 +6,7 @@ use sea_orm::{
 };
 
 use super::chunks::Chunks;
+use super::damage::Damage;
 use super::log::Log;
 use super::log_index::LogIndex;
 use crate::database::Database;
@@ -34,6 +35,7 @@ pub(crate) struct Snapshot<'a> {
     transaction: DatabaseTransaction,
     sealed: Sealed,
     index: Option<&'a LogIndex>,
+    damage: &'a Damage,
 }
 
 impl<'a> Snapshot<'a> {
@@ -49,7 +51,7 @@ impl<'a> Snapshot<'a> {
         let sealed = Sealed::read(&transaction).await?;
         let is_indexed =
             db.backend() == DbBackend::Sqlite && db.log_index.catch_up(&transaction, sealed.sealed).await?;
-        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index) })
+        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index), damage: &db.damage })
     }
 
     pub(crate) fn transaction(&self) -> &DatabaseTransaction {
@@ -66,6 +68,6 @@ impl<'a> Snapshot<'a> {
     }
 
     pub(crate) fn chunks(&self) -> Chunks<'_> {
-        Chunks { transaction: &self.transaction, batch: self.sealed.batch }
+        Chunks { transaction: &self.transaction, batch: self.sealed.batch, damage: self.damage }
     }
 }
