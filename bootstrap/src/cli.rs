@@ -55,6 +55,8 @@ pub enum Command {
         /// The file to write; it must not exist
         file: PathBuf,
     },
+    /// Verify all that the database holds, also while the platform runs; nothing is changed
+    Check,
     /// Write the telemetry of a tenant to stdout, one JSON object a line, oldest first
     Export(ExportOptions),
 }

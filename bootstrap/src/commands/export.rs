@@ -63,8 +63,8 @@ async fn write(storage: &Storage, tenant: &TenantName, mut query: TelemetryQuery
     }
     loop {
         let page = storage.telemetry.range(id, &query).await.map_err(unreadable)?;
-        let lines: Result<String, Failure> = page.rows.iter().map(line).collect();
-        if !console::print(lines?)? {
+        let lines: String = page.rows.iter().filter_map(readable).collect();
+        if !console::print(lines)? {
             return Ok(());
         }
         match page.next {
@@ -90,17 +90,25 @@ struct Row<'a> {
     received_at: String,
 }
 
-fn line(row: &Telemetry) -> Result<String, Failure> {
-    let broken = |error| Failure::while_doing(format_args!("the payload of row {} is not JSON", row.id), error);
+/// A line, unless the payload is damaged, which is told and leaves the others.
+fn readable(row: &Telemetry) -> Option<String> {
+    let damaged = |error: &serde_json::Error| {
+        let (device, time) = (row.device_id, row.timestamp);
+        tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is left out");
+    };
+    line(row).inspect_err(damaged).ok()
+}
+
+fn line(row: &Telemetry) -> serde_json::Result<String> {
     let row = Row {
         id: row.id.to_string(),
         device_id: row.device_id.to_string(),
         topic: row.topic.as_str(),
-        payload: serde_json::from_str(row.payload.as_str()).map_err(broken)?,
+        payload: serde_json::from_str(row.payload.as_str())?,
         timestamp: row.timestamp.to_string(),
         received_at: row.received_at.to_string(),
     };
-    Ok(serde_json::to_string(&row).map_err(broken)? + "\n")
+    Ok(serde_json::to_string(&row)? + "\n")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod access_rules;
 mod aggregate;
 mod architecture;
+mod check;
 mod conformance;
 mod contract;
 mod documentation;

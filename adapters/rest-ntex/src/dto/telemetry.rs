@@ -260,22 +260,25 @@ struct TelemetryRow<'a> {
 }
 
 impl<'a> History<'a> {
-    /// The page that answers a query of `limit` rows.
-    ///
-    /// # Errors
-    /// When a stored payload is not JSON.
-    pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Result<Self, serde_json::Error> {
+    /// The page that answers a query of `limit` rows. A row whose payload is damaged is told in the log and left out, so that
+    /// the others stay readable.
+    pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Self {
         let row = |row: &'a pocket_domain::Telemetry| {
-            Ok(TelemetryRow {
+            let payload = serde_json::from_str(row.payload.as_str());
+            let damaged = |error: &serde_json::Error| {
+                let (device, time) = (row.device_id, row.timestamp);
+                tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is left out");
+            };
+            Some(TelemetryRow {
                 id: row.id.to_string(),
                 device_id: row.device_id.to_string(),
                 topic: row.topic.as_str(),
-                payload: serde_json::from_str(row.payload.as_str())?,
+                payload: payload.inspect_err(damaged).ok()?,
                 timestamp: row.timestamp.into(),
                 received_at: row.received_at.into(),
             })
         };
-        let data = page.rows.iter().map(row).collect::<Result<_, _>>()?;
-        Ok(Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } })
+        let data = page.rows.iter().filter_map(row).collect();
+        Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } }
     }
 }

@@ -10,9 +10,10 @@ use sea_orm::{FromQueryResult, Statement};
 
 use super::lease::Lease;
 use super::pack::{LARGE, NewChunk, pack};
-use super::write::{list, run, write};
+use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
+use crate::key_list::list;
 use crate::telemetry::{Chunks, Outline, Sealed};
 
 /// Rows at which a chunk is of the next size.

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Statement};
 use super::damage::Damage;
 use super::window::{Scope, Window};
 use crate::error::Error;
+use crate::key_list::list;
 
 /// What the table says of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
@@ -76,8 +77,8 @@ impl Chunks<'_> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let sql = format!("SELECT key, content FROM telemetry_chunks WHERE key IN ({}) ORDER BY key", keys.join(","));
+        let keys = list(keys.iter().copied());
+        let sql = format!("SELECT key, content FROM telemetry_chunks WHERE key IN ({keys}) ORDER BY key");
         let statement = Statement::from_string(connection.get_database_backend(), sql);
         let rows = Content::find_by_statement(statement).all(connection).await?;
         Ok(rows.into_iter().map(|row| (row.key, row.content)).collect())

@@ -30,6 +30,21 @@ impl Sealed {
     }
 }
 
+/// Begins a transaction that reads, and sees nothing of what is committed after its first statement, which tells how far the
+/// log is sealed.
+pub(crate) async fn moment(db: &Database) -> Result<(DatabaseTransaction, Sealed), DbErr> {
+    // SQLite has one isolation level, which is this one.
+    let transaction = match db.backend() {
+        DbBackend::Postgres => {
+            let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+            db.reader().begin_with_config(Some(isolation), Some(access)).await?
+        }
+        _ => db.reader().begin().await?,
+    };
+    let sealed = Sealed::read(&transaction).await?;
+    Ok((transaction, sealed))
+}
+
 /// A transaction that reads, and sees nothing of what is committed after its first statement.
 pub(crate) struct Snapshot<'a> {
     transaction: DatabaseTransaction,
@@ -40,15 +55,7 @@ pub(crate) struct Snapshot<'a> {
 
 impl<'a> Snapshot<'a> {
     pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
-        // SQLite has one isolation level, which is this one.
-        let transaction = match db.backend() {
-            DbBackend::Postgres => {
-                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-                db.reader().begin_with_config(Some(isolation), Some(access)).await?
-            }
-            _ => db.reader().begin().await?,
-        };
-        let sealed = Sealed::read(&transaction).await?;
+        let (transaction, sealed) = moment(db).await?;
         let is_indexed =
             db.backend() == DbBackend::Sqlite && db.log_index.catch_up(&transaction, sealed.sealed).await?;
         Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index), damage: &db.damage })
