@@ -14,6 +14,7 @@ mod history_model;
 mod interop_v4;
 mod interop_v5;
 mod lifecycle;
+mod migration;
 mod mqtt;
 mod people;
 mod presence;
