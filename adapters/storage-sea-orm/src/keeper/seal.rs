@@ -2,7 +2,8 @@
 //!
 //! Chunks are written first, a few in each transaction, as a batch that does not count yet. One short transaction then says
 //! that it counts and that the rows up to some id do not; they are removed after it. A process that ends in between leaves
-//! chunks that never count, or rows that do not count any more: both are removed by whoever comes next.
+//! chunks that never count, or rows that do not count any more: both are removed by whoever comes next. A process that was held up
+//! for longer than its lease, and finds that another had it meanwhile, gives up what it began: both would count with one batch.
 
 use std::collections::HashSet;
 
@@ -42,7 +43,6 @@ pub(super) async fn seal(
     sealing: Sealing,
     met: &mut Met,
 ) -> Result<Option<usize>, Error> {
-    let taken = std::mem::take(met);
     let Some((sealed, last)) = begin(db, lease).await? else { return Ok(None) };
     let most = usize::try_from(sealing.batch).unwrap_or(usize::MAX);
     let (rows, up_to) = read(db, sealed.sealed, last, most).await?;
@@ -50,20 +50,21 @@ pub(super) async fn seal(
         return Ok(None);
     }
     let count = rows.len();
+    // What was met is kept only if its keys are: when this ends early from here on, they are met anew.
+    let taken = std::mem::take(met);
     let work = move || {
         let mut met = taken;
         let keys = met.meet(&rows);
         (met, keys, pack_all(rows))
     };
     let done = tokio::task::spawn_blocking(work).await;
-    // What was met is kept only if its keys are: when this ends early, they are met anew.
     let (now_met, keys, packed) = done.map_err(|error| sea_orm::DbErr::Custom(error.to_string()))?;
     let packed = packed.map_err(|error| sea_orm::DbErr::Custom(format!("rows cannot be packed: {error}")))?;
     let batch = sealed.batch + 1;
     if !write_all(db, lease, batch, &packed).await? {
         return Ok(None);
     }
-    let Some(transaction) = lease.begin(db).await? else { return Ok(None) };
+    let Some(transaction) = lease.go_on(db).await? else { return Ok(None) };
     let sql = format!(
         "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {} AND batch = {}",
         sealed.sealed, sealed.batch
@@ -120,7 +121,7 @@ async fn read(db: &Database, after: i64, last: i64, most: usize) -> Result<(Vec<
 async fn write_all(db: &Database, lease: &Lease, batch: i64, mut rest: &[NewChunk]) -> Result<bool, Error> {
     while !rest.is_empty() {
         let (part, others) = rest.split_at(portion(rest));
-        let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+        let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
         write(&transaction, batch, part).await?;
         transaction.commit().await?;
         rest = others;
