@@ -213,9 +213,9 @@ async fn damage_is_named_and_everything_else_stays_readable(mut stage: Stage) {
         ),
         format!("telemetry id 281, tenant TENANT, device {boiler}, {}: payload is not JSON: ", time(140)),
         format!("telemetry id 282, tenant TENANT, device {boiler}, {}: its topic of key 999 is not one of", time(141)),
-        format!("users key 2, tenant TENANT: role: must be"),
+        "users key 2, tenant TENANT: role: must be".to_owned(),
         format!("broker_sessions key 1 (client \"sleeper\"), tenant TENANT, device {pump}: topic: "),
-        format!("broker_retained \"sleep/1\", tenant TENANT: broker state: is from another version"),
+        "broker_retained \"sleep/1\", tenant TENANT: broker state: is from another version".to_owned(),
         format!("device_tokens of the device of key 2, tenant TENANT, device {pump}: the token's"),
         format!("telemetry_chunks key 3, tenant TENANT, device {boiler}, {second}: its key \"state\" is not among"),
     ];

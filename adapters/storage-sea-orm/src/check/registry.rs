@@ -2,8 +2,8 @@
 
 use pocket_domain::{DeviceId, TenantId};
 use pocket_ports::Finding;
+use sea_orm::QueryResult;
 use sea_orm::prelude::Uuid;
-use sea_orm::{DbErr, QueryResult};
 
 use super::tables::{OF_DEVICES, Owned, TABLES, Table};
 use super::{Check, rows, told};
@@ -38,7 +38,7 @@ impl Check<'_> {
             let page = rows(self.db.reader(), sql).await?;
             for row in &page {
                 after = row.try_get("", "entry_key")?;
-                self.row(table, row, format!("key {after}"));
+                self.row(table, row, &format!("key {after}"));
             }
             if page.len() < ROWS {
                 return Ok(());
@@ -61,7 +61,7 @@ impl Check<'_> {
             let sql = format!("SELECT {columns} FROM {from} WHERE {key} > {after} AND {key} <= {last}");
             for row in rows(self.db.reader(), sql).await? {
                 let device = row.try_get::<i64>("", "device").unwrap_or_default();
-                self.row(table, &row, format!("of the device of key {device}"));
+                self.row(table, &row, &format!("of the device of key {device}"));
             }
             if last == i64::MAX {
                 return Ok(());
@@ -70,21 +70,21 @@ impl Check<'_> {
         }
     }
 
-    fn row(&mut self, table: &Table, row: &QueryResult, entry: String) {
+    fn row(&mut self, table: &Table, row: &QueryResult, entry: &str) {
         self.checked.entries += 1;
         let id = |column| row.try_get::<Option<Uuid>>("", column).ok().flatten();
         let (tenant, device) = (id("owner_tenant"), id("owner_device"));
         let mut wrong = Vec::new();
-        if matches!(table.owned, Owned::ByTenant | Owned::ByDevice) && tenant.is_none() {
+        if matches!(table.owned, Owned::Tenant | Owned::Device) && tenant.is_none() {
             wrong.push("its tenant cannot be found".to_owned());
         }
-        if table.owned == Owned::ByDevice && device.is_none() {
+        if table.owned == Owned::Device && device.is_none() {
             wrong.push("its device cannot be found".to_owned());
         }
         wrong.extend((table.check)(row).err().map(told));
         for what in wrong {
             self.found(Finding {
-                entry: Some(entry.clone()),
+                entry: Some(entry.to_owned()),
                 tenant_id: tenant.map(TenantId::from_uuid),
                 device_id: device.map(DeviceId::from_uuid),
                 ..Finding::new(table.name, what)
@@ -108,7 +108,7 @@ impl Check<'_> {
             }
         }
         // Chunks of the batch after the one that counts are under way; none are of a later one.
-        let newest: Option<i64> = row.try_get::<Option<i64>>("", "newest").map_err(DbErr::from)?;
+        let newest: Option<i64> = row.try_get::<Option<i64>>("", "newest")?;
         let batch = read("batch")?;
         if let Some(newest) = newest.filter(|newest| *newest > batch.saturating_add(1)) {
             self.found(Finding::new("telemetry_log", format!("batch is {batch}, and there are chunks of {newest}")));

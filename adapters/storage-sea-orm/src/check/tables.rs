@@ -12,9 +12,9 @@ use crate::{access_rules, device_events, devices, tenants, users};
 /// What must be there beside a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owned {
-    ByNothing,
-    ByTenant,
-    ByDevice,
+    Nobody,
+    Tenant,
+    Device,
 }
 
 /// A table, and how its rows are verified.
@@ -36,7 +36,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "tenants.*, tenants.id AS owner_tenant, NULL AS owner_device",
         from: "tenants",
         key: "tenants.key",
-        owned: Owned::ByNothing,
+        owned: Owned::Nobody,
         check: |row| tenants::from_row(&read::<tenant::Model>(row)?).map(drop),
     },
     Table {
@@ -44,7 +44,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "users.*, tenants.id AS owner_tenant, NULL AS owner_device",
         from: "users LEFT JOIN tenants ON tenants.key = users.tenant",
         key: "users.key",
-        owned: Owned::ByTenant,
+        owned: Owned::Tenant,
         check: |row| user(read(row)?),
     },
     Table {
@@ -52,7 +52,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "devices.*, tenants.id AS owner_tenant, devices.id AS owner_device",
         from: "devices LEFT JOIN tenants ON tenants.key = devices.tenant",
         key: "devices.key",
-        owned: Owned::ByTenant,
+        owned: Owned::Tenant,
         check: |row| devices::parse(nobody(), read::<device::Model>(row)?).map(drop),
     },
     Table {
@@ -62,7 +62,7 @@ pub(super) const TABLES: &[Table] = &[
         from: "access_rules LEFT JOIN tenants ON tenants.key = access_rules.tenant
             LEFT JOIN devices ON devices.id = access_rules.device AND devices.tenant = access_rules.tenant",
         key: "access_rules.key",
-        owned: Owned::ByTenant,
+        owned: Owned::Tenant,
         check: access_rule,
     },
     Table {
@@ -70,7 +70,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "topics.*, tenants.id AS owner_tenant, NULL AS owner_device",
         from: "topics LEFT JOIN tenants ON tenants.key = topics.tenant",
         key: "topics.key",
-        owned: Owned::ByTenant,
+        owned: Owned::Tenant,
         check: |row| TopicName::parse(&read::<topic::Model>(row)?.name).map(drop).map_err(corrupt),
     },
     Table {
@@ -78,7 +78,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "dead_letters.*, dead_letters.tenant AS owner_tenant, dead_letters.device AS owner_device",
         from: "dead_letters",
         key: "dead_letters.key",
-        owned: Owned::ByNothing,
+        owned: Owned::Nobody,
         check: dead_letter,
     },
     Table {
@@ -86,7 +86,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "access_changes.*, access_changes.tenant AS owner_tenant, access_changes.device AS owner_device",
         from: "access_changes",
         key: "access_changes.sequence",
-        owned: Owned::ByNothing,
+        owned: Owned::Nobody,
         check: |row| time(read::<crate::entity::access_change::Model>(row)?.at).map(drop),
     },
     Table {
@@ -94,7 +94,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: "broker_nodes.*, NULL AS owner_tenant, NULL AS owner_device",
         from: "broker_nodes",
         key: "broker_nodes.key",
-        owned: Owned::ByNothing,
+        owned: Owned::Nobody,
         check: |row| node(&read::<Named>(row)?.name),
     },
 ];
@@ -113,7 +113,7 @@ pub(super) const OF_DEVICES: &[Table] = &[
         columns: "device_tokens.*, tenants.id AS owner_tenant, devices.id AS owner_device",
         from: TOKENS,
         key: "device_tokens.device",
-        owned: Owned::ByDevice,
+        owned: Owned::Device,
         check: |row| token(read(row)?),
     },
     Table {
@@ -121,7 +121,7 @@ pub(super) const OF_DEVICES: &[Table] = &[
         columns: "device_presence.*, tenants.id AS owner_tenant, devices.id AS owner_device",
         from: PRESENCE,
         key: "device_presence.device",
-        owned: Owned::ByDevice,
+        owned: Owned::Device,
         check: presence,
     },
     Table {
@@ -129,7 +129,7 @@ pub(super) const OF_DEVICES: &[Table] = &[
         columns: "device_events.*, tenants.id AS owner_tenant, devices.id AS owner_device",
         from: EVENTS,
         key: "device_events.device",
-        owned: Owned::ByDevice,
+        owned: Owned::Device,
         check: |row| pocket_domain::DeviceEvent::try_from(read::<device_events::Row>(row)?).map(drop),
     },
 ];
