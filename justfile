@@ -111,10 +111,12 @@ interop *clients:
     cargo build
     tests/interop.sh {{ clients }}
 
-# Does harm to the binary, so many times as much as the test suite: half-open connections, floods, packets that never come
-torture times="10":
+# Does harm to the binary, so many times as much as the test suite (half-open connections, floods, packets that never come), and
+# runs the model of the history with many seeds, from `first` on (by default others each time)
+torture times="10" seeds="100" first=`date +%s`:
     cargo build
     ulimit -n "$(ulimit -Hn)" && POCKET_TORTURE={{ times }} cargo test -p pocket-tests --test all torture:: -- --test-threads 1
+    POCKET_MODEL_FIRST={{ first }} POCKET_MODEL_SEEDS={{ seeds }} tests/with-postgres.sh cargo test -p pocket-tests --test all history_model::
 
 # Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
 api-check:

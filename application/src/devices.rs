@@ -66,19 +66,10 @@ impl DeviceService {
         let mut random = [0; 10];
         self.entropy.fill(&mut random);
         let device = Device {
-            id: DeviceId::new(now, random),
-            tenant_id: tenant,
-            name: new.name,
             labels: new.labels,
             notes: new.notes,
-            enabled: true,
             token_expires_at: new.token_expires_at,
-            created_at: now,
-            updated_at: now,
-            online: false,
-            connection: None,
-            last_seen_at: None,
-            last_rejection: None,
+            ..Device::new(DeviceId::new(now, random), tenant, new.name, now)
         };
         let token = self.new_token();
         self.devices.create(&device, self.token_hasher.hash(&token)).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pocket_application::Adapters;
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
-use pocket_ports::{Storage, SystemClock};
+use pocket_ports::{Storage, StorageCheck, SystemClock};
 use tokio::runtime::Handle;
 
 use crate::config::{DatabaseKind, DatabaseSettings, Settings};
@@ -91,6 +91,23 @@ pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<(
         }
         #[cfg(not(feature = "storage-sqlite"))]
         DatabaseKind::Sqlite => Err(not_built_in(DatabaseKind::Sqlite)),
+    }
+}
+
+/// Opens the database to verify it. Nothing is changed.
+///
+/// # Errors
+/// When it is in memory, cannot be used, is older or newer than this binary, or its adapter is not built in.
+pub(crate) async fn open_check(settings: &DatabaseSettings) -> Result<Arc<dyn StorageCheck>, Failure> {
+    match settings.url.kind() {
+        DatabaseKind::Memory => Err(Failure::Other("a database in memory ends with its process".into())),
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            let opened = pocket_storage_sea_orm::open_check(&sea_orm_options(settings)).await;
+            opened.map_err(|error| unusable(settings, error))
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind)),
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Command {
         /// The file to write; it must not exist
         file: PathBuf,
     },
+    /// Verify all that the database holds, also while the platform runs; nothing is changed
+    Check,
     /// Write the telemetry of a tenant, device after device, each oldest first
     Export(ExportOptions),
     /// Store the telemetry of an export; what is there already is not stored again

@@ -1,6 +1,7 @@
 //! What each command of the command line does.
 
 mod backup;
+mod check;
 mod config;
 mod export;
 mod import;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate => once(migrate::run(&settings)),
         Command::User(command) => once(user::run(&settings, command)),
         Command::Backup { file } => once(backup::run(&settings, &file)),
+        Command::Check => once(check::run(&settings)),
         Command::Export(options) => once(export::run(&settings, &options)),
         Command::Import(options) => once(import::run(&settings, &options)),
         Command::Config(_) => Ok(()),

@@ -31,6 +31,11 @@ pub(crate) fn finish(text: impl Display) -> Result<(), Failure> {
     print(text).map(|_| ())
 }
 
+/// Prints to stderr what is going on. Nothing can be done when that fails.
+pub(crate) fn remark(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints why the process ends to stderr. Nothing can be done when that fails.
 pub fn complain(failure: &Failure) {
     let _ = writeln!(io::stderr().lock(), "error: {failure}");

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use pocket_application::{ActivityStats, IngestStats};
+use pocket_ports::StorageHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -145,6 +146,12 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
         Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
     ]
+}
+
+/// The figures of storage.
+pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
+    let help = "Chunks of telemetry that were found damaged since the start";
+    vec![Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks())]
 }
 
 /// The figures of what is heard of devices.

@@ -39,6 +39,8 @@ impl Platform {
         metrics.add(move || metrics::ingest(ingest.stats()));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
+        let health = Arc::clone(&adapters.storage.health);
+        metrics.add(move || metrics::storage(&*health));
         let bound = Bound::bind(settings, &application, metrics)?;
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use pocket_application::Application;
 #[cfg(feature = "transport-mqtt")]
 use pocket_mqtt_ntex::{BoundBroker, Broker, RunningBroker};
+use pocket_ports::BrokerRecords;
 #[cfg(feature = "transport-rest")]
 use pocket_rest_ntex::{BodyLimits, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
@@ -47,6 +48,14 @@ fn check_built_in(settings: &Settings) -> Result<(), Failure> {
     }
     let missing: Vec<_> = wanted.iter().filter(|(_, wanted)| *wanted).map(|(feature, _)| *feature).collect();
     Err(Failure::Usage(format!("mode: this binary is built without the feature {}", missing.join(" and "))))
+}
+
+/// What reads the state that brokers stored, where a broker is built in.
+pub(crate) fn broker_records() -> Option<Arc<dyn BrokerRecords>> {
+    #[cfg(feature = "transport-mqtt")]
+    return Some(Arc::new(pocket_mqtt_ntex::StoredRecords));
+    #[cfg(not(feature = "transport-mqtt"))]
+    None
 }
 
 impl Bound {

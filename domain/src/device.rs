@@ -36,6 +36,25 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device that is registered at `now`, may connect, and has a name only.
+    pub fn new(id: DeviceId, tenant_id: TenantId, name: DeviceName, now: Timestamp) -> Self {
+        Self {
+            id,
+            tenant_id,
+            name,
+            labels: Labels::default(),
+            notes: Notes::default(),
+            enabled: true,
+            token_expires_at: None,
+            created_at: now,
+            updated_at: now,
+            online: false,
+            connection: None,
+            last_seen_at: None,
+            last_rejection: None,
+        }
+    }
+
     /// The device with a person's changes applied at `now`.
     #[must_use]
     pub fn updated(mut self, update: DeviceUpdate, now: Timestamp) -> Self {

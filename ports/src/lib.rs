@@ -11,6 +11,7 @@ mod access_log;
 mod access_rules;
 mod auth;
 mod broker;
+mod check;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -33,6 +34,7 @@ pub use broker::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StoredSession, SubscriptionRecord,
 };
+pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use devices::{DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};

@@ -60,6 +60,10 @@ pub trait StorageHealth: Send + Sync {
     /// MUST succeed only when a write would be accepted now, as far as that can be told without writing.
     async fn check(&self) -> Result<(), StorageError>;
 
+    /// How many pieces of stored telemetry this process has found unreadable since it opened storage, each counted once, up to
+    /// a limit of the adapter. Nothing is read to find it out.
+    fn damaged_chunks(&self) -> u64;
+
     /// Ends all connections. Calls after it MAY fail.
     async fn close(&self);
 }

@@ -61,5 +61,9 @@ impl StorageHealth for Memory {
         Ok(())
     }
 
+    fn damaged_chunks(&self) -> u64 {
+        0
+    }
+
     async fn close(&self) {}
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Retention, Tenant, TenantId,
-    TenantName, TokenHash, TopicName,
+    Device, DeviceId, DeviceName, NewTelemetry, Payload, PayloadPolicy, Retention, Tenant, TenantId, TenantName,
+    TokenHash, TopicName,
 };
 use pocket_ports::{Clock, Storage, SystemClock};
 use pocket_storage_sea_orm::{Options, open};
@@ -78,21 +78,8 @@ async fn register(storage: &Storage, count: usize) -> Vec<(TenantId, DeviceId, T
     storage.tenants.create(&tenant).await.unwrap();
     let mut devices = Vec::with_capacity(count);
     for n in 0..count {
-        let device = Device {
-            id: DeviceId::new(now, unique(n)),
-            tenant_id: tenant.id,
-            name: DeviceName::parse(&format!("device {n}")).unwrap(),
-            labels: Labels::default(),
-            notes: Notes::default(),
-            enabled: true,
-            token_expires_at: None,
-            created_at: now,
-            updated_at: now,
-            online: false,
-            connection: None,
-            last_seen_at: None,
-            last_rejection: None,
-        };
+        let name = DeviceName::parse(&format!("device {n}")).unwrap();
+        let device = Device::new(DeviceId::new(now, unique(n)), tenant.id, name, now);
         let mut hash = [0; 32];
         hash[..16].copy_from_slice(device.id.as_bytes());
         storage.devices.create(&device, TokenHash::from_bytes(hash)).await.unwrap();

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    Aggregate, AggregateQuery, Device, DeviceId, DeviceName, Labels, LeafPath, NewTelemetry, Notes, Payload,
-    PayloadPolicy, SortOrder, TelemetryQuery, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
+    Aggregate, AggregateQuery, Device, DeviceId, DeviceName, LeafPath, NewTelemetry, Payload, PayloadPolicy, SortOrder,
+    TelemetryQuery, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::Storage;
 use pocket_storage_sea_orm::{Options, Sealing, open};
@@ -48,21 +48,8 @@ impl Store {
         };
         self.storage.tenants.create(&tenant).await.unwrap();
         for number in 0..devices {
-            let device = Device {
-                id: device(number),
-                tenant_id: self.tenant,
-                name: DeviceName::parse(&format!("d{number}")).unwrap(),
-                labels: Labels::default(),
-                notes: Notes::default(),
-                enabled: true,
-                token_expires_at: None,
-                created_at: at(0),
-                updated_at: at(0),
-                online: false,
-                connection: None,
-                last_seen_at: None,
-                last_rejection: None,
-            };
+            let name = DeviceName::parse(&format!("d{number}")).unwrap();
+            let device = Device::new(device(number), self.tenant, name, at(0));
             let mut token = [0; 32];
             token[..4].copy_from_slice(&number.to_be_bytes());
             self.storage.devices.create(&device, TokenHash::from_bytes(token)).await.unwrap();

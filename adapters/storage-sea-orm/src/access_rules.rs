@@ -68,7 +68,7 @@ fn to_row(rule: &AccessRule, tenant: i64) -> access_rule::ActiveModel {
     }
 }
 
-fn from_row(tenant: TenantId, row: &access_rule::Model) -> Result<AccessRule, StorageError> {
+pub(crate) fn from_row(tenant: TenantId, row: &access_rule::Model) -> Result<AccessRule, StorageError> {
     Ok(AccessRule {
         id: AccessRuleId::from_uuid(row.id),
         tenant_id: tenant,

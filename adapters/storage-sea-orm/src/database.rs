@@ -13,7 +13,7 @@ use crate::broker::Claim;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
-use crate::telemetry::LogIndex;
+use crate::telemetry::{Damage, LogIndex};
 
 /// The connections of one database. With PostgreSQL both are the same pool.
 pub(crate) struct Connections {
@@ -33,6 +33,8 @@ pub(crate) struct Database {
     pub(crate) log_index: LogIndex,
     /// Held by the one import whose turn it is.
     pub(crate) importing: tokio::sync::Mutex<()>,
+    /// Chunks that cannot be read.
+    pub(crate) damage: Damage,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     /// What goes on in the background.
@@ -51,6 +53,7 @@ impl Database {
             keys: KeyCache::default(),
             log_index: LogIndex::default(),
             importing: tokio::sync::Mutex::default(),
+            damage: Damage::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),

@@ -174,6 +174,11 @@ fn from_row(tenant: TenantId, row: Row) -> Result<Device, StorageError> {
     })
 }
 
+/// A device as its row alone says; whether it is online stands elsewhere.
+pub(crate) fn parse(tenant: TenantId, device: device::Model) -> Result<Device, StorageError> {
+    from_row(tenant, Row { device, online: false })
+}
+
 fn to_row(device: &Device, tenant: i64) -> device::ActiveModel {
     let millis = |time: Option<Timestamp>| Set(time.map(Timestamp::as_millis));
     let rejection = device.last_rejection.as_ref();

@@ -20,6 +20,11 @@ pub enum OpenError {
         "the database is newer than this program: it has the migration {0}, which is not known here; use a newer program"
     )]
     Newer(String),
+    /// The database was written by an earlier version, and is not to be changed.
+    #[error(
+        "the database is older than this program: it has no migration {0}; `pocket-iot migrate`, or a start, brings it up to date"
+    )]
+    Older(String),
     /// The database cannot be reached or opened.
     #[error("the database cannot be opened: {0}")]
     Unavailable(String),

@@ -48,6 +48,10 @@ impl StorageHealth for Health {
             .await
     }
 
+    fn damaged_chunks(&self) -> u64 {
+        self.0.damage.count()
+    }
+
     async fn close(&self) {
         let closed = self.0.run(|db| async move { Ok(db.close().await?) }).await;
         if let Err(error) = closed {

@@ -15,6 +15,7 @@ mod append;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod broker;
+mod check;
 mod database;
 mod dead_letters;
 mod device_events;
@@ -26,6 +27,7 @@ mod import;
 mod json_rows;
 mod keeper;
 mod key_cache;
+mod key_list;
 mod locks;
 mod migration;
 mod name_pattern;
@@ -47,6 +49,7 @@ mod users;
 
 #[cfg(feature = "sqlite")]
 pub use backup::backup;
+pub use check::open_check;
 pub use error::OpenError;
 pub use migration::MigrationReport;
 pub use open::{migrate, open};

@@ -39,6 +39,11 @@ pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<Migra
     Ok(MigrationReport { applied: plan.pending, snapshot: None })
 }
 
+/// Opens one connection to look at the database.
+pub(crate) async fn open_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    open(options, 1).await
+}
+
 async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection, OpenError> {
     // sea-orm's own message about a URL that is wrong repeats it, with the password.
     let server = PgConnectOptions::from_str(&options.url)

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use pocket_domain::{
-    Device, DeviceConnection, DeviceEventKind, DeviceId, DeviceName, Labels, NewDeviceEvent, NewTelemetry, NodeName,
-    Notes, Payload, PayloadPolicy, Peer, Retention, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
+    Device, DeviceConnection, DeviceEventKind, DeviceId, DeviceName, NewDeviceEvent, NewTelemetry, NodeName, Payload,
+    PayloadPolicy, Peer, Retention, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{DeviceActivity, Storage};
 use sea_orm::{ConnectionTrait, Statement};
@@ -57,21 +57,8 @@ impl Sample {
 
     pub(crate) async fn register(&self, n: u8) -> DeviceId {
         let now = Timestamp::MIN;
-        let device = Device {
-            id: DeviceId::new(now, [n; 10]),
-            tenant_id: self.tenant,
-            name: DeviceName::parse(&format!("device {n}")).unwrap(),
-            labels: Labels::default(),
-            notes: Notes::default(),
-            enabled: true,
-            token_expires_at: None,
-            created_at: now,
-            updated_at: now,
-            online: false,
-            connection: None,
-            last_seen_at: None,
-            last_rejection: None,
-        };
+        let name = DeviceName::parse(&format!("device {n}")).unwrap();
+        let device = Device::new(DeviceId::new(now, [n; 10]), self.tenant, name, now);
         self.storage.devices.create(&device, TokenHash::from_bytes([n; 32])).await.unwrap();
         device.id
     }

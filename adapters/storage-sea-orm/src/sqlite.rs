@@ -33,6 +33,8 @@ enum Use {
     Migrate,
     Write,
     Read,
+    /// Reading without changing anything of the file, not even its mode.
+    Check,
 }
 
 /// Opens the writer and the readers of a file that is up to date.
@@ -96,11 +98,20 @@ fn unavailable(error: &impl ToString) -> OpenError {
 
 /// Opens a file that exists for a copy of it.
 pub(crate) async fn open_existing(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    open_present(options, Use::Migrate).await
+}
+
+/// Opens a file that exists to look at it.
+pub(crate) async fn open_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    open_present(options, Use::Check).await
+}
+
+async fn open_present(options: &Options, what: Use) -> Result<DatabaseConnection, OpenError> {
     let parsed = SqliteConnectOptions::from_str(&options.url).map_err(|error| OpenError::Options(error.to_string()))?;
     if !parsed.get_filename().exists() {
         return Err(unavailable(&format!("{} does not exist", parsed.get_filename().display())));
     }
-    open(options, Use::Migrate).await
+    open(options, what).await
 }
 
 /// The path that the URL names. Where the URL allows it to be created, it is created for this user alone.
@@ -141,8 +152,11 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
         .min_connections(u32::from(what != Use::Read))
         .idle_timeout((what == Use::Read).then_some(READER_IDLE))
         .map_sqlx_sqlite_opts(move |file| {
+            let file = file.busy_timeout(BUSY_TIMEOUT);
+            if what == Use::Check {
+                return file.read_only(true).create_if_missing(false).pragma("query_only", "ON");
+            }
             let file = file
-                .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(what != Use::Migrate)
                 // For a file that is new, or made anew by VACUUM. It is said before all else, whichever order is here.
                 .auto_vacuum(SqliteAutoVacuum::Incremental)
@@ -155,7 +169,7 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
                 Use::Read => file.pragma("query_only", "ON").pragma("cache_size", "-1024"),
                 // The pages that a batch of many devices touches. Checkpoints every 16 MB instead of 4 move fewer pages
                 // twice, and the log is cut back to that after a burst.
-                Use::Migrate | Use::Write => file
+                _ => file
                     .pragma("cache_size", "-8192")
                     .pragma("wal_autocheckpoint", "4000")
                     .pragma("journal_size_limit", "16777216"),

@@ -69,7 +69,7 @@ fn columns(retention: Retention) -> (Option<i64>, Option<i64>) {
     (max_age, retention.max_bytes.map(|bytes| bytes.get().cast_signed()))
 }
 
-fn from_row(row: &tenant::Model) -> Result<Tenant, StorageError> {
+pub(crate) fn from_row(row: &tenant::Model) -> Result<Tenant, StorageError> {
     Ok(Tenant {
         id: TenantId::from_uuid(row.id),
         name: TenantName::parse(&row.name).map_err(corrupt)?,

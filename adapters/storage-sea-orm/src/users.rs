@@ -31,7 +31,7 @@ async fn require(transaction: &impl ConnectionTrait, tenant: TenantId, id: UserI
     Ok(found.ok_or(StorageError::NotFound)?)
 }
 
-fn from_row(tenant: TenantId, row: user::Model) -> Result<(User, PasswordHash), StorageError> {
+pub(crate) fn from_row(tenant: TenantId, row: user::Model) -> Result<(User, PasswordHash), StorageError> {
     let user = User {
         id: UserId::from_uuid(row.id),
         tenant_id: tenant,

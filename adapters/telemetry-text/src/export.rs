@@ -23,7 +23,7 @@ impl TextExport {
     /// runtime that may be blocked. To be awaited on a tokio runtime.
     ///
     /// # Errors
-    /// Those of storage, and a stored payload that is not JSON. What was given before is then not all.
+    /// Those of storage. What was given before is then not all.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             let Some(mut writer) = self.writer.take() else { return Ok(None) };
@@ -33,7 +33,6 @@ impl TextExport {
             };
             let written = tokio::task::spawn_blocking(move || (writer.write(&rows), writer)).await;
             let (bytes, writer) = written.map_err(|error| Error::Internal(error.to_string()))?;
-            let bytes = bytes.map_err(|error| Error::Internal(error.to_string()))?;
             self.writer = Some(writer);
             if !bytes.is_empty() {
                 return Ok(Some(bytes));

@@ -26,16 +26,26 @@ impl<'a> TextRow<'a> {
     ///
     /// # Errors
     /// When a stored payload is not JSON.
-    pub fn of(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
+    fn of(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
         let payload = Cow::Borrowed(serde_json::from_str(row.payload.as_str())?);
         Ok(Self::with(row, payload, None))
+    }
+
+    /// The row of a stored message, unless its payload is damaged, which is told to the operator and leaves the others.
+    pub fn readable(row: &'a Telemetry) -> Option<Self> {
+        told(row, Self::of(row))
+    }
+
+    /// The row on one line, unless its payload is damaged.
+    pub(crate) fn readable_on_one_line(row: &'a Telemetry) -> Option<Self> {
+        told(row, Self::on_one_line(row))
     }
 
     /// The row on one line. Line breaks of a payload are between its values, as strings have none; they become spaces.
     ///
     /// # Errors
     /// When a stored payload is not JSON.
-    pub(crate) fn on_one_line(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
+    fn on_one_line(row: &'a Telemetry) -> Result<Self, serde_json::Error> {
         let text = row.payload.as_str();
         if !text.contains(['\n', '\r']) {
             return Self::of(row);
@@ -55,4 +65,12 @@ impl<'a> TextRow<'a> {
             received_at: row.received_at.to_string(),
         }
     }
+}
+
+fn told<T>(row: &Telemetry, shown: Result<T, serde_json::Error>) -> Option<T> {
+    let damaged = |error: &serde_json::Error| {
+        let (device, time) = (row.device_id, row.timestamp);
+        tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is left out");
+    };
+    shown.inspect_err(damaged).ok()
 }

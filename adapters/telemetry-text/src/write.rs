@@ -4,21 +4,13 @@ use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pocket_domain::{Telemetry, TelemetryId};
+use pocket_domain::Telemetry;
 
 use crate::row::TextRow;
 use crate::{Format, csv};
 
 /// Compression that costs about as much as writing the rows; the best takes four times as long for a tenth less.
 const LEVEL: u32 = 4;
-
-/// A stored row cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the payload of row {id} is not JSON: {error}")]
-pub(crate) struct Unwritable {
-    id: TelemetryId,
-    error: serde_json::Error,
-}
 
 /// Turns rows into the bytes of a text. What has been written is taken out from time to time; a text that was not
 /// [finished](Self::finish) can be told from a whole one when it is gzip.
@@ -35,31 +27,29 @@ impl Writer {
         Self { format, gzip, begun: false }
     }
 
-    /// Adds rows and takes out bytes of the text, which may be none: compression holds some back.
-    ///
-    /// # Errors
-    /// When a stored payload is not JSON.
-    pub(crate) fn write(&mut self, rows: &[Telemetry]) -> Result<Vec<u8>, Unwritable> {
+    /// Adds rows and takes out bytes of the text, which may be none: compression holds some back. A line of JSON whose payload is
+    /// damaged is left out.
+    pub(crate) fn write(&mut self, rows: &[Telemetry]) -> Vec<u8> {
         let mut text = Vec::with_capacity(rows.len() * 192);
         self.begin(&mut text);
         for row in rows {
             match self.format {
                 Format::Csv => csv::write_row(&mut text, row),
                 Format::Ndjson => {
-                    let unwritable = |error| Unwritable { id: row.id, error };
-                    let line = TextRow::on_one_line(row).map_err(unwritable)?;
-                    serde_json::to_writer(&mut text, &line).map_err(unwritable)?;
-                    text.push(b'\n');
+                    if let Some(line) = TextRow::readable_on_one_line(row) {
+                        serde_json::to_writer(&mut text, &line).expect("a row is JSON, and a vector takes it");
+                        text.push(b'\n');
+                    }
                 }
             }
         }
-        Ok(match &mut self.gzip {
+        match &mut self.gzip {
             None => text,
             Some(encoder) => {
                 into_memory(encoder.write_all(&text));
                 std::mem::take(encoder.get_mut())
             }
-        })
+        }
     }
 
     /// Ends the text and gives its last bytes.
@@ -91,7 +81,7 @@ mod tests {
     use std::io::Read;
 
     use flate2::read::GzDecoder;
-    use pocket_domain::{Payload, Timestamp, TopicName};
+    use pocket_domain::{Payload, TelemetryId, Timestamp, TopicName};
 
     use super::*;
 
@@ -109,7 +99,7 @@ mod tests {
 
     fn written(format: Format, rows: &[Telemetry]) -> String {
         let mut writer = Writer::new(format, false);
-        let mut text = writer.write(rows).unwrap();
+        let mut text = writer.write(rows);
         text.extend(writer.finish());
         String::from_utf8(text).unwrap()
     }
@@ -160,7 +150,7 @@ mod tests {
         let mut writer = Writer::new(Format::Ndjson, true);
         let mut bytes = Vec::new();
         for number in 0..20_000 {
-            bytes.extend(writer.write(&[row("a", &number.to_string())]).unwrap());
+            bytes.extend(writer.write(&[row("a", &number.to_string())]));
         }
         assert!(bytes.len() > 10_000);
         let mut text = String::new();
@@ -172,8 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_payload_is_named() {
-        let error = Writer::new(Format::Ndjson, false).write(&[row("a", "{")]).unwrap_err();
-        assert!(error.to_string().starts_with("the payload of row 00000000000a is not JSON: EOF"), "{error}");
+    fn a_damaged_payload_leaves_the_others() {
+        let text = written(Format::Ndjson, &[row("a", "{"), row("b", "2")]);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(r#""topic":"b","payload":2"#), "{text}");
     }
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pocket_domain::{
-    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, Labels, NewTelemetry, NodeName, Notes, Page,
-    PageRequest, PasswordHash, Payload, PayloadPolicy, Peer, Rejection, Retention, Role, Tenant, TenantId, TenantName,
-    Timestamp, TokenHash, TopicName, User, UserId, Username,
+    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, NewTelemetry, NodeName, Page, PageRequest,
+    PasswordHash, Payload, PayloadPolicy, Peer, Rejection, Retention, Role, Tenant, TenantId, TenantName, Timestamp,
+    TokenHash, TopicName, User, UserId, Username,
 };
 
 use crate::{AccessChange, DeviceActivity, LoggedChange, Storage};
@@ -91,21 +91,7 @@ pub(super) async fn user(storage: &Storage, tenant: TenantId, name: &str, role: 
 }
 
 pub(super) fn a_device(tenant: TenantId, name: &str) -> Device {
-    Device {
-        id: new_device_id(),
-        tenant_id: tenant,
-        name: DeviceName::parse(name).unwrap(),
-        labels: Labels::default(),
-        notes: Notes::default(),
-        enabled: true,
-        token_expires_at: None,
-        created_at: at(0),
-        updated_at: at(0),
-        online: false,
-        connection: None,
-        last_seen_at: None,
-        last_rejection: None,
-    }
+    Device::new(new_device_id(), tenant, DeviceName::parse(name).unwrap(), at(0))
 }
 
 pub(super) async fn device(storage: &Storage, tenant: TenantId, name: &str) -> DeviceId {

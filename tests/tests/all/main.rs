@@ -4,6 +4,7 @@
 mod access_rules;
 mod aggregate;
 mod architecture;
+mod check;
 mod conformance;
 mod contract;
 mod documentation;
@@ -14,6 +15,7 @@ mod history_model;
 mod interop_v4;
 mod interop_v5;
 mod lifecycle;
+mod migration;
 mod mqtt;
 mod people;
 mod presence;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pocket_domain::{
-    Device, DeviceId, DeviceName, Labels, NewTelemetry, Notes, Payload, PayloadPolicy, Retention, SortOrder,
-    TelemetryQuery, Tenant, TenantId, TenantName, Timestamp, TokenHash, TopicName,
+    Device, DeviceId, DeviceName, NewTelemetry, Payload, PayloadPolicy, Retention, SortOrder, TelemetryQuery, Tenant,
+    TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{Storage, StorageError};
 use pocket_storage_sea_orm::{OpenError, Options, migrate, open};
@@ -36,21 +36,8 @@ async fn tenant(storage: &Storage) -> TenantId {
 }
 
 async fn device(storage: &Storage, tenant: TenantId, n: u8) -> DeviceId {
-    let device = Device {
-        id: DeviceId::new(Timestamp::MIN, [n; 10]),
-        tenant_id: tenant,
-        name: DeviceName::parse(&format!("device {n}")).unwrap(),
-        labels: Labels::default(),
-        notes: Notes::default(),
-        enabled: true,
-        token_expires_at: None,
-        created_at: Timestamp::MIN,
-        updated_at: Timestamp::MIN,
-        online: false,
-        connection: None,
-        last_seen_at: None,
-        last_rejection: None,
-    };
+    let name = DeviceName::parse(&format!("device {n}")).unwrap();
+    let device = Device::new(DeviceId::new(Timestamp::MIN, [n; 10]), tenant, name, Timestamp::MIN);
     storage.devices.create(&device, TokenHash::from_bytes([n; 32])).await.unwrap();
     device.id
 }

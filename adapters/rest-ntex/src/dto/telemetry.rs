@@ -263,12 +263,10 @@ pub(crate) struct TelemetryRow {
 }
 
 impl<'a> History<'a> {
-    /// The page that answers a query of `limit` rows.
-    ///
-    /// # Errors
-    /// When a stored payload is not JSON.
-    pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Result<Self, serde_json::Error> {
-        let data = page.rows.iter().map(TextRow::of).collect::<Result<_, _>>()?;
-        Ok(Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } })
+    /// The page that answers a query of `limit` rows. A row whose payload is damaged is told in the log and left out, so that
+    /// the others stay readable.
+    pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Self {
+        let data = page.rows.iter().filter_map(TextRow::readable).collect();
+        Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } }
     }
 }

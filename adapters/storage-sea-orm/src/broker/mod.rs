@@ -6,6 +6,7 @@
 mod claim;
 mod load;
 mod plan;
+pub(crate) mod rows;
 mod statements;
 mod write;
 

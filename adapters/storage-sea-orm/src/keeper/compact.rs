@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use pocket_telemetry_codec::{Chunk, OwnedRow};
+use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 use sea_orm::{FromQueryResult, Statement};
 
 use super::lease::Lease;
 use super::pack::{LARGE, NewChunk, pack};
-use super::write::{list, run, write};
+use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
-use crate::telemetry::{Chunks, Outline, Sealed, report};
+use crate::key_list::list;
+use crate::telemetry::{Chunks, Outline, Sealed};
 
 /// Rows at which a chunk is of the next size.
 const SIZES: [i64; 3] = [64, 512, LARGE as i64];
@@ -93,7 +94,10 @@ async fn merge(
     let merged = merged.await.map_err(|error| sea_orm::DbErr::Custom(error.to_string()))?;
     let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
     for group in merged {
-        damaged.extend(group.damaged);
+        for (outline, error) in group.damaged {
+            db.damage.report(db.reader(), &outline, &error).await;
+            damaged.insert(outline.key);
+        }
         if group.from.len() < 2 {
             continue;
         }
@@ -113,7 +117,7 @@ async fn merge(
 struct Merged {
     from: Vec<i64>,
     into: Vec<NewChunk>,
-    damaged: Vec<i64>,
+    damaged: Vec<(Outline, Damaged)>,
 }
 
 fn merged(group: &[Small], contents: &BTreeMap<i64, Vec<u8>>) -> Merged {
@@ -128,8 +132,7 @@ fn merged(group: &[Small], contents: &BTreeMap<i64, Vec<u8>>) -> Merged {
             }
             Err(error) => {
                 let Small { key, device, first_at, last_at, .. } = *small;
-                report(&Outline { key, device, first_at, last_at }, &error);
-                merged.damaged.push(key);
+                merged.damaged.push((Outline { key, device, first_at, last_at }, error));
             }
         }
     }

@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use pocket_domain::Timestamp;
 use pocket_ports::{Clock, SystemClock};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 
 use crate::broker::statement;
 use crate::database::Database;
@@ -27,20 +28,59 @@ impl Lease {
     /// Begins a transaction that writes, as the process that keeps the history; `None` when another does.
     pub(crate) async fn begin(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
-        Ok(self.renew(&transaction).await?.then_some(transaction))
+        let now = SystemClock.now();
+        let is_free = "owner IS NULL OR owner = ? OR owned_until < ?";
+        let values = vec![self.name.clone().into(), now.as_millis().into()];
+        Ok(self.renew(&transaction, now, is_free, values).await?.then_some(transaction))
     }
 
-    async fn renew(&self, transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
-        let now = SystemClock.now();
-        let sql =
-            "UPDATE telemetry_log SET owner = ?, owned_until = ? WHERE owner IS NULL OR owner = ? OR owned_until < ?";
-        let values = vec![
-            self.name.clone().into(),
-            now.plus(self.term).as_millis().into(),
-            self.name.clone().into(),
-            now.as_millis().into(),
-        ];
+    /// Like [`begin`](Self::begin), for work that is in several transactions; `None` also when another process had the lease
+    /// since the last of them. It may have begun the same work.
+    pub(crate) async fn go_on(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
+        let transaction = db.begin().await?;
+        let values = vec![self.name.clone().into()];
+        Ok(self.renew(&transaction, SystemClock.now(), "owner = ?", values).await?.then_some(transaction))
+    }
+
+    async fn renew(
+        &self,
+        transaction: &DatabaseTransaction,
+        now: Timestamp,
+        condition: &str,
+        values: Vec<Value>,
+    ) -> Result<bool, DbErr> {
+        let sql = &format!("UPDATE telemetry_log SET owner = ?, owned_until = ? WHERE {condition}");
+        let values = [vec![self.name.clone().into(), now.plus(self.term).as_millis().into()], values].concat();
         let statement = statement(transaction.get_database_backend(), sql, values);
         Ok(transaction.execute_raw(statement).await?.rows_affected() == 1)
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn work_that_another_process_may_have_begun_anew_does_not_go_on() {
+        let sample = Sample::new().await;
+        let db = &sample.database;
+        // Over before they are given: each takes it from the other.
+        let [one, other] = [0, 0].map(|_| Lease::new(Duration::ZERO));
+        let began = |lease: Option<DatabaseTransaction>| async move {
+            match lease {
+                Some(transaction) => transaction.commit().await.map(|()| true).unwrap(),
+                None => false,
+            }
+        };
+        assert!(began(one.begin(db).await.unwrap()).await);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(began(one.go_on(db).await.unwrap()).await, "nobody came in between");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(began(other.begin(db).await.unwrap()).await);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(!began(one.go_on(db).await.unwrap()).await);
+        assert!(began(one.begin(db).await.unwrap()).await, "it may begin anew");
+        assert!(!began(other.go_on(db).await.unwrap()).await);
     }
 }

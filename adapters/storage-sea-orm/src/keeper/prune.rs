@@ -10,9 +10,10 @@ use pocket_ports::Pruned;
 
 use super::lease::Lease;
 use super::trim::trim;
-use super::write::{list, run};
+use super::write::run;
 use crate::database::Database;
 use crate::error::Error;
+use crate::key_list::list;
 use crate::telemetry::{OldChunk, OldRow, bytes_by_tenant, oldest_chunks, oldest_rows};
 use crate::tenants;
 

@@ -2,7 +2,8 @@
 //!
 //! Chunks are written first, a few in each transaction, as a batch that does not count yet. One short transaction then says
 //! that it counts and that the rows up to some id do not; they are removed after it. A process that ends in between leaves
-//! chunks that never count, or rows that do not count any more: both are removed by whoever comes next.
+//! chunks that never count, or rows that do not count any more: both are removed by whoever comes next. A process that was held up
+//! for longer than its lease, and finds that another had it meanwhile, gives up what it began: both would count with one batch.
 //!
 //! While rows are packed, which takes a processor, rows of the batch before are removed; while chunks are written, which
 //! waits for the disk, the next rows are read.
@@ -10,7 +11,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
 
 use super::LogState;
 use super::batch::Batch;
@@ -66,7 +67,10 @@ impl Sealer {
 
     /// Removes some rows that are in chunks; `false` when there were none.
     pub(super) async fn remove_sealed(&mut self, db: &Database, lease: &Lease) -> Result<bool, Error> {
-        remove_sealed(&mut self.removal, db, lease).await
+        let Some(to) = to_remove(db).await? else { return Ok(false) };
+        let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+        remove_sealed(&mut self.removal, transaction, to).await?;
+        Ok(true)
     }
 
     /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
@@ -81,7 +85,12 @@ impl Sealer {
             return Ok(false);
         }
         let packing = tokio::task::spawn_blocking(move || pack_all(batch));
-        while !packing.is_finished() && remove_sealed(&mut self.removal, db, lease).await? {}
+        while !packing.is_finished()
+            && let Some(to) = to_remove(db).await?
+            && let Some(transaction) = lease.go_on(db).await?
+        {
+            remove_sealed(&mut self.removal, transaction, to).await?;
+        }
         let packed = packing.await.map_err(|error| DbErr::Custom(error.to_string()))?;
         let packed = packed.map_err(|error| DbErr::Custom(format!("rows cannot be packed: {error}")))?;
         self.devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
@@ -104,17 +113,20 @@ impl Sealer {
     }
 }
 
-async fn remove_sealed(pace: &mut Pace, db: &Database, lease: &Lease) -> Result<bool, Error> {
+/// The ids of the first row and the last one that are in chunks.
+async fn to_remove(db: &Database) -> Result<Option<(i64, i64)>, Error> {
     let log = LogState::read(db).await?;
-    let Some(first) = log.first.filter(|first| *first <= log.sealed) else { return Ok(false) };
-    let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+    Ok(log.first.filter(|first| *first <= log.sealed).map(|first| (first, log.sealed)))
+}
+
+async fn remove_sealed(pace: &mut Pace, transaction: DatabaseTransaction, to: (i64, i64)) -> Result<(), Error> {
     let begun = Instant::now();
     // The step is cut at what is sealed: rows behind that came later.
-    let up_to = log.sealed.min(first + pace.rows() - 1);
+    let up_to = to.1.min(to.0 + pace.rows() - 1);
     run(&transaction, &format!("DELETE FROM telemetry WHERE id <= {up_to}")).await?;
     transaction.commit().await?;
     pace.took(begun.elapsed());
-    Ok(true)
+    Ok(())
 }
 
 /// Removes what an earlier process left unfinished.
@@ -166,7 +178,7 @@ async fn write_all(
     keys.sort_unstable();
     keys.dedup();
     for part in keys.chunks(KEYS) {
-        let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+        let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
         add_keys(&transaction, part).await?;
         transaction.commit().await?;
     }
@@ -174,12 +186,12 @@ async fn write_all(
     let mut rest = packed;
     while !rest.is_empty() {
         let (part, others) = rest.split_at(portion(rest));
-        let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+        let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
         write(&transaction, batch, part).await?;
         transaction.commit().await?;
         rest = others;
     }
-    let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
+    let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
     let sql = format!(
         "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {before} AND batch = {batch_before}"
     );

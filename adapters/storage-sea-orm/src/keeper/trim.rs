@@ -14,7 +14,7 @@ use super::pack::{LARGE, NewChunk, pack};
 use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
-use crate::telemetry::{Chunks, Outline, Sealed, report};
+use crate::telemetry::{Chunks, Outline, Sealed};
 
 /// Old rows that are removed before a step ends.
 const STEP: u64 = 16_384;
@@ -34,7 +34,7 @@ pub(super) async fn trim(
             let trimmed = match trimmed {
                 Ok(trimmed) => trimmed,
                 Err(error) => {
-                    report(&outline, &error);
+                    db.damage.report(db.reader(), &outline, &error).await;
                     damaged.insert(outline.key);
                     continue;
                 }

@@ -55,11 +55,6 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks:
     Ok(insert(transaction, target, 8, "", values).await?)
 }
 
-/// Numbers of our own, for a statement.
-pub(crate) fn list(numbers: impl Iterator<Item = i64>) -> String {
-    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",")
-}
-
 /// Runs a statement whose numbers are our own.
 pub(crate) async fn run(transaction: &DatabaseTransaction, sql: &str) -> Result<u64, Error> {
     Ok(transaction.execute_unprepared(sql).await?.rows_affected())

@@ -8,7 +8,7 @@ use pocket_telemetry_codec::{Chunk, Damaged, LeafReader};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::buckets::{Buckets, Times};
-use super::chunks::{Chunks, Outline, report};
+use super::chunks::{Chunks, Outline};
 use super::log::Found;
 use super::snapshot::Snapshot;
 use super::wanted_topics;
@@ -28,18 +28,17 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
     let query = Arc::new(query);
-    let keys = match tenants::key(transaction, tenant).await? {
-        Some(tenant) => device_keys(transaction, tenant, &query.devices).await?,
-        None => HashMap::new(),
-    };
-    let topics = match keys.values().next() {
-        Some((tenant, _)) => wanted_topics(transaction, *tenant, query.topic.as_ref()).await?,
-        None => None,
+    let (keys, topics) = match tenants::key(transaction, tenant).await? {
+        Some(tenant) => (
+            device_keys(transaction, tenant, &query.devices).await?,
+            wanted_topics(transaction, tenant, query.topic.as_ref()).await?,
+        ),
+        None => (HashMap::new(), None),
     };
     let mut series = Vec::new();
     for device in &query.devices {
         let mut buckets: Vec<Buckets> = query.keys.iter().map(|key| Buckets::new(key.clone(), &query)).collect();
-        if let (Some((_, key)), Some(topics)) = (keys.get(device), &topics)
+        if let (Some(key), Some(topics)) = (keys.get(device), &topics)
             && query.from < query.to
         {
             let window = Window {
@@ -58,19 +57,19 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
     Ok(series)
 }
 
-/// The keys of a tenant's devices that are there, with the key of the tenant.
+/// The keys of a tenant's devices that are there.
 async fn device_keys(
     connection: &impl sea_orm::ConnectionTrait,
     tenant: i64,
     devices: &[DeviceId],
-) -> Result<HashMap<DeviceId, (i64, i64)>, DbErr> {
+) -> Result<HashMap<DeviceId, i64>, DbErr> {
     let rows = device::Entity::find()
         .filter(device::Column::Tenant.eq(tenant))
         .filter(device::Column::Id.is_in(devices.iter().map(DeviceId::as_uuid)))
         .filter(device::Column::Deleted.eq(false))
         .all(connection)
         .await?;
-    Ok(rows.into_iter().map(|row| (DeviceId::from_uuid(row.id), (tenant, row.key))).collect())
+    Ok(rows.into_iter().map(|row| (DeviceId::from_uuid(row.id), row.key)).collect())
 }
 
 async fn of_chunks(
@@ -91,14 +90,19 @@ async fn of_chunks(
             outlines.iter().filter_map(|outline| Some((*outline, contents.remove(&outline.key)?))).collect();
         let (topics, query) = (window.topics.clone(), Arc::clone(query));
         let decoded = tokio::task::spawn_blocking(move || {
+            let mut unreadable = Vec::new();
             for (outline, content) in loaded {
                 if let Err(damaged) = of_chunk(&content, topics.as_ref(), query.aggregate, &mut buckets) {
-                    report(&outline, &damaged);
+                    unreadable.push((outline, damaged));
                 }
             }
-            buckets
+            (buckets, unreadable)
         });
-        buckets = decoded.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        let (filled, unreadable) = decoded.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        buckets = filled;
+        for (outline, damaged) in unreadable {
+            chunks.report(&outline, &damaged).await;
+        }
         match outlines.last() {
             Some(outline) if outlines.len() == CHUNKS => last = Some(*outline),
             _ => return Ok(buckets),

@@ -4,8 +4,10 @@ use pocket_domain::SortOrder;
 use pocket_telemetry_codec::Damaged;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Statement};
 
+use super::damage::Damage;
 use super::window::{Scope, Window};
 use crate::error::Error;
+use crate::key_list::list;
 
 /// What the table says of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
@@ -21,6 +23,7 @@ pub(crate) struct Chunks<'a> {
     pub(crate) transaction: &'a DatabaseTransaction,
     /// Those of later batches do not count yet.
     pub(crate) batch: i64,
+    pub(crate) damage: &'a Damage,
 }
 
 impl Chunks<'_> {
@@ -56,6 +59,11 @@ impl Chunks<'_> {
         Ok(Outline::find_by_statement(statement).all(self.transaction).await?)
     }
 
+    /// Tells the operator of a chunk that cannot be read.
+    pub(crate) async fn report(&self, outline: &Outline, damaged: &Damaged) {
+        self.damage.report(self.transaction, outline, damaged).await;
+    }
+
     /// The contents of chunks, in the order of the keys.
     pub(crate) async fn contents(
         connection: &impl ConnectionTrait,
@@ -69,16 +77,10 @@ impl Chunks<'_> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let sql = format!("SELECT key, content FROM telemetry_chunks WHERE key IN ({}) ORDER BY key", keys.join(","));
+        let keys = list(keys.iter().copied());
+        let sql = format!("SELECT key, content FROM telemetry_chunks WHERE key IN ({keys}) ORDER BY key");
         let statement = Statement::from_string(connection.get_database_backend(), sql);
         let rows = Content::find_by_statement(statement).all(connection).await?;
         Ok(rows.into_iter().map(|row| (row.key, row.content)).collect())
     }
-}
-
-/// Tells the operator of a damaged chunk. Everything else stays readable.
-pub(crate) fn report(outline: &Outline, damaged: &Damaged) {
-    let Outline { key, device, first_at, last_at } = outline;
-    tracing::error!(chunk = key, device_key = device, first_at, last_at, %damaged, "a chunk of telemetry is damaged and left out");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use pocket_domain::{DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, Payload, SortOrder, TenantId, Timestamp};
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
-use super::chunks::{Chunks, Outline, report};
+use super::chunks::{Chunks, Outline};
 use super::keys;
 use super::log::Found;
 use super::snapshot::Snapshot;
@@ -109,7 +109,7 @@ async fn of_chunks(
             };
             match last_rows(&content) {
                 Ok(rows) => rows.into_iter().for_each(|row| values.see(row)),
-                Err(damaged) => report(outline, &damaged),
+                Err(damaged) => chunks.report(outline, &damaged).await,
             }
         }
         match outlines.last() {

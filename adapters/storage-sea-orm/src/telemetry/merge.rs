@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use pocket_domain::SortOrder;
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
-use super::chunks::{Chunks, Outline, report};
+use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
 use super::window::{Place, Scope, Window};
 use crate::error::Error;
@@ -69,7 +69,7 @@ pub(crate) async fn page(
     let rows_of_log = log.page(scope, window, limit).await?;
     let mut merge = Merge::new(chunks, scope, window);
     let (picks, _) = merge.pick(rows_of_log, false, Room { rows: limit, bytes: usize::MAX }).await?;
-    Ok(merge.restore(picks))
+    Ok(merge.restore(picks).await)
 }
 
 /// The first rows of the window, in its order, as many as there is room for; and the place behind which more may follow, which
@@ -86,7 +86,7 @@ pub(crate) async fn part(
     let is_cut = rows_of_log.len() == limit;
     let mut merge = Merge::new(chunks, scope, window);
     let (picks, behind) = merge.pick(rows_of_log, is_cut, room).await?;
-    Ok((merge.restore(picks), behind))
+    Ok((merge.restore(picks).await, behind))
 }
 
 struct Merge<'a> {
@@ -197,13 +197,13 @@ impl<'a> Merge<'a> {
                 self.open.push(Open { outline, content, mean, rest });
                 self.push_row(self.open.len() - 1);
             }
-            Err(damaged) => report(&outline, &damaged),
+            Err(damaged) => self.chunks.report(&outline, &damaged).await,
         }
         Ok(())
     }
 
     /// The rows that were picked, with their payloads.
-    fn restore(self, picks: Vec<Pick>) -> Vec<Found> {
+    async fn restore(self, picks: Vec<Pick>) -> Vec<Found> {
         let mut wanted: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for pick in &picks {
             if let Pick::Chunk(open, row) = pick {
@@ -211,9 +211,10 @@ impl<'a> Merge<'a> {
                 *range = (range.0.min(*row), range.1.max(*row));
             }
         }
-        let restored: BTreeMap<usize, (usize, Vec<Option<OwnedRow>>)> =
-            wanted.into_iter().map(|(open, (first, last))| (open, (first, self.rows(open, first, last)))).collect();
-        let mut restored = restored;
+        let mut restored: BTreeMap<usize, (usize, Vec<Option<OwnedRow>>)> = BTreeMap::new();
+        for (open, (first, last)) in wanted {
+            restored.insert(open, (first, self.rows(open, first, last).await));
+        }
         let found = picks.into_iter().filter_map(|pick| match pick {
             Pick::Log(found) => Some(found),
             Pick::Chunk(open, row) => {
@@ -225,12 +226,12 @@ impl<'a> Merge<'a> {
         found.collect()
     }
 
-    fn rows(&self, open: usize, first: usize, last: usize) -> Vec<Option<OwnedRow>> {
+    async fn rows(&self, open: usize, first: usize, last: usize) -> Vec<Option<OwnedRow>> {
         let Open { outline, content, .. } = &self.open[open];
         match Chunk::open(content).and_then(|chunk| chunk.rows(first..last + 1)) {
             Ok(rows) => rows.into_iter().map(Some).collect(),
             Err(damaged) => {
-                report(outline, &damaged);
+                self.chunks.report(outline, &damaged).await;
                 Vec::new()
             }
         }

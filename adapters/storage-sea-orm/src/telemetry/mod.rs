@@ -3,6 +3,7 @@
 mod aggregate;
 mod buckets;
 mod chunks;
+mod damage;
 mod keys;
 mod latest;
 mod log;
@@ -27,12 +28,13 @@ use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
-pub(crate) use chunks::{Chunks, Outline, report};
-pub(crate) use keys::{Met, add as add_keys};
+pub(crate) use chunks::{Chunks, Outline};
+pub(crate) use damage::Damage;
+pub(crate) use keys::{Met, add as add_keys, of_device as keys_of_device};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
 pub(crate) use present::{Wanted, present};
-pub(crate) use snapshot::Sealed;
+pub(crate) use snapshot::{Sealed, moment};
 pub(crate) use usage::bytes_by_tenant;
 
 use crate::append::append;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pocket_telemetry_codec::{Chunk, Damaged};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, Statement};
 
-use super::chunks::{Chunks, Outline, report};
+use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
 use super::snapshot::Sealed;
 use crate::database::Database;
@@ -104,7 +104,12 @@ async fn at_once(
         }
         let wanted = Arc::clone(wanted);
         let found = tokio::task::spawn_blocking(move || of_chunks(&outlines, &contents, &wanted)).await;
-        present.extend(found.map_err(|error| DbErr::Custom(error.to_string()))?);
+        for found in found.map_err(|error| DbErr::Custom(error.to_string()))? {
+            match found {
+                Ok(found) => present.extend(found),
+                Err((outline, damaged)) => db.damage.report(transaction, &outline, &damaged).await,
+            }
+        }
     }
     Ok(Some(present))
 }
@@ -131,15 +136,16 @@ async fn outlines(transaction: &DatabaseTransaction, sealed: Sealed, wanted: &Wa
     Ok(outlines)
 }
 
-fn of_chunks(outlines: &[Outline], contents: &[(i64, Vec<u8>)], wanted: &Wanted) -> Vec<usize> {
-    let mut present = Vec::new();
-    for (outline, (_, content)) in outlines.iter().zip(contents) {
-        match of_chunk(outline.device, content, wanted) {
-            Ok(found) => present.extend(found),
-            Err(damaged) => report(outline, &damaged),
-        }
-    }
-    present
+/// The places found in each chunk, or why it cannot be read.
+fn of_chunks(
+    outlines: &[Outline],
+    contents: &[(i64, Vec<u8>)],
+    wanted: &Wanted,
+) -> Vec<Result<Vec<usize>, (Outline, Damaged)>> {
+    let of = |(outline, (_, content)): (&Outline, &(i64, Vec<u8>))| {
+        of_chunk(outline.device, content, wanted).map_err(|damaged| (*outline, damaged))
+    };
+    outlines.iter().zip(contents).map(of).collect()
 }
 
 fn of_chunk(device: i64, content: &[u8], wanted: &Wanted) -> Result<Vec<usize>, Damaged> {

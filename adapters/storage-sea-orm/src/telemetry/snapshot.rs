@@ -6,6 +6,7 @@ use sea_orm::{
 };
 
 use super::chunks::Chunks;
+use super::damage::Damage;
 use super::log::Log;
 use super::log_index::LogIndex;
 use crate::database::Database;
@@ -29,27 +30,35 @@ impl Sealed {
     }
 }
 
+/// Begins a transaction that reads, and sees nothing of what is committed after its first statement, which tells how far the
+/// log is sealed.
+pub(crate) async fn moment(db: &Database) -> Result<(DatabaseTransaction, Sealed), DbErr> {
+    // SQLite has one isolation level, which is this one.
+    let transaction = match db.backend() {
+        DbBackend::Postgres => {
+            let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+            db.reader().begin_with_config(Some(isolation), Some(access)).await?
+        }
+        _ => db.reader().begin().await?,
+    };
+    let sealed = Sealed::read(&transaction).await?;
+    Ok((transaction, sealed))
+}
+
 /// A transaction that reads, and sees nothing of what is committed after its first statement.
 pub(crate) struct Snapshot<'a> {
     transaction: DatabaseTransaction,
     sealed: Sealed,
     index: Option<&'a LogIndex>,
+    damage: &'a Damage,
 }
 
 impl<'a> Snapshot<'a> {
     pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
-        // SQLite has one isolation level, which is this one.
-        let transaction = match db.backend() {
-            DbBackend::Postgres => {
-                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-                db.reader().begin_with_config(Some(isolation), Some(access)).await?
-            }
-            _ => db.reader().begin().await?,
-        };
-        let sealed = Sealed::read(&transaction).await?;
+        let (transaction, sealed) = moment(db).await?;
         let is_indexed =
             db.backend() == DbBackend::Sqlite && db.log_index.catch_up(&transaction, sealed.sealed).await?;
-        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index) })
+        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index), damage: &db.damage })
     }
 
     pub(crate) fn transaction(&self) -> &DatabaseTransaction {
@@ -66,6 +75,6 @@ impl<'a> Snapshot<'a> {
     }
 
     pub(crate) fn chunks(&self) -> Chunks<'_> {
-        Chunks { transaction: &self.transaction, batch: self.sealed.batch }
+        Chunks { transaction: &self.transaction, batch: self.sealed.batch, damage: self.damage }
     }
 }

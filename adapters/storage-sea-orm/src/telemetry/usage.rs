@@ -9,6 +9,7 @@ use super::snapshot::{Sealed, Snapshot};
 use crate::database::Database;
 use crate::entity::time;
 use crate::error::Error;
+use crate::key_list::list;
 use crate::{devices, tenants};
 
 #[derive(FromQueryResult)]
@@ -48,8 +49,8 @@ pub(crate) async fn usage(db: &Database, tenant: TenantId) -> Result<Usage, Erro
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
     let Some(tenant) = tenants::key(transaction, tenant).await? else { return Ok(Usage::default()) };
-    let deleted: Vec<String> = devices::deleted(transaction, tenant).await?.iter().map(ToString::to_string).collect();
-    let present = if deleted.is_empty() { String::new() } else { format!("AND device NOT IN ({})", deleted.join(",")) };
+    let deleted = list(devices::deleted(transaction, tenant).await?);
+    let present = if deleted.is_empty() { String::new() } else { format!("AND device NOT IN ({deleted})") };
     let Sealed { sealed, batch } = snapshot.sealed();
     let log = format!(
         "SELECT count(*) AS rows, {} AS bytes, min(timestamp) AS oldest, max(timestamp) AS newest FROM telemetry

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use pocket_domain::{NewTelemetry, Payload, Telemetry, TelemetryScan, TopicFilter, TopicName};
 use pocket_ports::{Import, Imported};
 
-use super::{FILTERS, TOPICS, World, at};
+use super::questions::FILTERS;
+use super::world::{TOPICS, World, at};
 
 fn identity(message: &NewTelemetry) -> (String, String, i64, String) {
     let (device, topic) = (message.device_id.to_string(), message.topic.to_string());

@@ -1,0 +1,153 @@
+//! Questions about a history, and what a list of its messages answers.
+
+use std::collections::BTreeMap;
+
+use pocket_domain::{
+    Aggregate, AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, Series, SortOrder, Tally, Telemetry,
+    TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicFilter,
+};
+use pocket_ports::Storage;
+
+use super::world::{World, at};
+
+pub(super) const FILTERS: [&str; 5] = ["#", "a/#", "a/+", "d", "none"];
+const AGGREGATES: [Aggregate; 5] =
+    [Aggregate::Count, Aggregate::Min, Aggregate::Max, Aggregate::First, Aggregate::Last];
+
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    Range(TelemetryQuery),
+    Aggregate(AggregateQuery),
+    Latest(DeviceId),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Told {
+    Range(TelemetryPage),
+    Aggregate(Vec<Series>),
+    Latest(Vec<LatestValue>),
+}
+
+impl World {
+    pub(super) fn any_query(&mut self) -> TelemetryQuery {
+        let mut query = TelemetryQuery::default().with_limit(Some(1 + self.random.below(60))).unwrap();
+        query.order = self.random.one_of(&[SortOrder::Ascending, SortOrder::Descending]);
+        if self.random.below(2) == 0 {
+            query.device_id = Some(self.random.one_of(&self.devices));
+        }
+        if self.random.below(3) == 0 {
+            query.topic = Some(TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap());
+        }
+        if self.random.below(2) == 0 {
+            let from = self.now - self.random.below(250_000);
+            query.from = Some(at(from));
+            query.to = (self.random.below(2) == 0).then(|| at(from + self.random.below(100_000)));
+        }
+        query
+    }
+
+    pub(super) fn any_aggregate(&mut self) -> Question {
+        let from = self.now - self.random.below(250_000);
+        Question::Aggregate(AggregateQuery {
+            devices: self.devices.clone(),
+            keys: ["t", "b.mv", "$"].iter().map(|key| LeafPath::parse(key).unwrap()).collect(),
+            aggregate: self.random.one_of(&AGGREGATES),
+            interval: self.random.one_of(&["1s", "10s", "1m", "1h"]).parse().unwrap(),
+            from: at(from),
+            to: at(from + self.random.below(100_000)),
+            topic: (self.random.below(3) == 0).then(|| TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap()),
+        })
+    }
+
+    pub(super) fn any_question(&mut self) -> Question {
+        match self.random.below(4) {
+            0 => self.any_aggregate(),
+            1 => Question::Latest(self.random.one_of(&self.devices)),
+            _ => Question::Range(self.any_query()),
+        }
+    }
+}
+
+impl Question {
+    /// What storage answers.
+    pub(super) async fn ask(&self, storage: &Storage, tenant: TenantId) -> Told {
+        match self {
+            Self::Range(query) => Told::Range(storage.telemetry.range(tenant, query).await.unwrap()),
+            Self::Aggregate(query) => Told::Aggregate(storage.telemetry.aggregate(tenant, query).await.unwrap()),
+            Self::Latest(device) => Told::Latest(storage.telemetry.latest(tenant, *device).await.unwrap()),
+        }
+    }
+
+    /// What a list answers, which is in the order of time.
+    pub(super) fn answer(&self, rows: &[Telemetry]) -> Told {
+        match self {
+            Self::Range(query) => Told::Range(page(query, rows)),
+            Self::Aggregate(query) => Told::Aggregate(series(query, rows)),
+            Self::Latest(device) => Told::Latest(latest(*device, rows)),
+        }
+    }
+}
+
+/// The rows that a query means, in its order.
+pub(super) fn wanted<'a>(query: &'a TelemetryQuery, rows: &'a [Telemetry]) -> Vec<&'a Telemetry> {
+    let is_wanted = |row: &&Telemetry| {
+        query.device_id.is_none_or(|device| row.device_id == device)
+            && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+            && query.from.is_none_or(|from| row.timestamp >= from)
+            && query.to.is_none_or(|to| row.timestamp < to)
+            && query.cursor.is_none_or(|last| match query.order {
+                SortOrder::Ascending => (row.timestamp, row.id) > (last.timestamp, last.id),
+                SortOrder::Descending => (row.timestamp, row.id) < (last.timestamp, last.id),
+            })
+    };
+    let mut wanted: Vec<&Telemetry> = rows.iter().filter(is_wanted).collect();
+    if query.order == SortOrder::Descending {
+        wanted.reverse();
+    }
+    wanted
+}
+
+fn page(query: &TelemetryQuery, rows: &[Telemetry]) -> TelemetryPage {
+    let most = query.limit() as usize + 1;
+    TelemetryPage::from_rows(wanted(query, rows).into_iter().take(most).cloned().collect(), query.limit())
+}
+
+fn series(query: &AggregateQuery, rows: &[Telemetry]) -> Vec<Series> {
+    let mut told = Vec::new();
+    for device in &query.devices {
+        for key in &query.keys {
+            let mut buckets: BTreeMap<Timestamp, Tally> = BTreeMap::new();
+            for row in rows.iter().filter(|row| {
+                row.device_id == *device
+                    && (query.from..query.to).contains(&row.timestamp)
+                    && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+            }) {
+                let leaves = row.payload.leaves();
+                let point = leaves.iter().find(|leaf| leaf.path == *key).and_then(|leaf| leaf.value.number());
+                for point in point.into_iter().map(Tally::of) {
+                    let start = query.interval.start_of(row.timestamp);
+                    buckets.entry(start).and_modify(|tally| tally.append(point)).or_insert(point);
+                }
+            }
+            let bucket = |(start, tally): (Timestamp, Tally)| Bucket {
+                start,
+                value: tally.value(query.aggregate),
+                count: tally.count,
+            };
+            let buckets = buckets.into_iter().map(bucket).collect();
+            told.push(Series { device_id: *device, key: key.clone(), buckets });
+        }
+    }
+    told
+}
+
+fn latest(device: DeviceId, rows: &[Telemetry]) -> Vec<LatestValue> {
+    let mut values = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.device_id == device) {
+        for leaf in row.payload.leaves() {
+            let (key, value) = (leaf.path.clone(), leaf.value.json().into());
+            values.insert(leaf.path, LatestValue { key, value, timestamp: row.timestamp });
+        }
+    }
+    values.into_values().collect()
+}
