@@ -13,6 +13,7 @@ use crate::access_rules::AccessRuleService;
 use crate::access_watch::AccessWatch;
 use crate::activity::{ActivityOptions, ActivityRecorder};
 use crate::auth::AuthService;
+use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
@@ -82,6 +83,8 @@ pub struct Application {
     pub auth: AuthService,
     /// Telemetry, as people see it.
     pub telemetry: TelemetryService,
+    /// Messages that the database refused.
+    pub dead_letters: DeadLetterService,
     /// The door for devices.
     pub gateway: Arc<DeviceGateway>,
     /// The writer of telemetry.
@@ -159,6 +162,12 @@ impl Application {
                 issuer: Arc::clone(&token_issuer),
                 throttle: LoginThrottle::new(options.people_throttle),
                 clock: Arc::clone(&clock),
+            },
+            dead_letters: DeadLetterService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                letters: Arc::clone(&storage.dead_letters),
+                store: Arc::clone(&storage.telemetry),
             },
             telemetry: TelemetryService {
                 scope,

@@ -14,6 +14,7 @@ mod broker;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod dead_letters;
 mod devices;
 mod ingest;
 mod presence;
@@ -34,6 +35,7 @@ pub use broker::{
     StoredSession, SubscriptionRecord,
 };
 pub use clock::{Clock, FixedClock, SystemClock};
+pub use dead_letters::DeadLetterRepository;
 pub use devices::{DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};

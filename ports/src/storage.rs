@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AccessLog, AccessRuleRepository, BrokerStore, DeviceRepository, PresenceRepository, TelemetryStore,
+    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository, TelemetryStore,
     TenantRepository, UserRepository,
 };
 
@@ -79,6 +79,8 @@ pub struct Storage {
     pub access_rules: Arc<dyn AccessRuleRepository>,
     /// The history of messages.
     pub telemetry: Arc<dyn TelemetryStore>,
+    /// Messages that the database refused.
+    pub dead_letters: Arc<dyn DeadLetterRepository>,
     /// What brokers must not forget; `None`: sessions and retained messages end with the process. It stores telemetry too, so
     /// it has to be of the same database as `telemetry`.
     pub broker: Option<Arc<dyn BrokerStore>>,

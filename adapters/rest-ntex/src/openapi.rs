@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
-use crate::{access_rules, aggregate, auth, device_events, devices, health, latest, telemetry, tenants, usage, users};
+use crate::{access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, telemetry, tenants, usage, users};
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";
@@ -53,6 +53,9 @@ const BEARER: &str = "bearer";
     telemetry::create,
     telemetry::list,
     aggregate::aggregate,
+    dead_letters::list,
+    dead_letters::delete,
+    dead_letters::retry,
 ))]
 struct Api;
 

@@ -6,7 +6,7 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, device_events, devices, health, latest, openapi, telemetry, tenants, usage, users,
+    access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, openapi, telemetry, tenants, usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -72,6 +72,9 @@ pub(crate) static API: &[Call] = &[
     call!(POST "/telemetry" user telemetry::create, NotFound),
     call!(GET "/telemetry" user telemetry::list, NotFound),
     call!(GET "/telemetry/aggregate" user aggregate::aggregate, NotFound),
+    call!(GET "/dead-letters" user dead_letters::list, NotFound),
+    call!(DELETE "/dead-letters/{id}" user dead_letters::delete),
+    call!(POST "/dead-letters/{id}/retry" user dead_letters::retry),
 ];
 
 /// The calls beside the API.

@@ -11,6 +11,7 @@ pub mod activity;
 pub mod aggregate;
 pub mod aggregate_numbers;
 pub mod broker;
+pub mod dead_letters;
 pub mod device_events;
 pub mod device_filters;
 pub mod devices;
@@ -133,6 +134,14 @@ macro_rules! storage_contract {
             pages_give_every_event_once_while_events_are_added
             a_restart_is_an_event_of_those_that_were_online
             events_go_with_their_device_and_their_tenant
+        }
+        $crate::storage_contract! { @cases $make, dead_letters:
+            a_dead_letter_comes_back_as_it_was_the_newest_first
+            dead_letters_of_another_tenant_are_out_of_reach
+            only_dead_letters_of_the_device_asked_for_are_listed
+            pages_give_every_letter_once_while_letters_are_added
+            a_deleted_letter_is_gone_and_others_stay
+            dead_letters_go_with_their_device_and_their_tenant
         }
         $crate::storage_contract! { @cases $make, tokens:
             a_token_gives_access_to_its_device
@@ -284,6 +293,7 @@ mod tests {
             include_str!("activity.rs"),
             include_str!("aggregate.rs"),
             include_str!("aggregate_numbers.rs"),
+            include_str!("dead_letters.rs"),
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),
