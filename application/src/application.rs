@@ -17,7 +17,7 @@ use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
 use crate::gateway::DeviceGateway;
-use crate::ingest::{BatchingIngest, IngestOptions, IngestStore};
+use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
@@ -63,8 +63,8 @@ pub struct Options {
 /// What became of the work that was left at shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Messages that could not be stored before the deadline. None of them was acknowledged as stored.
-    pub not_stored: usize,
+    /// What could not be stored before the deadline.
+    pub not_stored: NotStored,
 }
 
 /// All use cases.

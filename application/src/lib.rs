@@ -47,7 +47,7 @@ pub use devices::{DeviceService, NewDevice, RegisteredDevice};
 pub use error::Error;
 pub use first_start::{CreatedAdmin, FirstAdmin, prepare};
 pub use gateway::{AccessDenied, ClientAccess, ClientCredentials, DeviceGateway};
-pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore};
+pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};
 pub use throttle::{LoginThrottle, ThrottleLimits};

@@ -140,6 +140,7 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
     ];
     vec![
         Figure::gauge("ingest_queued", "Messages that wait to be stored", stats.queued),
+        Figure::gauge("ingest_queued_bytes", "Memory that these take", stats.queued_bytes),
         Figure::counters("ingest_messages", "Messages by what became of them", "fate", fates),
         Figure::counter("ingest_commits", "Transactions", stats.commits),
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository, TelemetryStore,
-    TenantRepository, UserRepository,
+    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository,
+    TelemetryStore, TenantRepository, UserRepository,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.

@@ -14,7 +14,10 @@ use crate::answer::Answer;
 use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
-use crate::{access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, telemetry, tenants, usage, users};
+use crate::{
+    access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, telemetry, tenants, usage,
+    users,
+};
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";

@@ -6,7 +6,8 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, openapi, telemetry, tenants, usage, users,
+    access_rules, aggregate, auth, dead_letters, device_events, devices, health, latest, openapi, telemetry, tenants,
+    usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash, Telemetry, TelemetryCursor,
-    Tenant, TenantId, Timestamp, User, UserId,
+    AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash,
+    Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 

@@ -9,6 +9,7 @@
 
 mod changes;
 mod queue;
+mod weight;
 mod writer;
 
 use std::sync::Arc;
@@ -31,11 +32,13 @@ pub struct IngestOptions {
     pub flush: Duration,
     /// Messages that may wait; reached, no more are taken. One submission may go beyond it.
     pub queue: usize,
+    /// Bytes that these may take in memory: payloads, topics and what holds them. One submission may go beyond it.
+    pub queue_bytes: usize,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000 }
+        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000, queue_bytes: 64 << 20 }
     }
 }
 
@@ -53,8 +56,10 @@ pub struct IngestStore {
 /// What the ingest did since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IngestStats {
-    /// Messages that wait now.
+    /// Messages and changes of the broker's state that wait now or are being written.
     pub queued: u64,
+    /// Bytes that these take.
+    pub queued_bytes: u64,
     /// Messages that are committed rows.
     pub stored: u64,
     /// Messages dropped because their device was deleted meanwhile.
@@ -71,6 +76,16 @@ pub struct IngestStats {
     pub retries: u64,
     /// Submissions that found the queue full.
     pub queue_full: u64,
+}
+
+/// What was given up, because it could not be stored before a deadline. None of it was acknowledged as stored. What the
+/// writer was at counts, though some of it may have been committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotStored {
+    /// Messages.
+    pub messages: usize,
+    /// Changes of the broker's state, and deliveries to sessions.
+    pub changes: usize,
 }
 
 #[derive(Default)]
@@ -101,9 +116,9 @@ impl BatchingIngest {
         Self { queue, counters, writer: tokio::sync::Mutex::new(Some(tokio::spawn(writer.run()))) }
     }
 
-    /// Takes no more and writes what is queued, until the deadline. Returns how many messages could not be stored; those
-    /// who wait for them learn that the ingest is closed.
-    pub async fn drain(&self, deadline: Duration) -> usize {
+    /// Takes no more and writes what is queued, until the deadline. Returns what could not be stored; those who wait for it
+    /// learn that the ingest is closed.
+    pub async fn drain(&self, deadline: Duration) -> NotStored {
         self.queue.close();
         if let Some(mut writer) = self.writer.lock().await.take()
             && tokio::time::timeout(deadline, &mut writer).await.is_err()
@@ -118,8 +133,10 @@ impl BatchingIngest {
     /// What was done since the start.
     pub fn stats(&self) -> IngestStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let held = self.queue.held();
         IngestStats {
-            queued: self.queue.len() as u64,
+            queued: held.entries() as u64,
+            queued_bytes: held.bytes as u64,
             stored: read(&self.counters.stored),
             device_gone: read(&self.counters.device_gone),
             set_aside: read(&self.counters.set_aside),

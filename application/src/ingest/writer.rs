@@ -87,7 +87,7 @@ impl Writer {
 
     pub(super) async fn wait(&self, pause: &mut Duration, cause: &str) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.len(), "cannot store, trying again");
+        tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.held().entries(), "cannot store, trying again");
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(Self::LONGEST_PAUSE);
     }

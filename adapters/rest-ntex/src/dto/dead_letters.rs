@@ -1,6 +1,8 @@
 //! Messages that the database refused, in JSON.
 
-use pocket_domain::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, Invalid, PageLimit, TenantId};
+use pocket_domain::{
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, Invalid, PageLimit, TenantId,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
