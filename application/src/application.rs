@@ -209,6 +209,16 @@ impl Application {
         self.activity.restart(self.clock.now()).await
     }
 
+    /// Whether messages can be stored now, as far as that can be told.
+    ///
+    /// # Errors
+    /// `Unavailable` with the reason, for who watches over the platform.
+    pub async fn ready(&self) -> Result<(), StorageError> {
+        self.storage.health.check().await?;
+        // Some faults show only when something is written: a disk that is full, for example.
+        self.ingest.trouble().map_or(Ok(()), |cause| Err(StorageError::Unavailable(cause)))
+    }
+
     /// Names the connections that must hear of revoked access.
     pub fn attach_sessions(&self, sessions: Arc<dyn DeviceSessions>) {
         self.watch.attach(sessions);

@@ -58,7 +58,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let report = application.shutdown(Duration::from_secs(5)).await;
     std::fs::remove_dir_all(&dir)?;
-    if report.not_stored > 0 { Err(format!("{} messages were not stored", report.not_stored).into()) } else { Ok(()) }
+    if !report.not_stored.is_nothing() {
+        Err(format!("{} messages were not stored", report.not_stored).into())
+    } else {
+        Ok(())
+    }
 }
 
 /// What a transport of one's own does: prove the device, validate its messages, wait for the commit.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_application::{
-    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, NotStored, Options,
-    TelemetryRules, ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules,
+    ThrottleLimits, prepare,
 };
 
 use crate::config::{FailureLimits, Settings};
@@ -86,10 +86,14 @@ impl Platform {
     pub async fn stop(self) -> Result<(), Failure> {
         self.transports.stop(self.shutdown_timeout).await;
         let report = self.application.shutdown(self.shutdown_timeout).await;
-        match report.not_stored {
-            NotStored { messages: 0, changes: 0 } => Ok(()),
-            lost => Err(Failure::Other(not_stored(lost, self.shutdown_timeout))),
+        if report.not_stored.is_nothing() {
+            return Ok(());
         }
+        Err(Failure::Other(format!(
+            "{} could not be stored within {} s; none of them was acknowledged as stored",
+            report.not_stored,
+            self.shutdown_timeout.as_secs()
+        )))
     }
 }
 
@@ -97,16 +101,6 @@ async fn first_start(settings: &Settings, adapters: &Adapters) -> Result<Option<
     let admin =
         FirstAdmin { username: settings.auth.admin_username.clone(), password: settings.auth.admin_password.clone() };
     prepare(adapters, admin).await.map_err(unusable)
-}
-
-fn not_stored(lost: NotStored, deadline: Duration) -> String {
-    format!(
-        "{} messages and {} changes of sessions and retained messages could not be stored within {} s; none of them was \
-         acknowledged as stored",
-        lost.messages,
-        lost.changes,
-        deadline.as_secs()
-    )
 }
 
 fn unusable(error: impl std::fmt::Display) -> Failure {

@@ -75,20 +75,20 @@ impl DeadLetterRepository for DeadLetters {
             select = select.filter(dead_letter::Column::Key.lt(key(cursor)));
         }
         let select = select.order_by_desc(dead_letter::Column::Key).limit(u64::from(page_limit.get()) + 1);
-        let rows = self.0.run(|db| async move { Ok(select.all(db.reader()).await?) }).await?;
+        let rows = self.0.ask(|db| async move { Ok(select.all(db.reader()).await?) }).await?;
         let letters = rows.into_iter().map(from_row).collect::<Result<_, _>>()?;
         Ok(DeadLetterPage::from_letters(letters, page_limit))
     }
 
     async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError> {
         let select = of_tenant(tenant).filter(dead_letter::Column::Key.eq(key(id)));
-        let row = self.0.run(|db| async move { Ok(select.one(db.reader()).await?) }).await?;
+        let row = self.0.ask(|db| async move { Ok(select.one(db.reader()).await?) }).await?;
         row.map(from_row).transpose()
     }
 
     async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError> {
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let deleted = dead_letter::Entity::delete_many()
                     .filter(dead_letter::Column::Tenant.eq(tenant.as_uuid()))

@@ -15,6 +15,7 @@ mod append;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod broker;
+mod commit;
 mod database;
 mod dead_letters;
 mod device_events;

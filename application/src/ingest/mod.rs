@@ -12,8 +12,9 @@ mod queue;
 mod weight;
 mod writer;
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,6 +89,23 @@ pub struct NotStored {
     pub changes: usize,
 }
 
+impl NotStored {
+    /// Whether everything was stored.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages", self.messages)?;
+        match self.changes {
+            0 => Ok(()),
+            changes => write!(f, " and {changes} changes of sessions and retained messages"),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counters {
     stored: AtomicU64,
@@ -98,6 +116,14 @@ struct Counters {
     commits: AtomicU64,
     retries: AtomicU64,
     queue_full: AtomicU64,
+    /// Why the last attempt failed, as long as none succeeded after it.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Counters {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Takes messages from all transports and writes them in batches.
@@ -128,6 +154,12 @@ impl BatchingIngest {
             let _ = writer.await;
         }
         self.queue.abandon()
+    }
+
+    /// Why nothing can be stored at present: the last attempt failed, and the next is to come. It is known only as long as
+    /// there is something to store.
+    pub fn trouble(&self) -> Option<String> {
+        self.counters.trouble().clone()
     }
 
     /// What was done since the start.

@@ -187,8 +187,11 @@ async fn a_database_that_is_away_is_tried_until_it_is_back() {
     let ingest = ingest(&store, IngestOptions::default());
     let (submission, receipt) = awaited(&["a"]);
     assert!(ingest.submit(submission).is_ok());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(ingest.trouble().as_deref(), Some("gone"));
     assert!(matches!(receipt.await.unwrap().unwrap()[..], [Fate::Stored(_)]));
     assert_eq!(ingest.stats().retries, 5);
+    assert_eq!(ingest.trouble(), None);
 }
 
 #[tokio::test(start_paused = true)]

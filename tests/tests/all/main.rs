@@ -9,6 +9,7 @@ mod contract;
 mod documentation;
 mod durability;
 mod embedded;
+mod faults;
 mod history_model;
 mod interop_v4;
 mod interop_v5;
