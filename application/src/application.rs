@@ -1,7 +1,7 @@
 //! All use cases of a process together, with the tasks that run beside them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pocket_domain::NodeName;
 use pocket_ports::{
@@ -99,6 +99,9 @@ pub struct Application {
 }
 
 impl Application {
+    /// The time beyond the deadline of a shutdown for the last words to the database, and for its end.
+    pub const CLOSING: Duration = Duration::from_secs(2);
+
     /// Builds the use cases and starts the writer and the recorder on the current tokio runtime.
     pub fn start(adapters: Adapters, options: Options) -> Arc<Self> {
         let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
@@ -224,17 +227,20 @@ impl Application {
         self.watch.attach(sessions);
     }
 
-    /// Stores what is queued, then ends all connections to the database. Transports must be stopped before.
+    /// Stores what is queued, until the deadline, then ends all connections to the database, which may take
+    /// [`CLOSING`](Self::CLOSING) more. Transports must be stopped before.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline;
         let not_stored = self.ingest.drain(deadline).await;
+        let left = || until.saturating_duration_since(Instant::now()).max(Self::CLOSING / 2);
         // Presence of the connections that were just closed. A batch that the recorder is at goes first, so it still runs.
-        if tokio::time::timeout(deadline, self.activity.flush()).await.is_err() {
+        if tokio::time::timeout(left(), self.activity.flush()).await.is_err() {
             tracing::warn!("presence of devices could not be recorded in time");
         }
         for task in &self.tasks {
             task.abort();
         }
-        if tokio::time::timeout(deadline, self.storage.health.close()).await.is_err() {
+        if tokio::time::timeout(left(), self.storage.health.close()).await.is_err() {
             tracing::warn!("the database did not close in time");
         }
         ShutdownReport { not_stored }

@@ -38,7 +38,7 @@ settings! {
         .default_is("number of cores");
     SHUTDOWN_TIMEOUT: u64 = Setting::new("POCKET_SHUTDOWN_TIMEOUT", "shutdown_timeout", "10",
         &Number { min: 1, max: 600, unit: "seconds" },
-        "seconds that each step of an orderly stop may take: closing sessions, then storing what is queued");
+        "seconds that an orderly stop may take; what is not stored by then is told, with exit code 1");
 
     DATABASE_URL: Option<DatabaseUrl> = Setting::new("POCKET_DATABASE_URL", "database.url", "", &Optional(Url),
         "database; the scheme picks the adapter")

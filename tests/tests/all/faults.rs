@@ -1,9 +1,11 @@
 //! The database is away, in every way that it can be: publishing stalls, nothing is acknowledged that is not stored, the
 //! operator is told why, and all goes on by itself when the fault is over, with each message stored as it was published.
 
+mod clock;
 mod crowd;
 mod lost_answers;
 mod postgres;
+mod shutdown;
 mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,10 +121,7 @@ impl Site {
 
     /// Each message is stored as often as it was published: once, but for those that were posted and answered 503.
     async fn all_is_stored_once(&self) {
-        let mut rows: BTreeMap<String, u32> = BTreeMap::new();
-        for row in self.platform.admin().await.telemetry("topic=fault/%23&limit=1000").await {
-            *rows.entry(row["payload"].to_string()).or_default() += 1;
-        }
+        let rows = self.rows().await;
         let published: BTreeSet<&String> = self.mqtt.acknowledged.iter().map(|(_, payload)| payload).collect();
         assert_eq!(published.len(), self.mqtt.acknowledged.len());
         for payload in &published {
@@ -136,6 +135,36 @@ impl Site {
         let strange: Vec<_> =
             rows.keys().filter(|row| !published.contains(row) && !self.posted.contains_key(*row)).collect();
         assert!(strange.is_empty(), "{strange:?} were never published");
+    }
+
+    /// All that was acknowledged is there, at QoS 2 once. At QoS 1 a message may be there again that was sent again.
+    async fn nothing_acknowledged_is_lost(&self) {
+        let rows = self.rows().await;
+        for (qos, payload) in &self.mqtt.acknowledged {
+            let count = rows.get(payload).copied().unwrap_or_default();
+            let is_right = if *qos == QoS::ExactlyOnce { count == 1 } else { count >= 1 };
+            assert!(is_right, "{payload}, acknowledged at {qos:?}, has {count} rows");
+        }
+        for payload in self.posted.iter().filter(|(_, is_acknowledged)| **is_acknowledged).map(|(payload, _)| payload) {
+            assert_eq!(rows.get(payload), Some(&1), "{payload} was answered 201");
+        }
+    }
+
+    /// How many rows each payload has.
+    async fn rows(&self) -> BTreeMap<String, u32> {
+        let mut rows = BTreeMap::new();
+        for row in self.platform.admin().await.telemetry("topic=fault/%23&limit=1000").await {
+            *rows.entry(row["payload"].to_string()).or_default() += 1;
+        }
+        rows
+    }
+
+    /// Starts the platform again after it ended, and connects.
+    async fn start_again(&mut self) {
+        self.mqtt.break_off();
+        self.platform.start_again().await;
+        self.admin = self.platform.admin().await;
+        assert!(self.mqtt.connect(self.platform.mqtt()).await.unwrap(), "the session is gone");
     }
 
     /// A figure of `/metrics`.

@@ -6,6 +6,8 @@ mod aggregate;
 mod architecture;
 mod conformance;
 mod contract;
+mod crashes;
+mod dead_letters;
 mod documentation;
 mod durability;
 mod embedded;
