@@ -16,7 +16,7 @@ use crate::auth::AuthService;
 use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
-use crate::gateway::DeviceGateway;
+use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
 use crate::rule_reader::RuleReader;
@@ -188,6 +188,8 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 access_rules: RuleReader::new(Arc::clone(&storage.access_rules)),
                 token_hasher,
+                known: watch.known(),
+                lookups: LookupCounters::default(),
                 people: People { users: Arc::clone(&storage.users), issuer: token_issuer },
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),

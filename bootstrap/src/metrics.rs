@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::{ActivityStats, IngestStats};
+use pocket_application::{ActivityStats, CredentialLookups, IngestStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -146,6 +146,12 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
         Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
     ]
+}
+
+/// The figures of the door for devices.
+pub(crate) fn credentials(lookups: CredentialLookups) -> Vec<Figure> {
+    let from = [("cache", lookups.from_cache), ("storage", lookups.from_storage)];
+    vec![Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from)]
 }
 
 /// The figures of what is heard of devices.

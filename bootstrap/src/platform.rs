@@ -37,6 +37,8 @@ impl Platform {
         metrics.add(metrics::process);
         let ingest = Arc::clone(&application.ingest);
         metrics.add(move || metrics::ingest(ingest.stats()));
+        let gateway = Arc::clone(&application.gateway);
+        metrics.add(move || metrics::credentials(gateway.lookups()));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
         let bound = Bound::bind(settings, &application, metrics)?;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::open::why_no_answer;
 
 /// After which time no answer is an answer: a probe of readiness has a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -36,8 +37,7 @@ async fn check(db: &Database) -> Result<(), Error> {
 async fn no_answer(db: &Database) -> String {
     let waited = format!("no answer within {} s", DEADLINE.as_secs());
     match db.backend() {
-        #[cfg(feature = "postgres")]
-        DbBackend::Postgres => crate::postgres::why_no_answer(db.url(), DEADLINE).await.unwrap_or(waited),
+        DbBackend::Postgres => why_no_answer(db.url(), DEADLINE).await.unwrap_or(waited),
         DbBackend::Sqlite => {
             format!("another process holds the lock of the database file, or the disk is slow: {waited}")
         }

@@ -93,6 +93,16 @@ pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError>
     }
 }
 
+/// Why the PostgreSQL server of the URL gave no answer within that time.
+#[cfg(feature = "postgres")]
+pub(crate) use crate::postgres::why_no_answer;
+
+/// No server was asked.
+#[cfg(not(feature = "postgres"))]
+pub(crate) async fn why_no_answer(_: &str, _: std::time::Duration) -> Option<String> {
+    None
+}
+
 #[cfg(all(test, not(feature = "postgres")))]
 mod tests {
     use super::*;

@@ -145,6 +145,7 @@ macro_rules! storage_contract {
         }
         $crate::storage_contract! { @cases $make, tokens:
             a_token_gives_access_to_its_device
+            a_credential_tells_the_policy_of_its_tenant_and_whether_rules_hold
             an_unknown_token_gives_access_to_nothing
             the_switch_of_the_device_shows_in_its_credential
             a_new_expiry_holds_for_the_present_token

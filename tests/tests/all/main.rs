@@ -19,6 +19,7 @@ mod lifecycle;
 mod mqtt;
 mod people;
 mod presence;
+mod reconnects;
 mod rest;
 mod retention;
 mod storage;
