@@ -29,7 +29,7 @@ impl PostgresServer {
     ///
     /// # Panics
     /// When PostgreSQL is not there or does not start.
-    pub fn start() -> Self {
+    pub async fn start() -> Self {
         // Short, because the path of a Unix socket is limited; in /tmp, because the owner must be able to reach it.
         let directory = tempfile::Builder::new().prefix("pocket-pg.").tempdir_in("/tmp").expect("a directory");
         let owner = (run(Command::new("id").arg("-u")).stdout == b"0\n").then_some("postgres");
@@ -45,7 +45,7 @@ impl PostgresServer {
         let options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"];
         let made = run(server.program("initdb").arg("-D").arg(data).args(options));
         assert!(made.status.success(), "initdb: {made:?}");
-        server.start_again();
+        server.start_again().await;
         server
     }
 
@@ -78,7 +78,7 @@ impl PostgresServer {
     ///
     /// # Panics
     /// When it does not start.
-    pub fn start_again(&self) {
+    pub async fn start_again(&self) {
         let (began, log) = (Instant::now(), self.directory.path().join("log"));
         let options =
             format!("-p {} -c unix_socket_directories={} {SETTINGS}", self.port, self.directory.path().display());
@@ -99,7 +99,7 @@ impl PostgresServer {
             let told = std::fs::read_to_string(&log).unwrap_or_default();
             assert!(began.elapsed() < PATIENCE, "the server does not start; it logged:\n{told}");
             // Processes of the one that was killed hold its memory until they notice.
-            std::thread::sleep(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

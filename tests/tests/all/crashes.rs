@@ -109,7 +109,7 @@ impl Storm {
         };
         tokio::join!(publish_until(mqtt, &mut self.mqtt_numbers, until), kill);
         if let Some(server) = server.filter(|_| victim != Victim::Platform) {
-            server.start_again();
+            server.start_again().await;
         }
         if victim != Victim::Server {
             self.mqtt.break_off();
@@ -173,7 +173,7 @@ async fn nothing_acknowledged_is_lost_when_the_platform_is_killed_again_and_agai
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_postgresql_and_the_platform_are_killed_again_and_again() {
-    let server = PostgresServer::start();
+    let server = PostgresServer::start().await;
     let mut storm = Storm::start(Launch::default().set("database.url", &server.url())).await;
     for round in 0..rounds() {
         let victim = [Victim::Server, Victim::Platform, Victim::Server, Victim::Both][(round % 4) as usize];

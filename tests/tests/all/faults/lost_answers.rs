@@ -69,7 +69,7 @@ async fn relay(client: TcpStream, server: TcpStream, armed: Arc<AtomicU32>, fate
 }
 
 async fn commits_are_cut(fate: Fate) {
-    let server = PostgresServer::start();
+    let server = PostgresServer::start().await;
     let (_, address) = server.url().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
     let (address, _) = address.split_once('/').unwrap();
     let proxy = Proxy::start(address.to_owned(), fate).await;
