@@ -109,9 +109,18 @@ impl PostgresServer {
         file.lines().next().and_then(|line| line.trim().parse().ok()).expect("the file begins with a number")
     }
 
-    /// Ends its first process without a warning, as when the machine has no memory left. The others notice by themselves.
-    pub fn kill(&self) {
-        signal("KILL", &[self.pid()]);
+    /// Ends its first process without a warning, as when the machine has no memory left, and waits until the others have
+    /// noticed: until then they commit what they have begun.
+    ///
+    /// # Panics
+    /// When they do not notice.
+    pub async fn kill(&self) {
+        let (began, family) = (Instant::now(), family(self.pid()));
+        signal("KILL", &family[..1]);
+        while family[1..].iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+            assert!(began.elapsed() < PATIENCE, "processes of the server outlive it");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Ends it as fast as it can be asked to, without a checkpoint.

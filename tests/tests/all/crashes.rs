@@ -101,7 +101,7 @@ impl Storm {
         let kill = async {
             tokio::time::sleep_until(kill_at).await;
             if victim != Victim::Platform {
-                server.expect("there is a server").kill();
+                server.expect("there is a server").kill().await;
             }
             if victim != Victim::Server {
                 platform.kill().await;

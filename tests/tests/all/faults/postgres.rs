@@ -14,7 +14,7 @@ async fn site_on(server: &PostgresServer) -> Site {
 async fn a_server_that_is_killed_or_stopped_stalls_publishing_until_it_is_back() {
     let server = PostgresServer::start().await;
     let mut site = site_on(&server).await;
-    server.kill();
+    server.kill().await;
     site.stalls(&["cannot be reached"]).await;
     server.start_again().await;
     site.goes_on().await;
