@@ -68,9 +68,9 @@ check-features:
     done
     check pocket-mqtt-ntex fuzzing
 
-# Kills the platform so often in the middle of QoS 1 and 2 traffic, and counts what arrives
+# Kills the platform, and PostgreSQL, so often in the middle of traffic over MQTT and HTTP, and counts what is stored and arrives
 crashes rounds="40":
-    POCKET_CRASH_ROUNDS={{ rounds }} tests/with-postgres.sh cargo test -p pocket-iot -p pocket-tests --test all durability
+    POCKET_CRASH_ROUNDS={{ rounds }} tests/with-postgres.sh cargo test -p pocket-iot -p pocket-tests --test all -- durability:: crashes::
 
 # Formats the code
 format:
@@ -111,12 +111,13 @@ interop *clients:
     cargo build
     tests/interop.sh {{ clients }}
 
-# Does harm to the binary, so many times as much as the test suite (half-open connections, floods, packets that never come), and
-# runs the model of the history with many seeds, from `first` on (by default others each time)
-torture times="10" seeds="100" first=`date +%s`:
+# The slow proofs: clients that mean harm and devices that come back, so many times as many as the suite has; kills, so many rounds;
+# faults; the model of the history with many seeds, from `first` on (by default others each time)
+torture times="10" rounds="40" seeds="100" first=`date +%s`:
     cargo build
-    ulimit -n "$(ulimit -Hn)" && POCKET_TORTURE={{ times }} cargo test -p pocket-tests --test all torture:: -- --test-threads 1
-    POCKET_MODEL_FIRST={{ first }} POCKET_MODEL_SEEDS={{ seeds }} tests/with-postgres.sh cargo test -p pocket-tests --test all history_model::
+    ulimit -n "$(ulimit -Hn)" && POCKET_TORTURE={{ times }} POCKET_CRASH_ROUNDS={{ rounds }} POCKET_MODEL_FIRST={{ first }} \
+        POCKET_MODEL_SEEDS={{ seeds }} tests/with-postgres.sh cargo test -p pocket-tests --test all -- \
+        torture:: reconnects:: durability:: crashes:: faults:: history_model:: --test-threads 1
 
 # Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
 api-check:

@@ -5,11 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pocket_ports::{AccessChange, AccessLog, DeviceSessions};
+use tokio::time::Instant;
+
+use crate::credential_cache::CredentialCache;
 
 /// Tells the connections of this process about changes made here and elsewhere.
 #[derive(Default)]
 pub struct AccessWatch {
     sessions: OnceLock<Arc<dyn DeviceSessions>>,
+    known: Arc<CredentialCache>,
 }
 
 impl AccessWatch {
@@ -27,8 +31,15 @@ impl AccessWatch {
         }
     }
 
+    /// The credentials that are forgotten when they change.
+    pub(crate) fn known(&self) -> Arc<CredentialCache> {
+        Arc::clone(&self.known)
+    }
+
     /// Tells of a change that this process made.
     pub(crate) fn announce(&self, change: AccessChange) {
+        // First, so that a connection that is judged anew is not judged by what was.
+        self.known.forget(change);
         if let Some(sessions) = self.sessions.get() {
             sessions.access_changed(change);
         }
@@ -54,11 +65,14 @@ impl AccessWatch {
         newest: &mut Option<u64>,
         seen: &mut VecDeque<u64>,
     ) -> Result<(), pocket_ports::StorageError> {
+        let began = Instant::now();
         let Some(last) = *newest else {
             *newest = Some(log.latest().await?);
+            self.known.log_was_read(began);
             return Ok(());
         };
         let entries = log.after(last.saturating_sub(Self::OVERLAP), Self::LIMIT).await?;
+        let is_at_end = entries.len() < Self::LIMIT as usize;
         for entry in entries {
             if seen.contains(&entry.sequence) {
                 continue;
@@ -66,6 +80,9 @@ impl AccessWatch {
             seen.push_back(entry.sequence);
             *newest = (*newest).max(Some(entry.sequence));
             self.announce(entry.change);
+        }
+        if is_at_end {
+            self.known.log_was_read(began);
         }
         // Twice the overlap is enough to recognise whatever is read again.
         while seen.len() as u64 > 2 * Self::OVERLAP {

@@ -1,7 +1,7 @@
 //! All use cases of a process together, with the tasks that run beside them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pocket_domain::NodeName;
 use pocket_ports::{
@@ -13,10 +13,11 @@ use crate::access_rules::AccessRuleService;
 use crate::access_watch::AccessWatch;
 use crate::activity::{ActivityOptions, ActivityRecorder};
 use crate::auth::AuthService;
+use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
-use crate::gateway::DeviceGateway;
-use crate::ingest::{BatchingIngest, IngestOptions, IngestStore};
+use crate::gateway::{DeviceGateway, LookupCounters};
+use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
@@ -62,8 +63,8 @@ pub struct Options {
 /// What became of the work that was left at shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Messages that could not be stored before the deadline. None of them was acknowledged as stored.
-    pub not_stored: usize,
+    /// What could not be stored before the deadline.
+    pub not_stored: NotStored,
 }
 
 /// All use cases.
@@ -82,6 +83,8 @@ pub struct Application {
     pub auth: AuthService,
     /// Telemetry, as people see it.
     pub telemetry: TelemetryService,
+    /// Messages that the database refused.
+    pub dead_letters: DeadLetterService,
     /// The door for devices.
     pub gateway: Arc<DeviceGateway>,
     /// The writer of telemetry.
@@ -96,6 +99,9 @@ pub struct Application {
 }
 
 impl Application {
+    /// The time beyond the deadline of a shutdown for the last words to the database, and for its end.
+    pub const CLOSING: Duration = Duration::from_secs(2);
+
     /// Builds the use cases and starts the writer and the recorder on the current tokio runtime.
     pub fn start(adapters: Adapters, options: Options) -> Arc<Self> {
         let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
@@ -160,6 +166,12 @@ impl Application {
                 throttle: LoginThrottle::new(options.people_throttle),
                 clock: Arc::clone(&clock),
             },
+            dead_letters: DeadLetterService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                letters: Arc::clone(&storage.dead_letters),
+                store: Arc::clone(&storage.telemetry),
+            },
             telemetry: TelemetryService {
                 scope,
                 tenants: Arc::clone(&storage.tenants),
@@ -176,6 +188,8 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 access_rules: RuleReader::new(Arc::clone(&storage.access_rules)),
                 token_hasher,
+                known: watch.known(),
+                lookups: LookupCounters::default(),
                 people: People { users: Arc::clone(&storage.users), issuer: token_issuer },
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),
@@ -200,22 +214,35 @@ impl Application {
         self.activity.restart(self.clock.now()).await
     }
 
+    /// Whether messages can be stored now, as far as that can be told.
+    ///
+    /// # Errors
+    /// `Unavailable` with the reason, for who watches over the platform.
+    pub async fn ready(&self) -> Result<(), StorageError> {
+        self.storage.health.check().await?;
+        // Some faults show only when something is written: a disk that is full, for example.
+        self.ingest.trouble().map_or(Ok(()), |cause| Err(StorageError::Unavailable(cause)))
+    }
+
     /// Names the connections that must hear of revoked access.
     pub fn attach_sessions(&self, sessions: Arc<dyn DeviceSessions>) {
         self.watch.attach(sessions);
     }
 
-    /// Stores what is queued, then ends all connections to the database. Transports must be stopped before.
+    /// Stores what is queued, until the deadline, then ends all connections to the database, which may take
+    /// [`CLOSING`](Self::CLOSING) more. Transports must be stopped before.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let until = Instant::now() + deadline;
         let not_stored = self.ingest.drain(deadline).await;
+        let left = || until.saturating_duration_since(Instant::now()).max(Self::CLOSING / 2);
         // Presence of the connections that were just closed. A batch that the recorder is at goes first, so it still runs.
-        if tokio::time::timeout(deadline, self.activity.flush()).await.is_err() {
+        if tokio::time::timeout(left(), self.activity.flush()).await.is_err() {
             tracing::warn!("presence of devices could not be recorded in time");
         }
         for task in &self.tasks {
             task.abort();
         }
-        if tokio::time::timeout(deadline, self.storage.health.close()).await.is_err() {
+        if tokio::time::timeout(left(), self.storage.health.close()).await.is_err() {
             tracing::warn!("the database did not close in time");
         }
         ShutdownReport { not_stored }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_domain::{
     AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, NewDeviceEvent,
@@ -16,6 +17,7 @@ use pocket_ports::{
 };
 
 use crate::activity::ActivityRecorder;
+use crate::credential_cache::{CredentialCache, Known};
 use crate::people::{Pass, People};
 use crate::policy;
 use crate::rule_reader::RuleReader;
@@ -62,6 +64,21 @@ pub(crate) enum Proof {
     Absent,
 }
 
+/// Where credentials of devices came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CredentialLookups {
+    /// From what was known.
+    pub from_cache: u64,
+    /// From storage, one look-up each; there is another where access rules hold.
+    pub from_storage: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct LookupCounters {
+    from_cache: AtomicU64,
+    from_storage: AtomicU64,
+}
+
 /// What was shown, by its form: a device's token has no dot, and a bearer token has two.
 enum Shown<'a> {
     Token { device: Option<DeviceId>, token: DeviceToken },
@@ -93,6 +110,8 @@ pub struct DeviceGateway {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) access_rules: RuleReader,
     pub(crate) token_hasher: Arc<dyn DeviceTokenHasher>,
+    pub(crate) known: Arc<CredentialCache>,
+    pub(crate) lookups: LookupCounters,
     pub(crate) people: People,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) activity: Arc<ActivityRecorder>,
@@ -142,7 +161,7 @@ impl DeviceGateway {
     /// See [`AccessDenied`]; the connection must be closed, but for `Unavailable`, when it is judged again later.
     pub async fn recheck(&self, access: &ClientAccess) -> Result<ClientAccess, AccessDenied> {
         let renewed = match access.proof {
-            Proof::Token(token) => self.access(token).await?,
+            Proof::Token(token) => self.access_from_storage(token).await?,
             Proof::Absent => return Err(AccessDenied::BadCredentials),
             Proof::Host => return self.host_access(access.tenant_id, access.principal.device()).await,
             Proof::Pass(pass) => {
@@ -157,24 +176,54 @@ impl DeviceGateway {
         }
     }
 
+    /// The access that a token gives, from what is known of it or from storage.
     async fn access(&self, token: TokenHash) -> Result<ClientAccess, AccessDenied> {
+        match self.known.get(token) {
+            Some(known) => {
+                self.lookups.from_cache.fetch_add(1, Ordering::Relaxed);
+                self.judge(token, known)
+            }
+            None => self.access_from_storage(token).await,
+        }
+    }
+
+    /// One look-up, and another for the rules where any hold.
+    async fn access_from_storage(&self, token: TokenHash) -> Result<ClientAccess, AccessDenied> {
+        self.lookups.from_storage.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.known.epoch();
         let credential = self.devices.credential(token).await?.ok_or(AccessDenied::BadCredentials)?;
+        let rules = match credential.is_ruled {
+            true => self.access_rules.read(credential.tenant_id, credential.device_id).await?,
+            false => None,
+        };
+        let known = Known { credential, rules };
+        self.known.keep(epoch, token, known.clone());
+        self.judge(token, known)
+    }
+
+    fn judge(&self, token: TokenHash, Known { credential, rules }: Known) -> Result<ClientAccess, AccessDenied> {
         let until = match DeviceStanding::judge(credential.enabled, credential.expires_at, self.clock.now()) {
             DeviceStanding::Active { until } => until,
             DeviceStanding::Disabled => return Err(AccessDenied::Disabled),
             DeviceStanding::Expired => return Err(AccessDenied::BadCredentials),
         };
-        let tenant = self.tenants.get(credential.tenant_id).await?.ok_or(AccessDenied::BadCredentials)?;
-        let rules = self.access_rules.read(tenant.id, credential.device_id).await?;
         Ok(ClientAccess {
-            tenant_id: tenant.id,
+            tenant_id: credential.tenant_id,
             principal: Principal::Device(credential.device_id),
             until,
-            payload_policy: tenant.payload_policy,
+            payload_policy: credential.payload_policy,
             rules,
             rights: TopicRights::TENANT,
             proof: Proof::Token(token),
         })
+    }
+
+    /// Where credentials of devices came from since the start.
+    pub fn lookups(&self) -> CredentialLookups {
+        CredentialLookups {
+            from_cache: self.lookups.from_cache.load(Ordering::Relaxed),
+            from_storage: self.lookups.from_storage.load(Ordering::Relaxed),
+        }
     }
 
     async fn access_of_person(&self, pass: Pass) -> Result<ClientAccess, AccessDenied> {

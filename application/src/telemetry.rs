@@ -68,12 +68,15 @@ impl TelemetryService {
     pub const MAX_ENTRIES: usize = 1_000;
     /// How long a full queue is waited for before the caller is asked to come again.
     const PATIENCE: Duration = Duration::from_secs(5);
+    /// How long a commit is waited for. The messages stay queued, and may be stored yet.
+    const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
     /// Stores messages and returns their ids, in order, when they are committed. All or, when one is wrong, none.
     ///
     /// # Errors
     /// `Entry` with what is wrong and where: `NotFound` for a device, `Invalid` for a topic or payload;
-    /// `Invalid(telemetry)` for no or too many entries; `Unavailable` while the database cannot be written.
+    /// `Invalid(telemetry)` for no or too many entries; `Unavailable` while the database cannot be written: the messages
+    /// may be stored later all the same.
     pub async fn record(
         &self,
         caller: &Caller,
@@ -137,8 +140,9 @@ impl TelemetryService {
             let _ = sender.send(result.map(<[Fate]>::to_vec));
         });
         self.submit(Submission { messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
-        let fates = receiver
+        let fates = tokio::time::timeout(Self::COMMIT_PATIENCE, receiver)
             .await
+            .map_err(|_| Error::Unavailable("the messages are queued, but the database does not store them".into()))?
             .map_err(|_| Error::Internal("the ingest dropped a receipt".into()))?
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         fates.into_iter().enumerate().map(|(index, fate)| id_of(index, fate)).collect()

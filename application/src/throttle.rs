@@ -62,11 +62,10 @@ impl LoginThrottle {
     pub fn check(&self, source: IpAddr, account: &str, now: Timestamp) -> Result<(), Duration> {
         let windows = self.lock();
         for (key, allowed) in self.keys(source, account) {
-            if let Some(window) = windows.get(&key).filter(|window| window.failures >= allowed) {
-                let left = self.limits.window.saturating_sub(now.since(window.began));
-                if !left.is_zero() {
-                    return Err(left);
-                }
+            if let Some(window) = windows.get(&key).filter(|window| window.failures >= allowed)
+                && !self.is_over(window, now)
+            {
+                return Err(self.limits.window.saturating_sub(now.since(window.began)));
             }
         }
         Ok(())
@@ -78,7 +77,7 @@ impl LoginThrottle {
         for (key, _) in self.keys(source, account) {
             self.make_room(&mut windows, now);
             let window = windows.entry(key).or_insert(Window { began: now, failures: 0 });
-            if now.since(window.began) >= self.limits.window {
+            if self.is_over(window, now) {
                 *window = Window { began: now, failures: 0 };
             }
             window.failures = window.failures.saturating_add(1);
@@ -90,11 +89,16 @@ impl LoginThrottle {
         self.lock().remove(&Key::Account(account.to_owned()));
     }
 
+    /// One that begins later than now is from before the clock was put back; nobody is to wait until it is reached again.
+    fn is_over(&self, window: &Window, now: Timestamp) -> bool {
+        now < window.began || now.since(window.began) >= self.limits.window
+    }
+
     fn make_room(&self, windows: &mut HashMap<Key, Window>, now: Timestamp) {
         if windows.len() < Self::MAX_ENTRIES {
             return;
         }
-        windows.retain(|_, window| now.since(window.began) < self.limits.window);
+        windows.retain(|_, window| !self.is_over(window, now));
         let mut keep = 1;
         while windows.len() >= Self::MAX_ENTRIES {
             // Those who failed least are forgotten first, so that a flood of new names does not free a guesser.
@@ -175,6 +179,18 @@ mod tests {
         throttle.succeeded("ann");
         assert!(throttle.check(HERE, "ann", at(0)).is_err());
         assert_eq!(throttle.check("10.0.0.1".parse().unwrap(), "ann", at(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_locks_nobody_out() {
+        let throttle = LoginThrottle::new(LIMITS);
+        for _ in 0..LIMITS.per_account {
+            throttle.failed(HERE, "somebody", at(50_000));
+        }
+        assert!(throttle.check(HERE, "somebody", at(50_000)).is_err());
+        assert_eq!(throttle.check(HERE, "somebody", at(10)), Ok(()));
+        throttle.failed(HERE, "somebody", at(10));
+        assert_eq!(throttle.check(HERE, "somebody", at(10)), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::{ActivityStats, IngestStats};
+use pocket_application::{ActivityStats, CredentialLookups, IngestStats};
 use pocket_ports::StorageHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -141,6 +141,7 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
     ];
     vec![
         Figure::gauge("ingest_queued", "Messages that wait to be stored", stats.queued),
+        Figure::gauge("ingest_queued_bytes", "Memory that these take", stats.queued_bytes),
         Figure::counters("ingest_messages", "Messages by what became of them", "fate", fates),
         Figure::counter("ingest_commits", "Transactions", stats.commits),
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
@@ -152,6 +153,12 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
 pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
     let help = "Chunks of telemetry that were found damaged since the start";
     vec![Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks())]
+}
+
+/// The figures of the door for devices.
+pub(crate) fn credentials(lookups: CredentialLookups) -> Vec<Figure> {
+    let from = [("cache", lookups.from_cache), ("storage", lookups.from_storage)];
+    vec![Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from)]
 }
 
 /// The figures of what is heard of devices.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pocket_application::{
     ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules,
@@ -37,6 +37,8 @@ impl Platform {
         metrics.add(metrics::process);
         let ingest = Arc::clone(&application.ingest);
         metrics.add(move || metrics::ingest(ingest.stats()));
+        let gateway = Arc::clone(&application.gateway);
+        metrics.add(move || metrics::credentials(gateway.lookups()));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
         let health = Arc::clone(&adapters.storage.health);
@@ -80,21 +82,25 @@ impl Platform {
         &self.application
     }
 
-    /// Stops accepting, closes the sessions, stores what is queued, closes the database; each step has the deadline of
-    /// the settings.
+    /// Stops accepting, closes the sessions, stores what is queued, closes the database; all within the time of the settings,
+    /// of which closing the sessions takes half at the most, and a moment for the end of the connections to the database.
     ///
     /// # Errors
-    /// When messages could not be stored in time. None of them was acknowledged as stored.
+    /// When something could not be stored in time. None of it was acknowledged as stored.
     pub async fn stop(self) -> Result<(), Failure> {
-        self.transports.stop(self.shutdown_timeout).await;
-        let report = self.application.shutdown(self.shutdown_timeout).await;
-        match report.not_stored {
-            0 => Ok(()),
-            lost => Err(Failure::Other(format!(
-                "{lost} messages could not be stored within {} s; none of them was acknowledged as stored",
-                self.shutdown_timeout.as_secs()
-            ))),
+        let began = Instant::now();
+        self.transports.stop(self.shutdown_timeout / 2).await;
+        let left = self.shutdown_timeout.saturating_sub(began.elapsed());
+        let report = self.application.shutdown(left).await;
+        if report.not_stored.is_nothing() {
+            return Ok(());
         }
+        Err(Failure::Other(format!(
+            "{} could not be stored within {} s; none of it was acknowledged as stored: clients send messages of QoS 1 and 2 \
+             again, those of QoS 0 are lost",
+            report.not_stored,
+            self.shutdown_timeout.as_secs()
+        )))
     }
 }
 
@@ -120,6 +126,7 @@ fn options(settings: &Settings) -> Options {
             batch: settings.ingest.batch as usize,
             flush: settings.ingest.flush,
             queue: settings.ingest.queue as usize,
+            queue_bytes: usize::try_from(settings.ingest.queue_bytes).unwrap_or(usize::MAX),
         },
         telemetry: TelemetryRules {
             topics: settings.ingest.topics.clone(),

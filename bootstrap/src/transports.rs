@@ -24,6 +24,10 @@ use crate::config::Settings;
 use crate::features::is_built_in;
 use crate::metrics::Metrics;
 
+/// How long threads that have nothing left to do may take to end.
+#[cfg(feature = "transport-mqtt")]
+const END_OF_THREADS: Duration = Duration::from_secs(1);
+
 /// Sockets that are taken; nothing is served yet.
 pub(crate) struct Bound {
     #[cfg(feature = "transport-rest")]
@@ -128,28 +132,37 @@ impl Bound {
 }
 
 impl Running {
-    /// Accepts nothing more, lets requests end, and closes the sessions of devices.
+    /// Accepts nothing more, lets requests end, and closes the sessions of devices, all of it within a time.
     #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
-    pub(crate) async fn stop(self, deadline: Duration) {
+    pub(crate) async fn stop(self, time: Duration) {
         #[cfg(feature = "transport-mqtt")]
         if let Some(broker) = &self.mqtt {
             broker.stop_accepting().await;
         }
-        #[cfg(feature = "transport-rest")]
-        if let Some(rest) = self.rest
-            && tokio::time::timeout(deadline, rest.stop()).await.is_err()
-        {
-            tracing::warn!("requests were still being served at the deadline");
-        }
+        // Both at once: what one waits for, the commit of messages, the other waits for too.
+        let rest = async {
+            #[cfg(feature = "transport-rest")]
+            if let Some(rest) = self.rest
+                && tokio::time::timeout(time, rest.stop()).await.is_err()
+            {
+                tracing::warn!("requests were still being served at the deadline");
+            }
+        };
+        let mqtt = async {
+            #[cfg(feature = "transport-mqtt")]
+            if let Some(broker) = &self.mqtt {
+                let left = broker.close_sessions(time).await;
+                if left > 0 {
+                    tracing::warn!(left, "connections were still open at the deadline");
+                }
+            }
+        };
+        tokio::join!(rest, mqtt);
         #[cfg(feature = "transport-mqtt")]
-        if let Some(broker) = self.mqtt {
-            let left = broker.close_sessions(deadline).await;
-            if left > 0 {
-                tracing::warn!(left, "connections were still open at the deadline");
-            }
-            if tokio::time::timeout(deadline, broker.stop()).await.is_err() {
-                tracing::warn!("the threads of MQTT did not end in time");
-            }
+        if let Some(broker) = self.mqtt
+            && tokio::time::timeout(END_OF_THREADS, broker.stop()).await.is_err()
+        {
+            tracing::warn!("the threads of MQTT did not end in time");
         }
     }
 }

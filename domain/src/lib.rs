@@ -9,6 +9,7 @@
 mod access_rule;
 mod aggregate;
 mod connection;
+mod dead_letter;
 mod device;
 mod device_event;
 mod id;
@@ -35,6 +36,7 @@ mod user;
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
 pub use aggregate::{Aggregate, AggregateQuery, Interval};
 pub use connection::{DeviceConnection, Peer};
+pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS};
 pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate, Label, Labels, Notes};
 pub use device_event::{
     DeviceEvent, DeviceEventCursor, DeviceEventId, DeviceEventKind, DeviceEventPage, DeviceEventQuery, NewDeviceEvent,

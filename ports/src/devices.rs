@@ -1,7 +1,9 @@
 //! Storage of devices and of the hashes of their tokens.
 
 use async_trait::async_trait;
-use pocket_domain::{Device, DeviceFilter, DeviceId, DeviceUpdate, Page, PageRequest, TenantId, Timestamp, TokenHash};
+use pocket_domain::{
+    Device, DeviceFilter, DeviceId, DeviceUpdate, Page, PageRequest, PayloadPolicy, TenantId, Timestamp, TokenHash,
+};
 
 use crate::StorageError;
 
@@ -16,6 +18,10 @@ pub struct DeviceCredential {
     pub enabled: bool,
     /// When this token stops: its expiry, or the end of its grace.
     pub expires_at: Option<Timestamp>,
+    /// What payloads the tenant accepts.
+    pub payload_policy: PayloadPolicy,
+    /// Whether access rules hold for the device: the tenant's or its own.
+    pub is_ruled: bool,
 }
 
 /// A new token in place of the present one.
@@ -79,6 +85,6 @@ pub trait DeviceRepository: Send + Sync {
     ) -> Result<Device, StorageError>;
 
     /// What a token gives access to, in whichever tenant: the tenant comes from the credential. An expired token MAY
-    /// be found or not.
+    /// be found or not. It is asked for at every CONNECT, so it MUST be one look-up by an index.
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError>;
 }

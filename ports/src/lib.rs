@@ -15,6 +15,7 @@ mod check;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod dead_letters;
 mod devices;
 mod ingest;
 mod presence;
@@ -36,6 +37,7 @@ pub use broker::{
 };
 pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
+pub use dead_letters::DeadLetterRepository;
 pub use devices::{DeviceCredential, DeviceRepository, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AccessLog, AccessRuleRepository, BrokerStore, DeviceRepository, PresenceRepository, TelemetryStore,
-    TenantRepository, UserRepository,
+    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository,
+    TelemetryStore, TenantRepository, UserRepository,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -83,6 +83,8 @@ pub struct Storage {
     pub access_rules: Arc<dyn AccessRuleRepository>,
     /// The history of messages.
     pub telemetry: Arc<dyn TelemetryStore>,
+    /// Messages that the database refused.
+    pub dead_letters: Arc<dyn DeadLetterRepository>,
     /// What brokers must not forget; `None`: sessions and retained messages end with the process. It stores telemetry too, so
     /// it has to be of the same database as `telemetry`.
     pub broker: Option<Arc<dyn BrokerStore>>,

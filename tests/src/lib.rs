@@ -10,6 +10,8 @@ mod load;
 mod memory;
 mod platform;
 mod postgres;
+mod postgres_server;
+mod shim;
 mod strict;
 
 pub use api::{Answer, Api};
@@ -18,4 +20,6 @@ pub use load::{Load, Measured};
 pub use memory::Memory;
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;
+pub use postgres_server::PostgresServer;
+pub use shim::{DiskFault, Shim};
 pub use strict::StrictClient;

@@ -66,6 +66,8 @@ impl StrictClient {
         self.stream = Some((stream, BytesMut::new()));
         let mut connect = Connect::new(self.client_id.clone());
         connect.clean_session = false;
+        // It sends nothing while a test looks elsewhere.
+        connect.keep_alive = 0;
         connect.set_login(self.username.clone(), self.password.clone());
         self.send(Packet::Connect(connect)).await?;
         let Packet::ConnAck(ack) = self.next().await? else { return Err(unexpected("instead of CONNACK")) };

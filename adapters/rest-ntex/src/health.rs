@@ -33,7 +33,7 @@ pub(crate) async fn health() -> Answer {
 #[utoipa::path(get, path = "/ready", tag = "health", operation_id = "ready",
     responses((status = 200, description = "It can.", body = Health)))]
 pub(crate) async fn ready(app: App) -> Answer {
-    app.storage.health.check().await.map_err(|error| Problem::not_ready(error.to_string()))?;
+    app.ready().await.map_err(|error| Problem::not_ready(error.to_string()))?;
     ok(&Health { status: "ok" })
 }
 

@@ -17,6 +17,7 @@ mod auth;
 mod body;
 mod code;
 mod config;
+mod dead_letters;
 mod device_events;
 mod devices;
 mod dto;

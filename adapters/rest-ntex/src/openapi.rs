@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
 use crate::{
-    access_rules, aggregate, auth, device_events, devices, export, health, import, latest, telemetry, tenants, usage,
-    users,
+    access_rules, aggregate, auth, dead_letters, device_events, devices, export, health, import, latest, telemetry,
+    tenants, usage, users,
 };
 
 /// The name of the security scheme in the document.
@@ -58,6 +58,9 @@ const BEARER: &str = "bearer";
     export::export,
     import::import,
     aggregate::aggregate,
+    dead_letters::list,
+    dead_letters::delete,
+    dead_letters::retry,
 ))]
 struct Api;
 

@@ -9,7 +9,7 @@ use crate::state::{State, page_of};
 
 impl State {
     /// The rules of one device, or those for all.
-    fn rules_of(&self, tenant: TenantId, device: Option<DeviceId>) -> impl Iterator<Item = &AccessRule> {
+    pub(crate) fn rules_of(&self, tenant: TenantId, device: Option<DeviceId>) -> impl Iterator<Item = &AccessRule> {
         self.access_rules.values().filter(move |rule| rule.tenant_id == tenant && rule.device_id == device)
     }
 

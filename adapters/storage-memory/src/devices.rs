@@ -118,6 +118,9 @@ impl DeviceRepository for Memory {
                 device_id: device.id,
                 enabled: device.enabled,
                 expires_at: token.expires_at,
+                payload_policy: state.tenants.get(&device.tenant_id)?.payload_policy,
+                is_ruled: state.rules_of(device.tenant_id, None).next().is_some()
+                    || state.rules_of(device.tenant_id, Some(device.id)).next().is_some(),
             })
         }))
     }

@@ -10,6 +10,7 @@ mod access_log;
 mod access_rules;
 mod aggregate;
 mod broker;
+mod dead_letters;
 mod devices;
 mod import;
 mod latest;
@@ -39,6 +40,7 @@ pub fn storage() -> Storage {
         presence: memory.clone(),
         access_rules: memory.clone(),
         telemetry: memory.clone(),
+        dead_letters: memory.clone(),
         broker: Some(memory.clone()),
         access_log: memory.clone(),
         health: memory,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    AccessRule, AccessRuleId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash, Telemetry, TelemetryCursor,
-    Tenant, TenantId, Timestamp, User, UserId,
+    AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash,
+    Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) tokens: HashMap<[u8; 32], Token>,
     pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
     pub(crate) last_telemetry_key: u64,
+    pub(crate) dead_letters: BTreeMap<DeadLetterId, (TenantId, DeadLetter)>,
+    pub(crate) last_letter_key: u64,
     pub(crate) log: VecDeque<(Instant, LoggedChange)>,
     pub(crate) last_sequence: u64,
     pub(crate) brokers: HashMap<NodeName, Node>,
@@ -55,6 +57,7 @@ impl State {
         self.heard.remove(&id);
         self.tokens.retain(|_, token| token.device_id != id);
         self.access_rules.retain(|_, rule| rule.device_id != Some(id));
+        self.dead_letters.retain(|_, (_, letter)| letter.device_id != id);
         if let Some(history) = self.telemetry.get_mut(&tenant) {
             history.retain(|_, row| row.device_id != id);
         }

@@ -70,8 +70,8 @@ impl TelemetryStore for Memory {
         Ok(self.state().import(&messages))
     }
 
-    /// Keeps nothing: this storage refuses no message, and there is nothing that would read what was put aside.
-    async fn set_aside(&self, _: &NewTelemetry, _: &str, _: Timestamp) -> Result<(), StorageError> {
+    async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
+        self.state().set_aside(message, reason, now);
         Ok(())
     }
 

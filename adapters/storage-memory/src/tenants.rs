@@ -67,6 +67,7 @@ impl TenantRepository for Memory {
         let devices: Vec<_> =
             state.devices.values().filter(|device| device.tenant_id == id).map(|device| device.id).collect();
         state.telemetry.remove(&id);
+        state.dead_letters.retain(|_, (tenant, _)| *tenant != id);
         state.access_rules.retain(|_, rule| rule.tenant_id != id);
         for device in devices {
             state.remove_device(id, device);

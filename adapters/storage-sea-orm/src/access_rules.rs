@@ -92,7 +92,7 @@ impl AccessRuleRepository for AccessRules {
     async fn create(&self, rule: &AccessRule) -> Result<(), StorageError> {
         let rule = rule.clone();
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let tenant = tenants::require(&transaction, rule.tenant_id).await?;
                 if let Some(device) = rule.device_id {
@@ -113,7 +113,7 @@ impl AccessRuleRepository for AccessRules {
 
     async fn get(&self, tenant: TenantId, id: AccessRuleId) -> Result<Option<AccessRule>, StorageError> {
         let query = of_tenant(tenant).filter(access_rule::Column::Id.eq(id.as_uuid()));
-        let row = self.0.run(move |db| async move { Ok(query.one(db.reader()).await?) }).await?;
+        let row = self.0.ask(move |db| async move { Ok(query.one(db.reader()).await?) }).await?;
         row.map(|row| from_row(tenant, &row)).transpose()
     }
 
@@ -126,7 +126,7 @@ impl AccessRuleRepository for AccessRules {
         let query = of(tenant, device);
         let (rows, total) = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let total = query.clone().count(db.reader()).await?;
                 let query = query.order_by_asc(access_rule::Column::Id);
                 let page = query.limit(u64::from(page.limit())).offset(page.offset());
@@ -142,14 +142,14 @@ impl AccessRuleRepository for AccessRules {
             .add(access_rule::Column::Device.is_null())
             .add(access_rule::Column::Device.eq(device.as_uuid()));
         let query = of_tenant(tenant).filter(for_device).order_by_asc(access_rule::Column::Id);
-        let rows = self.0.run(move |db| async move { Ok(query.all(db.reader()).await?) }).await?;
+        let rows = self.0.ask(move |db| async move { Ok(query.all(db.reader()).await?) }).await?;
         rows.iter().map(|row| from_row(tenant, row)).collect()
     }
 
     async fn delete(&self, tenant: TenantId, id: AccessRuleId) -> Result<bool, StorageError> {
         let query = of_tenant(tenant).filter(access_rule::Column::Id.eq(id.as_uuid()));
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let Some(row) = query.lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 access_rule::Entity::delete_by_id(row.key).exec(&transaction).await?;

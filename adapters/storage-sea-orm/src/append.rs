@@ -13,6 +13,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbEr
 use sea_orm::{JoinType, QueryFilter, QuerySelect, Statement, Value};
 
 use crate::broker::{self, Changes};
+use crate::commit::{TransactionId, commit};
 use crate::database::Database;
 use crate::entity::{device, tenant};
 use crate::error::Error;
@@ -58,26 +59,26 @@ pub(crate) async fn append(
     let topics = topics(db, &transaction, as_of, &accepted, &mut found).await?;
     let rows: Vec<Row<'_>> =
         accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message }).collect();
-    let ids = insert(db, &transaction, &rows).await?;
+    let (ids, number) = insert(db, &transaction, &rows).await?;
     if let Some(changes) = changes {
         broker::apply(&transaction, changes).await?;
     }
-    transaction.commit().await?;
+    commit(db, transaction, number).await?;
     note(db, &rows, &ids);
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
     Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
 }
 
-/// Writes rows and tells their ids, which grow with the order of the rows.
+/// Writes rows and tells their ids, which grow with the order of the rows, and what [`commit`] asks for.
 pub(crate) async fn insert(
     db: &Database,
     transaction: &DatabaseTransaction,
     rows: &[Row<'_>],
-) -> Result<Vec<i64>, DbErr> {
+) -> Result<(Vec<i64>, Option<TransactionId>), DbErr> {
     match db.backend() {
         DbBackend::Postgres => insert_arrays(transaction, rows).await,
-        _ => insert_blocks(transaction, rows).await,
+        _ => Ok((insert_blocks(transaction, rows).await?, None)),
     }
 }
 
@@ -206,7 +207,7 @@ fn values(row: &Row<'_>) -> [Value; 6] {
     ]
 }
 
-/// Keys are given in the order of the rows, and come back in one array.
+/// Keys are given in the order of the rows, and come back in one array, with the number of the transaction.
 const ARRAYS: &str = "
     WITH inserted AS (
         INSERT INTO telemetry (device, topic, tenant, timestamp, received_at, payload)
@@ -216,11 +217,15 @@ const ARRAYS: &str = "
         ORDER BY place
         RETURNING id
     )
-    SELECT array_agg(id ORDER BY id) AS ids FROM inserted";
+    SELECT array_agg(id ORDER BY id) AS ids, txid_current() AS number FROM inserted";
 
-async fn insert_arrays(transaction: &DatabaseTransaction, rows: &[Row<'_>]) -> Result<Vec<i64>, DbErr> {
+async fn insert_arrays(
+    transaction: &DatabaseTransaction,
+    rows: &[Row<'_>],
+) -> Result<(Vec<i64>, Option<TransactionId>), DbErr> {
     if rows.is_empty() {
-        return Ok(Vec::new());
+        // Changes of a broker's state may be applied twice.
+        return Ok((Vec::new(), None));
     }
     let numbers = |number: fn(&Row<'_>) -> i64| -> Value { rows.iter().map(number).collect::<Vec<i64>>().into() };
     let payloads: Vec<String> = rows.iter().map(|row| row.message.payload.as_str().to_owned()).collect();
@@ -234,5 +239,5 @@ async fn insert_arrays(transaction: &DatabaseTransaction, rows: &[Row<'_>]) -> R
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, ARRAYS, values);
     let row = transaction.query_one_raw(statement).await?.ok_or(DbErr::RecordNotInserted)?;
-    row.try_get("", "ids")
+    Ok((row.try_get("", "ids")?, Some(TransactionId(row.try_get("", "number")?))))
 }

@@ -1,7 +1,9 @@
 //! An open database: its connections, the runtime they belong to, and what the repositories share.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pocket_ports::StorageError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
@@ -14,6 +16,9 @@ use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
 use crate::telemetry::{Damage, LogIndex};
+
+/// How long somebody waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The connections of one database. With PostgreSQL both are the same pool.
 pub(crate) struct Connections {
@@ -40,6 +45,7 @@ pub(crate) struct Database {
     /// What goes on in the background.
     tasks: Mutex<Vec<AbortHandle>>,
     url: String,
+    closed: AtomicBool,
     /// The name of the node that this process has.
     claim: tokio::sync::Mutex<Option<Claim>>,
 }
@@ -57,6 +63,7 @@ impl Database {
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),
+            closed: AtomicBool::new(false),
             claim: tokio::sync::Mutex::default(),
         }
     }
@@ -101,14 +108,36 @@ impl Database {
         }
     }
 
+    /// Like [`run`](Self::run), for what somebody waits for: a server that hangs is not waited for without end. The work goes
+    /// on, so a change may be made yet.
+    pub(crate) async fn ask<T, W>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        // The timer of the own runtime: the caller's may have none.
+        let answer = {
+            let _entered = self.runtime.enter();
+            tokio::time::timeout(PATIENCE, self.run(work))
+        };
+        let told = || format!("the database does not answer within {} s", PATIENCE.as_secs());
+        answer.await.unwrap_or_else(|_| Err(StorageError::Unavailable(told())))
+    }
+
     /// Starts a task that lives until the database is closed.
     pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         let task = self.runtime.spawn(task).abort_handle();
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
+    /// Whether it was closed, so that no query will succeed any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Ends the tasks and closes all connections.
     pub(crate) async fn close(&self) -> Result<(), DbErr> {
+        self.closed.store(true, Ordering::Relaxed);
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }

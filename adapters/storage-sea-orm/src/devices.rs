@@ -233,7 +233,7 @@ impl DeviceRepository for Devices {
     async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
         let device = device.clone();
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let tenant = tenants::require(&transaction, device.tenant_id).await?;
                 let inserted = device::Entity::insert(to_row(&device, tenant)).exec(&transaction).await?;
@@ -244,7 +244,7 @@ impl DeviceRepository for Devices {
     }
 
     async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {
-        let row = self.0.run(move |db| async move { Ok(rows(by_id(tenant, id)).one(db.reader()).await?) }).await?;
+        let row = self.0.ask(move |db| async move { Ok(rows(by_id(tenant, id)).one(db.reader()).await?) }).await?;
         row.map(|row| from_row(tenant, row)).transpose()
     }
 
@@ -259,7 +259,7 @@ impl DeviceRepository for Devices {
         };
         let (found, total) = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let total = query.clone().count(db.reader()).await?;
                 let page = query.order_by_asc(device::Column::Id).limit(u64::from(page.limit())).offset(page.offset());
                 Ok((rows(page).all(db.reader()).await?, total))
@@ -278,7 +278,7 @@ impl DeviceRepository for Devices {
     ) -> Result<Device, StorageError> {
         let row = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let row = require(&transaction, tenant, id).await?;
                 let (enabled, expires_at) = (update.enabled, update.token_expires_at);
@@ -300,7 +300,7 @@ impl DeviceRepository for Devices {
 
     async fn delete(&self, tenant: TenantId, id: DeviceId) -> Result<bool, StorageError> {
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 tokens::delete_of_device(&transaction, row.key).await?;
@@ -327,7 +327,7 @@ impl DeviceRepository for Devices {
     ) -> Result<Device, StorageError> {
         let row = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let row = require(&transaction, tenant, id).await?;
                 tokens::replace(&transaction, row.key, &replacement).await?;
@@ -344,6 +344,6 @@ impl DeviceRepository for Devices {
     }
 
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError> {
-        self.0.run(move |db| async move { tokens::credential(db.reader(), token).await }).await
+        self.0.ask(move |db| async move { tokens::credential(db.reader(), token).await }).await
     }
 }

@@ -104,35 +104,62 @@ fn conflict(message: &str) -> Option<Conflict> {
 }
 
 fn from_driver(cause: &SqlxError) -> StorageError {
+    let unavailable = |words: &str| StorageError::Unavailable(format!("{words} ({cause})"));
     match cause {
-        SqlxError::Io(_)
-        | SqlxError::Tls(_)
-        | SqlxError::Protocol(_)
-        | SqlxError::PoolTimedOut
-        | SqlxError::PoolClosed
-        | SqlxError::WorkerCrashed
-        | SqlxError::BeginFailed => StorageError::Unavailable(cause.to_string()),
-        SqlxError::Database(refusal) if passes(refusal.code().as_deref().unwrap_or_default()) => {
-            StorageError::Unavailable(refusal.to_string())
+        SqlxError::Io(_) => unavailable("the database cannot be reached"),
+        SqlxError::PoolTimedOut => unavailable("the database does not answer, or all connections to it are in use"),
+        SqlxError::PoolClosed => unavailable("the database was closed"),
+        SqlxError::Tls(_) | SqlxError::Protocol(_) | SqlxError::WorkerCrashed | SqlxError::BeginFailed => {
+            StorageError::Unavailable(cause.to_string())
         }
+        SqlxError::Database(refusal) => from_refusal(refusal.code().as_deref().unwrap_or_default(), &**refusal),
         SqlxError::ColumnDecode { .. } | SqlxError::Decode(_) => StorageError::Corrupt(cause.to_string()),
-        SqlxError::Database(refusal) if damaged(refusal.code().as_deref().unwrap_or_default()) => {
-            StorageError::Corrupt(refusal.to_string())
-        }
         _ => StorageError::Backend(cause.to_string()),
     }
 }
 
-/// Whether the same statement may succeed later. PostgreSQL's codes are those of its manual, appendix A; SQLite's are
-/// numbers whose low byte is the primary code (<https://www.sqlite.org/rescode.html>).
-fn passes(code: &str) -> bool {
-    if code.len() == 5 {
-        // 08 connection, 53 resources, 57 operator intervention, 58 system, 40 rollback, 25006 read-only, 55P03 lock
-        return ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class))
-            || ["25006", "55P03"].contains(&code);
+fn from_refusal(code: &str, refusal: &dyn std::fmt::Display) -> StorageError {
+    match passes(code) {
+        Some("") => StorageError::Unavailable(refusal.to_string()),
+        Some(words) => StorageError::Unavailable(format!("{words} ({refusal})")),
+        None if damaged(code) => StorageError::Corrupt(refusal.to_string()),
+        None => StorageError::Backend(refusal.to_string()),
     }
-    // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL
-    primary(code).is_some_and(|code| [5, 6, 7, 8, 9, 10, 13, 14, 15].contains(&code))
+}
+
+/// Whether an error means that the same statement may succeed later.
+pub(crate) fn is_unavailable(error: &DbErr) -> bool {
+    matches!(from_database(error), StorageError::Unavailable(_))
+}
+
+/// Whether the same statement may succeed later, and then what is in its way in the words of an operator, if there is more
+/// to say than the database does. PostgreSQL's codes are those of its manual, appendix A; SQLite's are numbers whose low
+/// byte is the primary code (<https://www.sqlite.org/rescode.html>).
+fn passes(code: &str) -> Option<&'static str> {
+    if code.len() == 5 {
+        return match (code, code.get(..2)?) {
+            ("53100", _) => Some("the disk of the PostgreSQL server is full"),
+            ("53300", _) => Some("the PostgreSQL server has no connection left, see max_connections"),
+            ("25006", _) => Some("the PostgreSQL server takes no writes"),
+            // Not the fault of any message, and the operator's to change.
+            ("42501" | "42P01" | "3D000", _) | (_, "28") => {
+                Some("the PostgreSQL server does not let this program work")
+            }
+            // lock; connection, transaction rollback, resources, operator intervention, system
+            ("55P03", _) | (_, "08" | "40" | "53" | "57" | "58") => Some(""),
+            _ => None,
+        };
+    }
+    match primary(code)? {
+        5 | 6 => Some("another process holds the lock of the database file"),
+        8 => Some("the database file or its file system is read-only"),
+        10 => Some("the disk fails or is read-only"),
+        13 => Some("the disk is full"),
+        14 => Some("the database file cannot be opened"),
+        // NOMEM, INTERRUPT, PROTOCOL
+        7 | 9 | 15 => Some(""),
+        _ => None,
+    }
 }
 
 /// Whether the file or an index is damaged: SQLite's CORRUPT and NOTADB, PostgreSQL's class XX.
@@ -152,15 +179,28 @@ mod tests {
 
     #[test]
     fn codes_that_pass_are_told_from_those_that_stay() {
-        for code in
-            ["5", "261", "517", "8", "1032", "10", "522", "13", "14", "08006", "53300", "57P01", "40P01", "25006"]
-        {
-            assert!(passes(code), "{code}");
+        for code in [
+            "5", "261", "517", "8", "1032", "10", "522", "13", "14", "08006", "53300", "57P01", "40P01", "25006",
+            "28P01", "28000", "42501",
+        ] {
+            assert!(passes(code).is_some(), "{code}");
         }
-        for code in ["", "1", "11", "19", "2067", "787", "20", "22021", "23505", "42P01", "XX001"] {
-            assert!(!passes(code), "{code}");
+        for code in ["", "1", "11", "19", "2067", "787", "20", "22021", "23505", "42601", "54000", "P0001", "XX001"] {
+            assert!(passes(code).is_none(), "{code}");
         }
         assert!(damaged("11") && damaged("267") && damaged("26") && damaged("XX001") && !damaged("5"));
+    }
+
+    #[test]
+    fn an_operator_reads_what_is_in_the_way() {
+        let told = |code| from_refusal(code, &"cause").to_string();
+        assert_eq!(told("13"), "storage is unavailable: the disk is full (cause)");
+        assert_eq!(told("261"), "storage is unavailable: another process holds the lock of the database file (cause)");
+        assert_eq!(told("57P01"), "storage is unavailable: cause");
+        let refused = SqlxError::Io(std::io::ErrorKind::ConnectionRefused.into());
+        assert!(from_driver(&refused).to_string().contains("the database cannot be reached (error communicating"));
+        assert!(is_unavailable(&DbErr::Conn(RuntimeErr::SqlxError(SqlxError::PoolTimedOut.into()))));
+        assert!(!is_unavailable(&DbErr::RecordNotInserted));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::open::why_no_answer;
 
 /// After which time no answer is an answer: a probe of readiness has a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -32,6 +33,18 @@ async fn check(db: &Database) -> Result<(), Error> {
     Ok(transaction.rollback().await?)
 }
 
+/// Why there was no answer in time, as far as that can be told.
+async fn no_answer(db: &Database) -> String {
+    let waited = format!("no answer within {} s", DEADLINE.as_secs());
+    match db.backend() {
+        DbBackend::Postgres => why_no_answer(db.url(), DEADLINE).await.unwrap_or(waited),
+        DbBackend::Sqlite => {
+            format!("another process holds the lock of the database file, or the disk is slow: {waited}")
+        }
+        _ => waited,
+    }
+}
+
 #[async_trait]
 impl StorageHealth for Health {
     async fn check(&self) -> Result<(), StorageError> {
@@ -39,10 +52,7 @@ impl StorageHealth for Health {
             .run(|db| async move {
                 match timeout(DEADLINE, check(&db)).await {
                     Ok(answer) => answer,
-                    Err(_) => {
-                        let waited = format!("no answer within {} s", DEADLINE.as_secs());
-                        Err(StorageError::Unavailable(waited).into())
-                    }
+                    Err(_) => Err(StorageError::Unavailable(no_answer(&db).await).into()),
                 }
             })
             .await

@@ -10,6 +10,7 @@ use pocket_ports::{Import, Imported};
 
 use crate::access_log;
 use crate::append::{Row, devices, insert, note, topics};
+use crate::commit::commit;
 use crate::database::Database;
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
@@ -39,8 +40,8 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
     let is_new: Vec<bool> =
         is_first.iter().enumerate().map(|(number, is_first)| *is_first && !present.contains(&number)).collect();
     let new: Vec<Row<'_>> = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(row, _)| *row).collect();
-    let ids = insert(db, &transaction, &new).await?;
-    transaction.commit().await?;
+    let (ids, number) = insert(db, &transaction, &new).await?;
+    commit(db, transaction, number).await?;
     note(db, &new, &ids);
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| Imported::Stored(TelemetryId::from_key(id.unsigned_abs())));

@@ -16,6 +16,7 @@ mod append;
 mod backup;
 mod broker;
 mod check;
+mod commit;
 mod database;
 mod dead_letters;
 mod device_events;

@@ -9,6 +9,7 @@ use crate::access_log::AccessLogReader;
 use crate::access_rules::AccessRules;
 use crate::broker::BrokerTables;
 use crate::database::{Connections, Database};
+use crate::dead_letters::DeadLetters;
 use crate::devices::Devices;
 use crate::health::Health;
 use crate::keeper::Keeper;
@@ -45,6 +46,7 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
         telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), keeper)),
+        dead_letters: Arc::new(DeadLetters(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
         health: Arc::new(Health(database)),
@@ -89,6 +91,16 @@ pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError>
         #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
         kind => Err(OpenError::NotBuiltIn(kind.feature())),
     }
+}
+
+/// Why the PostgreSQL server of the URL gave no answer within that time.
+#[cfg(feature = "postgres")]
+pub(crate) use crate::postgres::why_no_answer;
+
+/// No server was asked.
+#[cfg(not(feature = "postgres"))]
+pub(crate) async fn why_no_answer(_: &str, _: std::time::Duration) -> Option<String> {
+    None
 }
 
 #[cfg(all(test, not(feature = "postgres")))]

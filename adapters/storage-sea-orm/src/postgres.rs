@@ -62,20 +62,31 @@ async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection,
     match Database::connect(connect).await {
         Ok(connection) => Ok(connection),
         Err(DbErr::Conn(RuntimeErr::SqlxError(cause))) if matches!(*cause, SqlxError::PoolTimedOut) => {
-            Err(OpenError::Unavailable(why_no_answer(&server).await))
+            Err(OpenError::Unavailable(of_server(&server, ACQUIRE_TIMEOUT).await))
         }
         Err(error) => Err(OpenError::Unavailable(error.to_string())),
     }
 }
 
+/// Why the server of the URL gave no answer within that time.
+pub(crate) async fn why_no_answer(url: &str, waited: Duration) -> Option<String> {
+    Some(of_server(&PgConnectOptions::from_str(url).ok()?, waited).await)
+}
+
 /// The pool tries again until its time is over and then only says so; one more attempt tells the reason.
-async fn why_no_answer(server: &PgConnectOptions) -> String {
+async fn of_server(server: &PgConnectOptions, waited: Duration) -> String {
     let (host, port) = (server.get_host(), server.get_port());
-    let reason = match timeout(ACQUIRE_TIMEOUT, TcpStream::connect((host, port))).await {
-        Ok(Err(refused)) => refused.to_string(),
-        Ok(Ok(_)) | Err(_) => format!("no answer within {} s", ACQUIRE_TIMEOUT.as_secs()),
-    };
-    format!("the PostgreSQL server at {host}:{port} cannot be reached: {reason}")
+    match timeout(waited, TcpStream::connect((host, port))).await {
+        Ok(Err(refused)) => format!("the PostgreSQL server at {host}:{port} cannot be reached: {refused}"),
+        Ok(Ok(_)) => {
+            let waited = waited.as_secs();
+            format!("the PostgreSQL server at {host}:{port} does not answer: no answer within {waited} s")
+        }
+        Err(_) => {
+            let waited = waited.as_secs();
+            format!("the PostgreSQL server at {host}:{port} cannot be reached: no answer within {waited} s")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
+use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxError, Statement,
+};
 use sea_orm_migration::MigratorTrait;
 
 use crate::OpenError;
@@ -175,7 +178,25 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
                     .pragma("journal_size_limit", "16777216"),
             }
         });
+    connect.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| Box::pin(async { is_at_rest(connection).await }))
+    });
     connect_patiently(connect).await.map_err(|error| unavailable(&error))
+}
+
+/// Whether a connection that comes back to the pool has no transaction; one that has is closed, and another is opened in its
+/// place.
+///
+/// SQLite gives a transaction up by itself when the disk is full or fails. The driver does not notice: it takes the next
+/// transaction for one within the one that is gone, and what is only the end of a savepoint for a commit.
+async fn is_at_rest(connection: &mut SqliteConnection) -> Result<bool, SqlxError> {
+    // A rollback may be on its way to the connection's thread; this comes behind it.
+    connection.ping().await?;
+    let is_at_rest = !connection.is_in_transaction();
+    if !is_at_rest {
+        tracing::debug!("a connection to the database file is opened anew");
+    }
+    Ok(is_at_rest)
 }
 
 /// Connects, again and again for the busy timeout: the change to the write-ahead log needs the file alone, and SQLite does
@@ -286,5 +307,23 @@ mod tests {
         migrate(options.clone()).await.unwrap();
         let connections = connect(&options).await.unwrap();
         assert_eq!(number(&connections.reader, "SELECT auto_vacuum FROM pragma_auto_vacuum").await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_gave_up_does_not_make_the_next_ones_look_committed() {
+        let (_directory, options) = new_file();
+        migrate(options.clone()).await.unwrap();
+        let connections = connect(&options).await.unwrap();
+        let begin = || crate::locks::begin(&connections.writer);
+        let transaction = begin().await.unwrap();
+        let duplicate = "INSERT OR ROLLBACK INTO seaql_migrations SELECT * FROM seaql_migrations";
+        assert!(transaction.execute_unprepared(duplicate).await.is_err());
+        drop(transaction);
+        begin().await.unwrap().rollback().await.unwrap();
+        let transaction = begin().await.unwrap();
+        transaction.execute_unprepared("INSERT INTO seaql_migrations VALUES ('test', 0)").await.unwrap();
+        transaction.commit().await.unwrap();
+        let count = "SELECT count(*) FROM seaql_migrations WHERE version = 'test'";
+        assert_eq!(number(&connections.reader, count).await, 1);
     }
 }

@@ -94,7 +94,7 @@ impl TenantRepository for Tenants {
             deleted: Set(false),
         };
         self.0
-            .run(|db| async move {
+            .ask(|db| async move {
                 let transaction = db.begin().await?;
                 tenant::Entity::insert(row).exec(&transaction).await?;
                 Ok(transaction.commit().await?)
@@ -103,20 +103,20 @@ impl TenantRepository for Tenants {
     }
 
     async fn get(&self, id: TenantId) -> Result<Option<Tenant>, StorageError> {
-        let row = self.0.run(move |db| async move { Ok(by_id(id).one(db.reader()).await?) }).await?;
+        let row = self.0.ask(move |db| async move { Ok(by_id(id).one(db.reader()).await?) }).await?;
         row.as_ref().map(from_row).transpose()
     }
 
     async fn find_by_name(&self, name: &TenantName) -> Result<Option<Tenant>, StorageError> {
         let query = live().filter(tenant::Column::Name.eq(name.as_str()));
-        let row = self.0.run(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
+        let row = self.0.ask(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
         row.as_ref().map(from_row).transpose()
     }
 
     async fn list(&self, page: PageRequest) -> Result<Page<Tenant>, StorageError> {
         let (rows, total) = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let total = live().count(db.reader()).await?;
                 let rows = live()
                     .order_by_asc(tenant::Column::Id)
@@ -133,7 +133,7 @@ impl TenantRepository for Tenants {
     async fn update(&self, id: TenantId, update: TenantUpdate) -> Result<Tenant, StorageError> {
         let row = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let row = by_id(id).lock_exclusive().one(&transaction).await?.ok_or(StorageError::NotFound)?;
                 let policy = update.payload_policy.map(|policy| policy.as_str());
@@ -161,7 +161,7 @@ impl TenantRepository for Tenants {
 
     async fn delete(&self, id: TenantId) -> Result<bool, StorageError> {
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let Some(row) = by_id(id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 tokens::delete_of_tenant(&transaction, row.key).await?;

@@ -3,10 +3,11 @@
 use pocket_domain::{DeviceId, TenantId, Timestamp, TokenHash};
 use pocket_ports::{DeviceCredential, TokenReplacement};
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, JoinType};
-use sea_orm::{QueryFilter, QuerySelect, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, Set, Statement,
+};
 
-use crate::entity::{device, device_token, tenant, time};
+use crate::entity::{corrupt, device, device_token, time};
 use crate::error::Error;
 
 /// Stores the present token of a device.
@@ -89,36 +90,54 @@ struct Found {
     device_id: sea_orm::prelude::Uuid,
     enabled: bool,
     expires_at: Option<i64>,
+    payload_policy: String,
+    is_ruled: bool,
 }
+
+/// All that a CONNECT needs, in one statement: ten thousand devices may send one at once.
+const CREDENTIAL: &str = "
+    SELECT tenants.id AS tenant_id, devices.id AS device_id, devices.enabled AS enabled,
+        device_tokens.expires_at AS expires_at, tenants.payload_policy AS payload_policy,
+        EXISTS (SELECT 1 FROM access_rules WHERE tenant = tenants.key AND device IS NULL)
+            OR EXISTS (SELECT 1 FROM access_rules WHERE device = devices.id) AS is_ruled
+    FROM device_tokens JOIN devices ON devices.key = device_tokens.device JOIN tenants ON tenants.key = devices.tenant
+    WHERE device_tokens.hash = $1";
 
 /// What a token gives access to. A deleted device has no tokens.
 pub(crate) async fn credential(
     connection: &impl ConnectionTrait,
     hash: TokenHash,
 ) -> Result<Option<DeviceCredential>, Error> {
-    let device_of_token = device_token::Entity::belongs_to(device::Entity)
-        .from(device_token::Column::Device)
-        .to(device::Column::Key)
-        .into();
-    let tenant_of_device =
-        device::Entity::belongs_to(tenant::Entity).from(device::Column::Tenant).to(tenant::Column::Key).into();
-    let found = device_token::Entity::find()
-        .select_only()
-        .column(device_token::Column::ExpiresAt)
-        .column(device::Column::Enabled)
-        .column_as(device::Column::Id, "device_id")
-        .column_as(tenant::Column::Id, "tenant_id")
-        .join(JoinType::InnerJoin, device_of_token)
-        .join(JoinType::InnerJoin, tenant_of_device)
-        .filter(device_token::Column::Hash.eq(hash.as_bytes().to_vec()))
-        .into_model::<Found>()
-        .one(connection)
-        .await?;
-    let Some(found) = found else { return Ok(None) };
+    let values = [hash.as_bytes().to_vec().into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), CREDENTIAL, values);
+    let Some(found) = Found::find_by_statement(statement).one(connection).await? else { return Ok(None) };
     Ok(Some(DeviceCredential {
         tenant_id: TenantId::from_uuid(found.tenant_id),
         device_id: DeviceId::from_uuid(found.device_id),
         enabled: found.enabled,
         expires_at: found.expires_at.map(time).transpose()?,
+        payload_policy: found.payload_policy.parse().map_err(corrupt)?,
+        is_ruled: found.is_ruled,
     }))
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn a_credential_is_found_by_indexes_alone() {
+        let sample = Sample::new().await;
+        let backend = sample.database.backend();
+        let explain = Statement::from_sql_and_values(
+            backend,
+            format!("EXPLAIN QUERY PLAN {CREDENTIAL}"),
+            [vec![1_u8; 32].into()],
+        );
+        let rows = sample.database.reader().query_all_raw(explain).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+        assert!(plan.iter().any(|step| step.contains("SEARCH device_tokens USING PRIMARY KEY (hash=?)")), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("SCAN")), "{plan:?}");
+    }
 }

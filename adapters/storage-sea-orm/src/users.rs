@@ -75,7 +75,7 @@ impl UserRepository for Users {
     async fn create(&self, user: &User, password: &PasswordHash) -> Result<(), StorageError> {
         let (user, password) = (user.clone(), password.expose().to_owned());
         self.0
-            .run(|db| async move {
+            .ask(|db| async move {
                 let transaction = db.begin().await?;
                 let row = user::ActiveModel {
                     key: NotSet,
@@ -94,7 +94,7 @@ impl UserRepository for Users {
     }
 
     async fn get(&self, tenant: TenantId, id: UserId) -> Result<Option<User>, StorageError> {
-        let row = self.0.run(move |db| async move { Ok(by_id(tenant, id).one(db.reader()).await?) }).await?;
+        let row = self.0.ask(move |db| async move { Ok(by_id(tenant, id).one(db.reader()).await?) }).await?;
         row.map(|row| from_row(tenant, row).map(|(user, _)| user)).transpose()
     }
 
@@ -104,14 +104,14 @@ impl UserRepository for Users {
         username: &Username,
     ) -> Result<Option<(User, PasswordHash)>, StorageError> {
         let query = of_tenant(tenant).filter(user::Column::Username.eq(username.as_str()));
-        let row = self.0.run(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
+        let row = self.0.ask(|db| async move { Ok(query.one(db.reader()).await?) }).await?;
         row.map(|row| from_row(tenant, row)).transpose()
     }
 
     async fn list(&self, tenant: TenantId, page: PageRequest) -> Result<Page<User>, StorageError> {
         let (rows, total) = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let total = of_tenant(tenant).count(db.reader()).await?;
                 let rows = of_tenant(tenant)
                     .order_by_asc(user::Column::Id)
@@ -129,7 +129,7 @@ impl UserRepository for Users {
     async fn update(&self, tenant: TenantId, id: UserId, update: UserUpdate) -> Result<User, StorageError> {
         let row = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 locks::take(&transaction, Lock::Administrators).await?;
                 let row = require(&transaction, tenant, id).await?;
@@ -159,7 +159,7 @@ impl UserRepository for Users {
         let password = password.expose().to_owned();
         let row = self
             .0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 let row = require(&transaction, tenant, id).await?;
                 let version = row.credential_version + 1;
@@ -177,7 +177,7 @@ impl UserRepository for Users {
 
     async fn delete(&self, tenant: TenantId, id: UserId) -> Result<bool, StorageError> {
         self.0
-            .run(move |db| async move {
+            .ask(move |db| async move {
                 let transaction = db.begin().await?;
                 locks::take(&transaction, Lock::Administrators).await?;
                 let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
@@ -191,6 +191,6 @@ impl UserRepository for Users {
     }
 
     async fn any(&self) -> Result<bool, StorageError> {
-        self.0.run(|db| async move { Ok(user::Entity::find().one(db.reader()).await?.is_some()) }).await
+        self.0.ask(|db| async move { Ok(user::Entity::find().one(db.reader()).await?.is_some()) }).await
     }
 }

@@ -9,10 +9,12 @@
 
 mod changes;
 mod queue;
+mod weight;
 mod writer;
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,11 +33,13 @@ pub struct IngestOptions {
     pub flush: Duration,
     /// Messages that may wait; reached, no more are taken. One submission may go beyond it.
     pub queue: usize,
+    /// Bytes that these may take in memory: payloads, topics and what holds them. One submission may go beyond it.
+    pub queue_bytes: usize,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000 }
+        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000, queue_bytes: 64 << 20 }
     }
 }
 
@@ -53,8 +57,10 @@ pub struct IngestStore {
 /// What the ingest did since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IngestStats {
-    /// Messages that wait now.
+    /// Messages and changes of the broker's state that wait now or are being written.
     pub queued: u64,
+    /// Bytes that these take.
+    pub queued_bytes: u64,
     /// Messages that are committed rows.
     pub stored: u64,
     /// Messages dropped because their device was deleted meanwhile.
@@ -73,6 +79,33 @@ pub struct IngestStats {
     pub queue_full: u64,
 }
 
+/// What was given up, because it could not be stored before a deadline. None of it was acknowledged as stored. What the
+/// writer was at counts, though some of it may have been committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotStored {
+    /// Messages.
+    pub messages: usize,
+    /// Changes of the broker's state, and deliveries to sessions.
+    pub changes: usize,
+}
+
+impl NotStored {
+    /// Whether everything was stored.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages", self.messages)?;
+        match self.changes {
+            0 => Ok(()),
+            changes => write!(f, " and {changes} changes of sessions and retained messages"),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counters {
     stored: AtomicU64,
@@ -83,6 +116,14 @@ struct Counters {
     commits: AtomicU64,
     retries: AtomicU64,
     queue_full: AtomicU64,
+    /// Why the last attempt failed, as long as none succeeded after it.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Counters {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Takes messages from all transports and writes them in batches.
@@ -101,9 +142,9 @@ impl BatchingIngest {
         Self { queue, counters, writer: tokio::sync::Mutex::new(Some(tokio::spawn(writer.run()))) }
     }
 
-    /// Takes no more and writes what is queued, until the deadline. Returns how many messages could not be stored; those
-    /// who wait for them learn that the ingest is closed.
-    pub async fn drain(&self, deadline: Duration) -> usize {
+    /// Takes no more and writes what is queued, until the deadline. Returns what could not be stored; those who wait for it
+    /// learn that the ingest is closed.
+    pub async fn drain(&self, deadline: Duration) -> NotStored {
         self.queue.close();
         if let Some(mut writer) = self.writer.lock().await.take()
             && tokio::time::timeout(deadline, &mut writer).await.is_err()
@@ -115,11 +156,19 @@ impl BatchingIngest {
         self.queue.abandon()
     }
 
+    /// Why nothing can be stored at present: the last attempt failed, and the next is to come. It is known only as long as
+    /// there is something to store.
+    pub fn trouble(&self) -> Option<String> {
+        self.counters.trouble().clone()
+    }
+
     /// What was done since the start.
     pub fn stats(&self) -> IngestStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let held = self.queue.held();
         IngestStats {
-            queued: self.queue.len() as u64,
+            queued: held.entries() as u64,
+            queued_bytes: held.bytes as u64,
             stored: read(&self.counters.stored),
             device_gone: read(&self.counters.device_gone),
             set_aside: read(&self.counters.set_aside),

@@ -8,7 +8,8 @@ use pocket_ports::{BrokerChange, IngestError, Receipt, Refused, Submission};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::IngestOptions;
+use super::weight::Weight;
+use super::{IngestOptions, NotStored};
 
 /// Messages that are written together, and who waits for which of them.
 #[derive(Default)]
@@ -26,15 +27,6 @@ pub(super) struct Queue {
     room: Notify,
 }
 
-/// What a submission takes of the queue: its messages, its changes, and each delivery of a change.
-fn weight(submission: &Submission) -> usize {
-    let of_change = |change: &BrokerChange| match change {
-        BrokerChange::Queued(_, deliveries) => 1 + deliveries.len(),
-        _ => 1,
-    };
-    submission.messages.len() + submission.changes.iter().map(of_change).sum::<usize>()
-}
-
 /// Whether a submission is written as soon as the writer is idle: because somebody waits for it, or because a client was
 /// told of it already. That a delivery is over can wait; forgotten, the message comes once more.
 fn is_awaited(submission: &Submission) -> bool {
@@ -47,15 +39,28 @@ fn is_awaited(submission: &Submission) -> bool {
 #[derive(Default)]
 struct State {
     submissions: VecDeque<Submission>,
-    /// Their weight, as the bounds count it.
-    waiting: usize,
+    waiting: Weight,
     /// Submissions among them that do not wait for the timer.
     awaited: usize,
     /// When the oldest message came.
     oldest: Option<Instant>,
-    /// The weight of what the writer took and has not finished.
-    writing: usize,
+    /// What the writer took and has not finished.
+    writing: Weight,
     closed: bool,
+}
+
+impl State {
+    /// All that is in memory.
+    fn held(&self) -> Weight {
+        let mut held = self.waiting;
+        held += self.writing;
+        held
+    }
+
+    fn has_room(&self, options: &IngestOptions) -> bool {
+        let held = self.held();
+        held.entries() < options.queue && held.bytes < options.queue_bytes
+    }
 }
 
 enum Due {
@@ -68,6 +73,8 @@ enum Due {
 impl Queue {
     /// The most messages of one transaction; larger ones gain no speed and make the others wait.
     const MAX_TRANSACTION: usize = 10_000;
+    /// The most bytes of one transaction, which the database's driver copies once or twice.
+    const MAX_TRANSACTION_BYTES: usize = 8 << 20;
 
     pub(super) fn new(options: IngestOptions) -> Self {
         Self { options, state: Mutex::default(), work: Notify::new(), room: Notify::new() }
@@ -78,19 +85,19 @@ impl Queue {
         if state.closed {
             return Err(Refused::Closed(submission));
         }
-        if state.waiting + state.writing >= self.options.queue {
+        if !state.has_room(&self.options) {
             return Err(Refused::Full(submission));
         }
-        let was_empty = state.waiting == 0;
-        let was_full = state.waiting >= self.options.batch;
+        let was_empty = state.submissions.is_empty();
+        let was_full = state.waiting.entries() >= self.options.batch;
         let awaited = is_awaited(&submission);
-        state.waiting += weight(&submission);
+        state.waiting += Weight::of(&submission);
         state.awaited += usize::from(awaited);
         if was_empty {
             state.oldest = Some(Instant::now());
         }
         state.submissions.push_back(submission);
-        let is_full = state.waiting >= self.options.batch;
+        let is_full = state.waiting.entries() >= self.options.batch;
         drop(state);
         // The writer sleeps through messages that neither fill the batch nor are the first to be timed.
         if was_empty || awaited || (is_full && !was_full) {
@@ -107,7 +114,7 @@ impl Queue {
             room.as_mut().enable();
             {
                 let state = self.lock();
-                if state.closed || state.waiting + state.writing < self.options.queue {
+                if state.closed || state.has_room(&self.options) {
                     return;
                 }
             }
@@ -136,7 +143,7 @@ impl Queue {
         match state.oldest {
             None if state.closed => Due::Never,
             None => Due::WhenSomethingComes,
-            Some(_) if state.closed || state.awaited > 0 || state.waiting >= self.options.batch => Due::Now,
+            Some(_) if state.closed || state.awaited > 0 || state.waiting.entries() >= self.options.batch => Due::Now,
             Some(oldest) => {
                 let deadline = oldest + self.options.flush;
                 if deadline <= Instant::now() { Due::Now } else { Due::At(deadline) }
@@ -147,9 +154,9 @@ impl Queue {
     fn take(&self) -> Batch {
         let mut state = self.lock();
         let mut batch = Batch::default();
-        let mut taken = 0;
+        let mut taken = Weight::default();
         while let Some(submission) = state.submissions.pop_front() {
-            taken += weight(&submission);
+            taken += Weight::of(&submission);
             state.awaited -= usize::from(is_awaited(&submission));
             batch.receipts.push((submission.messages.len(), submission.receipt));
             if batch.messages.is_empty() {
@@ -158,7 +165,7 @@ impl Queue {
                 batch.messages.extend(submission.messages);
             }
             batch.changes.extend(submission.changes);
-            if taken >= Self::MAX_TRANSACTION {
+            if taken.entries() >= Self::MAX_TRANSACTION || taken.bytes >= Self::MAX_TRANSACTION_BYTES {
                 break;
             }
         }
@@ -171,7 +178,7 @@ impl Queue {
 
     /// The writer is done with what it took.
     pub(super) fn written(&self) {
-        self.lock().writing = 0;
+        self.lock().writing = Weight::default();
         self.room.notify_waiters();
     }
 
@@ -181,22 +188,22 @@ impl Queue {
         self.room.notify_waiters();
     }
 
-    /// Gives up what is left and tells those who wait; returns how many messages it was.
-    pub(super) fn abandon(&self) -> usize {
+    /// Gives up what is left and tells those who wait.
+    pub(super) fn abandon(&self) -> NotStored {
         let mut state = self.lock();
-        let left = state.waiting + state.writing;
+        let Weight { messages, changes, .. } = state.held();
         let submissions = std::mem::take(&mut *state).submissions;
         state.closed = true;
         drop(state);
         for receipt in submissions.into_iter().filter_map(|submission| submission.receipt) {
             receipt(Err(IngestError::Closed));
         }
-        left
+        NotStored { messages, changes }
     }
 
-    pub(super) fn len(&self) -> usize {
-        let state = self.lock();
-        state.waiting + state.writing
+    /// All that waits or is being written.
+    pub(super) fn held(&self) -> Weight {
+        self.lock().held()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

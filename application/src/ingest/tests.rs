@@ -197,8 +197,11 @@ async fn a_database_that_is_away_is_tried_until_it_is_back() {
     let ingest = ingest(&store, IngestOptions::default());
     let (submission, receipt) = awaited(&["a"]);
     assert!(ingest.submit(submission).is_ok());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(ingest.trouble().as_deref(), Some("gone"));
     assert!(matches!(receipt.await.unwrap().unwrap()[..], [Fate::Stored(_)]));
     assert_eq!(ingest.stats().retries, 5);
+    assert_eq!(ingest.trouble(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +228,7 @@ async fn a_full_queue_hands_the_messages_back_until_there_is_room() {
     assert_eq!(back.messages.len(), 1);
     ingest.room().await;
     assert!(ingest.submit(back).is_ok());
-    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
     assert_eq!(store.sizes(), [10, 1]);
 }
 
@@ -234,7 +237,7 @@ async fn draining_writes_what_is_queued_and_takes_no_more() {
     let store = Arc::<ToldStore>::default();
     let ingest = ingest(&store, IngestOptions::default());
     assert!(ingest.submit(unawaited(5)).is_ok());
-    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
     assert_eq!(store.sizes(), [5]);
     assert!(matches!(ingest.submit(unawaited(1)), Err(Refused::Closed(_))));
 }
@@ -248,7 +251,7 @@ async fn what_cannot_be_drained_in_time_is_counted_and_told_to_those_who_wait() 
     tokio::task::yield_now().await;
     let (second, still_queued) = awaited(&["b", "c"]);
     assert!(ingest.submit(second).is_ok());
-    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 3);
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored { messages: 3, changes: 0 });
     assert_eq!(taken_by_writer.await.unwrap(), Err(IngestError::Closed));
     assert_eq!(still_queued.await.unwrap(), Err(IngestError::Closed));
 }
@@ -261,7 +264,7 @@ async fn a_transaction_has_a_bound_and_order_is_kept_across_it() {
     for _ in 0..25 {
         assert!(ingest.submit(unawaited(1_000)).is_ok());
     }
-    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
     assert_eq!(store.sizes(), [10_000, 10_000, 5_000]);
 }
 
@@ -317,6 +320,79 @@ async fn changes_count_for_the_bound_of_the_queue() {
     let changes = || Submission { messages: Vec::new(), changes: vec![ended(1); 3], receipt: None };
     assert!(ingest.submit(changes()).is_ok());
     assert!(matches!(ingest.submit(changes()), Err(Refused::Full(_))));
-    assert_eq!(ingest.drain(Duration::from_secs(1)).await, 0);
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
     assert_eq!(store.changes.lock().unwrap().len(), 3);
+}
+
+/// A submission of one message that takes so many bytes.
+fn of_bytes(bytes: usize) -> Submission {
+    let rest = std::mem::size_of::<NewTelemetry>() + "t".len() + "\"\"".len();
+    Submission { messages: vec![message(&"x".repeat(bytes - rest))], changes: Vec::new(), receipt: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_in_bytes_and_one_submission_may_go_beyond() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions { queue_bytes: 10_000, ..IngestOptions::default() });
+    assert!(ingest.submit(of_bytes(9_999)).is_ok());
+    assert_eq!((ingest.stats().queued, ingest.stats().queued_bytes), (1, 9_999));
+    assert!(ingest.submit(of_bytes(50_000)).is_ok(), "there is a byte of room");
+    assert_eq!(ingest.stats().queued_bytes, 59_999);
+    let Err(Refused::Full(back)) = ingest.submit(of_bytes(200)) else { panic!("the queue took more than its bound") };
+    assert_eq!(ingest.stats().queue_full, 1);
+    ingest.room().await;
+    assert_eq!(ingest.stats().queued_bytes, 0);
+    assert!(ingest.submit(back).is_ok());
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
+    assert_eq!(ingest.stats().queued_bytes, 0);
+    assert_eq!(store.sizes(), [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_the_bound_of_bytes_is_full() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions { queue_bytes: 10_000, ..IngestOptions::default() });
+    assert!(ingest.submit(of_bytes(10_000)).is_ok());
+    assert!(matches!(ingest.submit(of_bytes(200)), Err(Refused::Full(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_writer_is_at_counts_for_the_bound_of_bytes() {
+    let store = Arc::new(ToldStore { stuck: true, ..ToldStore::default() });
+    let ingest = ingest(&store, IngestOptions { batch: 1, queue_bytes: 10_000, ..IngestOptions::default() });
+    assert!(ingest.submit(of_bytes(10_000)).is_ok());
+    tokio::task::yield_now().await;
+    assert!(matches!(ingest.submit(of_bytes(200)), Err(Refused::Full(_))));
+    assert_eq!(ingest.stats().queued_bytes, 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_has_a_bound_of_bytes() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    for _ in 0..17 {
+        assert!(ingest.submit(of_bytes(1 << 20)).is_ok());
+    }
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
+    assert_eq!(store.sizes(), [8, 8, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retained_payload_and_the_deliveries_of_a_message_count_in_bytes() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions { queue_bytes: 10_000, ..IngestOptions::default() });
+    let record = Arc::new(pocket_ports::MessageRecord {
+        key: BrokerKey::MIN,
+        topic: TopicName::parse("t").unwrap(),
+        payload: vec![0; 9_000].into(),
+        qos: 1,
+        retain: true,
+        expires_at: None,
+        properties: Some(vec![0; 1_000].into()),
+    });
+    let change = BrokerChange::Retained(TenantId::new(Timestamp::MIN, [1; 10]), record);
+    let submission = || Submission { messages: Vec::new(), changes: vec![change.clone()], receipt: None };
+    assert!(ingest.submit(submission()).is_ok());
+    assert!(ingest.stats().queued_bytes > 10_000);
+    assert!(matches!(ingest.submit(submission()), Err(Refused::Full(_))));
 }

@@ -64,6 +64,7 @@ impl Writer {
 
     pub(super) fn committed(&self, ids: Vec<Option<TelemetryId>>) -> Vec<Fate> {
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        *self.counters.trouble() = None;
         ids.into_iter().map(|id| id.map_or(Fate::DeviceGone, Fate::Stored)).collect()
     }
 
@@ -73,7 +74,10 @@ impl Writer {
         let mut pause = Self::FIRST_PAUSE;
         loop {
             match self.store.telemetry.set_aside(message, &reason, self.clock.now()).await {
-                Ok(()) => return Fate::SetAside,
+                Ok(()) => {
+                    *self.counters.trouble() = None;
+                    return Fate::SetAside;
+                }
                 // A device that is deleted meanwhile takes its dead letters along.
                 Err(StorageError::NotFound) => return Fate::DeviceGone,
                 Err(StorageError::Unavailable(cause)) => self.wait(&mut pause, &cause).await,
@@ -87,7 +91,8 @@ impl Writer {
 
     pub(super) async fn wait(&self, pause: &mut Duration, cause: &str) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.len(), "cannot store, trying again");
+        *self.counters.trouble() = Some(cause.to_owned());
+        tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.held().entries(), "cannot store, trying again");
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(Self::LONGEST_PAUSE);
     }

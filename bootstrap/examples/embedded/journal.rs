@@ -1,13 +1,14 @@
 //! A storage adapter of one's own: a history in a plain text file, one JSON object a line, appended and flushed once a batch.
 //!
 //! It shows what a [`TelemetryStore`] must do and passes the contract suite. The registry of tenants, people and devices
-//! stays with another adapter, which is asked whether a device exists; rows of devices that are gone are not shown. Rows that
-//! a tenant does not keep any more leave the memory; their lines stay in the file, and are removed anew after a restart.
+//! stays with another adapter, which is asked whether a device exists and keeps messages that are put aside; rows of devices
+//! that are gone are not shown. Rows that a tenant does not keep any more leave the memory; their lines stay in the file, and
+//! are removed anew after a restart.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
@@ -16,7 +17,7 @@ use pocket_domain::{
     TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage, UsagePart,
 };
 use pocket_ports::{
-    DeviceRepository, Import, Imported, Pruned, StorageError, TelemetryStore, TenantRepository, async_trait,
+    DeviceRepository, Import, Imported, Pruned, Storage, StorageError, TelemetryStore, TenantRepository, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -27,8 +28,8 @@ type Histories = HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>;
 pub(crate) struct Journal {
     tenants: Arc<dyn TenantRepository>,
     devices: Arc<dyn DeviceRepository>,
-    /// Where messages go that were put aside, with the reason.
-    refused: PathBuf,
+    /// Where messages go that are put aside: to the adapter that lists them.
+    aside: Arc<dyn TelemetryStore>,
     state: Arc<Mutex<State>>,
 }
 
@@ -39,12 +40,8 @@ struct State {
 }
 
 impl Journal {
-    /// Opens a journal, or begins one, beside the registry of tenants and devices.
-    pub(crate) fn open(
-        path: &Path,
-        tenants: Arc<dyn TenantRepository>,
-        devices: Arc<dyn DeviceRepository>,
-    ) -> Result<Self, StorageError> {
+    /// Opens a journal, or begins one, beside the storage that has the registry.
+    pub(crate) fn open(path: &Path, registry: &Storage) -> Result<Self, StorageError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unavailable)?;
         let mut state = State { file: file.try_clone().map_err(unavailable)?, rows: 0, histories: HashMap::new() };
         for line in BufReader::new(file).lines() {
@@ -53,7 +50,12 @@ impl Journal {
                 read_line(&line).ok_or_else(|| StorageError::Corrupt(format!("journal line: {line}")))?;
             state.keep(tenant, row);
         }
-        Ok(Self { tenants, devices, refused: path.with_extension("refused"), state: Arc::new(Mutex::new(state)) })
+        Ok(Self {
+            tenants: Arc::clone(&registry.tenants),
+            devices: Arc::clone(&registry.devices),
+            aside: Arc::clone(&registry.telemetry),
+            state: Arc::new(Mutex::new(state)),
+        })
     }
 
     async fn exists(&self, tenant: TenantId, device: DeviceId) -> Result<bool, StorageError> {
@@ -160,20 +162,7 @@ impl TelemetryStore for Journal {
     }
 
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
-        let line = json!({
-            "at": now.as_millis(),
-            "reason": reason,
-            "device": message.device_id.to_string(),
-            "topic": message.topic.as_str(),
-            "payload": message.payload.as_str(),
-        });
-        let path = self.refused.clone();
-        let write = move || {
-            let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-            writeln!(file, "{line}")?;
-            file.sync_data()
-        };
-        tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+        self.aside.set_aside(message, reason, now).await
     }
 
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {

@@ -208,6 +208,8 @@ pub struct IngestSettings {
     pub flush: Duration,
     /// Messages that may wait to be written.
     pub queue: u32,
+    /// Bytes that these may take in memory.
+    pub queue_bytes: u64,
     /// When a message is acknowledged.
     pub acknowledge: Acknowledge,
     /// Topics that are stored.
@@ -374,6 +376,7 @@ impl<'a> Reader<'a> {
             batch: self.get(&table::INGEST_BATCH),
             flush: Duration::from_millis(self.get(&table::INGEST_FLUSH_MS)),
             queue: self.get(&table::INGEST_QUEUE),
+            queue_bytes: self.get(&table::INGEST_QUEUE_BYTES),
             acknowledge: self.get(&table::INGEST_ACK),
             topics: self.get(&table::TELEMETRY_TOPICS),
             max_payload: self.get(&table::MAX_PAYLOAD),

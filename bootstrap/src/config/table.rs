@@ -38,7 +38,7 @@ settings! {
         .default_is("number of cores");
     SHUTDOWN_TIMEOUT: u64 = Setting::new("POCKET_SHUTDOWN_TIMEOUT", "shutdown_timeout", "10",
         &Number { min: 1, max: 600, unit: "seconds" },
-        "seconds that each step of an orderly stop may take: closing sessions, then storing what is queued");
+        "seconds that an orderly stop may take; what is not stored by then is told, with exit code 1");
 
     DATABASE_URL: Option<DatabaseUrl> = Setting::new("POCKET_DATABASE_URL", "database.url", "", &Optional(Url),
         "database; the scheme picks the adapter")
@@ -176,6 +176,9 @@ settings! {
     INGEST_QUEUE: u32 = Setting::new("POCKET_INGEST_QUEUE", "ingest.queue", "100000",
         &Number { min: 1, max: 100_000_000, unit: "messages" },
         "messages that may wait to be written; then the broker stops reading from those who publish");
+    INGEST_QUEUE_BYTES: u64 = Setting::new("POCKET_INGEST_QUEUE_BYTES", "ingest.queue_bytes", "67108864",
+        &Number { min: 1 << 20, max: 1 << 40, unit: "bytes" },
+        "bytes that these messages may take in memory; then as above. A read of one connection, or one request, may go beyond it");
     INGEST_ACK: Acknowledge = Setting::new("POCKET_INGEST_ACK", "ingest.ack", "stored",
         &Choice(&[("stored", Acknowledge::Stored), ("received", Acknowledge::Received)]),
         "`stored`: a message is acknowledged when it is committed; `received`: when it has arrived");

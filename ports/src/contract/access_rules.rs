@@ -28,7 +28,7 @@ fn a_rule(tenant_id: TenantId, device_id: Option<DeviceId>) -> AccessRule {
     }
 }
 
-async fn rule(storage: &Storage, tenant: TenantId, device: Option<DeviceId>) -> AccessRuleId {
+pub(super) async fn rule(storage: &Storage, tenant: TenantId, device: Option<DeviceId>) -> AccessRuleId {
     let rule = a_rule(tenant, device);
     storage.access_rules.create(&rule).await.unwrap();
     rule.id

@@ -11,6 +11,7 @@ pub mod activity;
 pub mod aggregate;
 pub mod aggregate_numbers;
 pub mod broker;
+pub mod dead_letters;
 pub mod device_events;
 pub mod device_filters;
 pub mod devices;
@@ -136,8 +137,17 @@ macro_rules! storage_contract {
             a_restart_is_an_event_of_those_that_were_online
             events_go_with_their_device_and_their_tenant
         }
+        $crate::storage_contract! { @cases $make, dead_letters:
+            a_dead_letter_comes_back_as_it_was_the_newest_first
+            dead_letters_of_another_tenant_are_out_of_reach
+            only_dead_letters_of_the_device_asked_for_are_listed
+            pages_give_every_letter_once_while_letters_are_added
+            a_deleted_letter_is_gone_and_others_stay
+            dead_letters_go_with_their_device_and_their_tenant
+        }
         $crate::storage_contract! { @cases $make, tokens:
             a_token_gives_access_to_its_device
+            a_credential_tells_the_policy_of_its_tenant_and_whether_rules_hold
             an_unknown_token_gives_access_to_nothing
             the_switch_of_the_device_shows_in_its_credential
             a_new_expiry_holds_for_the_present_token
@@ -309,6 +319,7 @@ mod tests {
             include_str!("activity.rs"),
             include_str!("aggregate.rs"),
             include_str!("aggregate_numbers.rs"),
+            include_str!("dead_letters.rs"),
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),

@@ -1,10 +1,10 @@
 //! Cases of the tokens in [`DeviceRepository`](crate::DeviceRepository).
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
-use pocket_domain::{DeviceId, DeviceUpdate, TenantId, Timestamp, TokenHash};
+use pocket_domain::{DeviceId, DeviceUpdate, PayloadPolicy, TenantId, Timestamp, TokenHash};
 
 use super::fixture::{a_device, at, device_with_token, logged, new_device_id, new_token, tenant};
-use crate::{AccessChange, DeviceCredential, Storage, StorageError, TokenReplacement};
+use crate::{AccessChange, DeviceCredential, Storage, StorageError, TenantUpdate, TokenReplacement};
 
 fn replacement(expires_at: Option<Timestamp>, grace_until: Option<Timestamp>) -> TokenReplacement {
     TokenReplacement { hash: new_token(), expires_at, grace_until, now: at(10) }
@@ -31,10 +31,42 @@ pub async fn a_token_gives_access_to_its_device(storage: &Storage) {
         let (mut device, token) = (a_device(tenant_id, "boiler"), new_token());
         device.token_expires_at = token_expires_at;
         storage.devices.create(&device, token).await.unwrap();
-        let expected =
-            DeviceCredential { tenant_id, device_id: device.id, enabled: true, expires_at: token_expires_at };
+        let expected = DeviceCredential {
+            tenant_id,
+            device_id: device.id,
+            enabled: true,
+            expires_at: token_expires_at,
+            payload_policy: PayloadPolicy::Json,
+            is_ruled: false,
+        };
         assert_eq!(credential(storage, token).await, Some(expected));
     }
+}
+
+pub async fn a_credential_tells_the_policy_of_its_tenant_and_whether_rules_hold(storage: &Storage) {
+    let (acme, umbrella) = (tenant(storage, "acme").await, tenant(storage, "umbrella").await);
+    let (boiler, token) = device_with_token(storage, acme, "boiler").await;
+    let (_, of_pump) = device_with_token(storage, acme, "pump").await;
+    let (_, of_theirs) = device_with_token(storage, umbrella, "boiler").await;
+    let update = TenantUpdate { payload_policy: Some(PayloadPolicy::Any), ..TenantUpdate::default() };
+    storage.tenants.update(acme, update).await.unwrap();
+    let policies = [(token, PayloadPolicy::Any), (of_theirs, PayloadPolicy::Json)];
+    for (token, policy) in policies {
+        assert_eq!(credential(storage, token).await.unwrap().payload_policy, policy);
+    }
+    let ruled = async || {
+        let mut ruled = Vec::new();
+        for token in [token, of_pump, of_theirs] {
+            ruled.push(credential(storage, token).await.unwrap().is_ruled);
+        }
+        ruled
+    };
+    assert_eq!(ruled().await, [false, false, false]);
+    let own = super::access_rules::rule(storage, acme, Some(boiler)).await;
+    assert_eq!(ruled().await, [true, false, false]);
+    super::access_rules::rule(storage, acme, None).await;
+    assert_eq!(storage.access_rules.delete(acme, own).await, Ok(true));
+    assert_eq!(ruled().await, [true, true, false]);
 }
 
 pub async fn an_unknown_token_gives_access_to_nothing(storage: &Storage) {

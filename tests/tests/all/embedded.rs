@@ -28,8 +28,7 @@ impl Deref for WithJournal {
 async fn make() -> WithJournal {
     let directory = tempfile::tempdir().unwrap();
     let registry = pocket_storage_memory::storage();
-    let (tenants, devices) = (Arc::clone(&registry.tenants), Arc::clone(&registry.devices));
-    let history = journal::Journal::open(&directory.path().join("journal"), tenants, devices).unwrap();
+    let history = journal::Journal::open(&directory.path().join("journal"), &registry).unwrap();
     WithJournal { storage: Storage { telemetry: Arc::new(history), broker: None, ..registry }, _directory: directory }
 }
 

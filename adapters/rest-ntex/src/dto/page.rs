@@ -21,6 +21,16 @@ pub(crate) struct IdParameter {
     id: String,
 }
 
+/// The id of a dead letter in a path, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct LetterParameter {
+    /// The id of the dead letter.
+    #[param(example = "00000000002a")]
+    id: String,
+}
+
 /// The parameters of a call that works in one tenant.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

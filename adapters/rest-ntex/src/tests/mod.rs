@@ -3,6 +3,7 @@
 mod access_rules;
 mod aggregate;
 mod auth;
+mod dead_letters;
 mod device_events;
 mod devices;
 mod documentation;

@@ -1,0 +1,42 @@
+//! Calls about messages that the database refused.
+
+use pocket_domain::DeadLetterId;
+
+use crate::answer::{Answer, created, no_content, ok};
+use crate::dto::dead_letters::{DeadLetterParameters, DeadLetters};
+use crate::dto::page::{LetterParameter, TenantParameters};
+use crate::dto::telemetry::Stored;
+use crate::extract::{App, Id, User};
+use crate::query::Query;
+
+/// List the messages that the database refused, the newest first
+///
+/// Such a message is put aside with the reason while all others are stored. The last 10,000 of the whole platform are kept.
+#[utoipa::path(get, path = "/dead-letters", tag = "telemetry", operation_id = "listDeadLetters",
+    params(DeadLetterParameters),
+    responses((status = 200, description = "A page of dead letters.", body = DeadLetters)))]
+pub(crate) async fn list(app: App, user: User, query: Query<DeadLetterParameters>) -> Answer {
+    let wanted = query.query()?;
+    let page = app.dead_letters.list(&user, query.tenant(), &wanted).await?;
+    ok(&DeadLetters::of(page, wanted.page_limit))
+}
+
+/// Remove a dead letter
+#[utoipa::path(delete, path = "/dead-letters/{id}", tag = "telemetry", operation_id = "deleteDeadLetter",
+    params(LetterParameter, TenantParameters),
+    responses((status = 204, description = "The letter is gone.")))]
+pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>, id: Id<DeadLetterId>) -> Answer {
+    app.dead_letters.delete(&user, query.tenant(), id.0).await?;
+    no_content()
+}
+
+/// Try once more to store a message that the database refused
+///
+/// When it is stored, it is no dead letter any more; when it is refused again, the letter stays.
+#[utoipa::path(post, path = "/dead-letters/{id}/retry", tag = "telemetry", operation_id = "retryDeadLetter",
+    params(LetterParameter, TenantParameters),
+    responses((status = 201, description = "The message is committed.", body = Stored)))]
+pub(crate) async fn retry(app: App, user: User, query: Query<TenantParameters>, id: Id<DeadLetterId>) -> Answer {
+    let stored = app.dead_letters.retry(&user, query.tenant(), id.0).await?;
+    created(&Stored::from(vec![stored]))
+}

@@ -1,0 +1,85 @@
+//! Messages that were put aside. This storage refuses none by itself; a caller may still have a reason.
+
+use async_trait::async_trait;
+use pocket_domain::{
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, NewTelemetry, TenantId, Timestamp,
+};
+use pocket_ports::{DeadLetterRepository, StorageError};
+
+use crate::Memory;
+use crate::state::State;
+
+impl State {
+    pub(crate) fn set_aside(&mut self, message: &NewTelemetry, reason: &str, now: Timestamp) {
+        self.last_letter_key += 1;
+        let letter = DeadLetter {
+            id: DeadLetterId::from_key(self.last_letter_key),
+            device_id: message.device_id,
+            topic: message.topic.clone(),
+            payload: message.payload.as_str().as_bytes().to_vec(),
+            timestamp: message.timestamp,
+            received_at: message.received_at,
+            reason: reason.to_owned(),
+            at: now,
+        };
+        self.dead_letters.insert(letter.id, (message.tenant_id, letter));
+        while self.dead_letters.len() as u64 > MAX_DEAD_LETTERS {
+            self.dead_letters.pop_first();
+        }
+    }
+
+    fn letter(&self, tenant: TenantId, id: DeadLetterId) -> Option<&DeadLetter> {
+        self.dead_letters.get(&id).filter(|(owner, _)| *owner == tenant).map(|(_, letter)| letter)
+    }
+}
+
+#[async_trait]
+impl DeadLetterRepository for Memory {
+    async fn list(&self, tenant: TenantId, query: &DeadLetterQuery) -> Result<DeadLetterPage, StorageError> {
+        let state = self.state();
+        let letters = state.dead_letters.values().rev().filter(|(owner, _)| *owner == tenant).map(|(_, letter)| letter);
+        let wanted = letters
+            .filter(|letter| query.cursor.is_none_or(|cursor| letter.id < cursor))
+            .filter(|letter| query.device_id.is_none_or(|device| letter.device_id == device));
+        let letters = wanted.take(query.page_limit.get() as usize + 1).cloned().collect();
+        Ok(DeadLetterPage::from_letters(letters, query.page_limit))
+    }
+
+    async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError> {
+        Ok(self.state().letter(tenant, id).cloned())
+    }
+
+    async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        if state.letter(tenant, id).is_none() {
+            return Ok(false);
+        }
+        state.dead_letters.remove(&id);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pocket_domain::{DeviceId, Payload, TopicName};
+
+    use super::*;
+
+    #[test]
+    fn the_latest_are_kept_up_to_a_bound() {
+        let mut state = State::default();
+        let message = NewTelemetry {
+            tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
+            device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
+            topic: TopicName::parse("t").unwrap(),
+            payload: Payload::from_stored("1"),
+            timestamp: Timestamp::MIN,
+            received_at: Timestamp::MIN,
+        };
+        for n in 0..=MAX_DEAD_LETTERS {
+            state.set_aside(&message, &n.to_string(), Timestamp::MIN);
+        }
+        assert_eq!(state.dead_letters.len() as u64, MAX_DEAD_LETTERS);
+        assert_eq!(state.dead_letters.values().next().unwrap().1.reason, "1");
+    }
+}

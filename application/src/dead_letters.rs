@@ -1,0 +1,99 @@
+//! Messages that the database refused, as people see them.
+
+use std::sync::Arc;
+
+use pocket_domain::{
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, Invalid, NewTelemetry, Payload, TelemetryId, TenantId,
+};
+use pocket_ports::{DeadLetterRepository, DeviceRepository, StorageError, TelemetryStore};
+
+use crate::policy::Action;
+use crate::scope::Scope;
+use crate::{Caller, Error};
+
+/// Use cases of dead letters.
+pub struct DeadLetterService {
+    pub(crate) scope: Scope,
+    pub(crate) devices: Arc<dyn DeviceRepository>,
+    pub(crate) letters: Arc<dyn DeadLetterRepository>,
+    pub(crate) store: Arc<dyn TelemetryStore>,
+}
+
+impl DeadLetterService {
+    /// A page of the tenant's dead letters, the newest first.
+    ///
+    /// # Errors
+    /// `NotFound` for a device that the tenant does not have.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        query: &DeadLetterQuery,
+    ) -> Result<DeadLetterPage, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
+        if let Some(device) = query.device_id
+            && self.devices.get(tenant, device).await?.is_none()
+        {
+            return Err(Error::NotFound);
+        }
+        Ok(self.letters.list(tenant, query).await?)
+    }
+
+    /// Removes a dead letter.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete(&self, caller: &Caller, tenant: Option<TenantId>, id: DeadLetterId) -> Result<(), Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::WriteTelemetry).await?;
+        if !self.letters.delete(tenant, id).await? {
+            return Err(Error::NotFound);
+        }
+        tracing::info!(letter = %id, %tenant, by = %caller.user_id(), "dead letter removed");
+        Ok(())
+    }
+
+    /// Tries once more to store the message; then it is no dead letter any more. It goes to storage directly: nobody waits
+    /// behind it, and a refusal leaves the letter as it is. A process that ends between the two steps leaves the letter
+    /// beside the row, and another try stores a second one.
+    ///
+    /// # Errors
+    /// `NotFound` for the letter or its device; `Invalid(payload)` when the database still refuses the message.
+    pub async fn retry(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: DeadLetterId,
+    ) -> Result<TelemetryId, Error> {
+        let tenant = self.scope.enter(caller, tenant, Action::WriteTelemetry).await?;
+        let letter = self.letters.get(tenant, id).await?.ok_or(Error::NotFound)?;
+        let message = message(tenant, &letter)?;
+        let stored = match self.store.append(Arc::from([message])).await {
+            Err(StorageError::Backend(cause)) => {
+                tracing::info!(letter = %id, %cause, "a dead letter is refused again");
+                return Err(still_refused("the database still refuses this message"));
+            }
+            result => result?.into_iter().next().flatten().ok_or(Error::NotFound)?,
+        };
+        // Somebody else may have removed it meanwhile, which is what is wanted.
+        self.letters.delete(tenant, id).await?;
+        tracing::info!(letter = %id, %tenant, by = %caller.user_id(), "dead letter stored");
+        Ok(stored)
+    }
+}
+
+fn still_refused(why: &'static str) -> Error {
+    Invalid::new("payload", why).into()
+}
+
+/// The message as it was before the database refused it.
+fn message(tenant_id: TenantId, letter: &DeadLetter) -> Result<NewTelemetry, Error> {
+    let text = letter.text().ok_or_else(|| still_refused("is no text, which no history keeps"))?;
+    Ok(NewTelemetry {
+        tenant_id,
+        device_id: letter.device_id,
+        topic: letter.topic.clone(),
+        payload: Payload::from_stored(text),
+        timestamp: letter.timestamp,
+        received_at: letter.received_at,
+    })
+}

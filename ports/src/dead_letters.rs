@@ -1,0 +1,26 @@
+//! Storage of messages that the database refused, as people see them. [`TelemetryStore::set_aside`] puts them there.
+//!
+//! [`TelemetryStore::set_aside`]: crate::TelemetryStore::set_aside
+
+use async_trait::async_trait;
+use pocket_domain::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, TenantId};
+
+use crate::StorageError;
+
+/// Shows dead letters and removes them. A letter of another tenant is the same as none, in every method. Letters of a device
+/// that is deleted, or of a tenant that is, MUST go with it. The last
+/// [`MAX_DEAD_LETTERS`](pocket_domain::MAX_DEAD_LETTERS) of all tenants are kept.
+#[async_trait]
+pub trait DeadLetterRepository: Send + Sync {
+    /// A page of the tenant's dead letters, the newest first: those put aside later have larger ids. MUST return only letters
+    /// that meet every condition of the query, with their payloads as they were published. What the database cannot keep of
+    /// a reason MAY be replaced. Going on with `next` as the cursor MUST give every letter that was there all the time
+    /// exactly once, while letters are added.
+    async fn list(&self, tenant: TenantId, query: &DeadLetterQuery) -> Result<DeadLetterPage, StorageError>;
+
+    /// The letter of this id, if it belongs to the tenant.
+    async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError>;
+
+    /// Removes a letter; `false` when the tenant has no such letter.
+    async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError>;
+}
