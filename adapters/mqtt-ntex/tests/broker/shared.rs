@@ -65,6 +65,7 @@ async fn members_take_turns_in_the_order_in_which_they_came_whichever_worker_the
     }
     let mut members = members(&platform, &device, 6).await;
     publish(&platform, &device, 1..=12).await;
+    platform.eventually(|platform| platform.broker.stats().messages_out[1] == 12).await;
     for (number, member) in (1..).zip(&mut members) {
         assert_eq!(received(member).await, [number, number + 6]);
     }
