@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pocket_ports::{Storage, StorageError};
+use sea_orm::DatabaseConnection;
 use tokio::sync::Mutex;
 
 use crate::access_log::AccessLogReader;
@@ -86,6 +87,18 @@ pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError>
         crate::options::Kind::Sqlite => crate::sqlite::connect(options).await,
         #[cfg(feature = "postgres")]
         crate::options::Kind::Postgres => crate::postgres::connect(options).await,
+        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
+        kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
+}
+
+/// Connects to look at a database, of which nothing is changed.
+pub(crate) async fn connect_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    match options.kind()? {
+        #[cfg(feature = "sqlite")]
+        crate::options::Kind::Sqlite => crate::sqlite::open_unchanged(options).await,
+        #[cfg(feature = "postgres")]
+        crate::options::Kind::Postgres => crate::postgres::open_unchanged(options).await,
         #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
         kind => Err(OpenError::NotBuiltIn(kind.feature())),
     }
