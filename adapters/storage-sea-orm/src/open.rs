@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pocket_ports::{Storage, StorageError};
+use sea_orm::DatabaseConnection;
 use tokio::sync::Mutex;
 
 use crate::access_log::AccessLogReader;
@@ -101,6 +102,18 @@ pub(crate) use crate::postgres::why_no_answer;
 #[cfg(not(feature = "postgres"))]
 pub(crate) async fn why_no_answer(_: &str, _: std::time::Duration) -> Option<String> {
     None
+}
+
+/// Connects to look at a database, of which nothing is changed.
+pub(crate) async fn connect_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    match options.kind()? {
+        #[cfg(feature = "sqlite")]
+        crate::options::Kind::Sqlite => crate::sqlite::open_unchanged(options).await,
+        #[cfg(feature = "postgres")]
+        crate::options::Kind::Postgres => crate::postgres::open_unchanged(options).await,
+        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
+        kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
 }
 
 #[cfg(all(test, not(feature = "postgres")))]

@@ -196,7 +196,7 @@ mod tests {
             Leaf { max: 1.0, ..leaf.clone() },
             Leaf { first: 1.0, ..leaf.clone() },
             Leaf { last: 1.0, ..leaf.clone() },
-            Leaf { count: 2, ..leaf.clone() },
+            Leaf { count: 2, ..leaf },
         ] {
             assert!(!is_summary(&wrong, &points));
         }

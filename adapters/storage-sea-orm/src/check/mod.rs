@@ -7,7 +7,6 @@
 mod chunks;
 mod content;
 mod doubles;
-#[cfg(feature = "sqlite")]
 mod file;
 mod log;
 mod names;
@@ -19,12 +18,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_ports::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck, StorageError};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::OpenError;
 use crate::database::{Connections, Database};
 use crate::error::Error;
 use crate::migration::{Migrator, plan};
+use crate::open::connect_unchanged;
 use crate::options::Options;
 
 /// Opens a database to verify it, on the tokio runtime that is to run the queries. Neither the schema nor anything else is
@@ -33,23 +33,12 @@ use crate::options::Options;
 /// # Errors
 /// When an option is wrong, the kind of database is not built in, it cannot be reached, or it is older or newer than this program.
 pub async fn open_check(options: &Options) -> Result<Arc<dyn StorageCheck>, OpenError> {
-    let connection = connect(options).await?;
+    let connection = connect_unchanged(options).await?;
     if let Some(first) = plan::<Migrator>(&connection).await?.pending.first() {
         return Err(OpenError::Older(first.clone()));
     }
     let connections = Connections { writer: connection.clone(), reader: connection };
     Ok(Arc::new(DatabaseCheck(Arc::new(Database::new(connections, &options.url)))))
-}
-
-async fn connect(options: &Options) -> Result<DatabaseConnection, OpenError> {
-    match options.kind()? {
-        #[cfg(feature = "sqlite")]
-        crate::options::Kind::Sqlite => crate::sqlite::open_unchanged(options).await,
-        #[cfg(feature = "postgres")]
-        crate::options::Kind::Postgres => crate::postgres::open_unchanged(options).await,
-        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
-        kind => Err(OpenError::NotBuiltIn(kind.feature())),
-    }
 }
 
 struct DatabaseCheck(Arc<Database>);
@@ -78,7 +67,6 @@ struct Check<'a> {
 
 impl Check<'_> {
     async fn run(mut self) -> Result<Checked, Error> {
-        #[cfg(feature = "sqlite")]
         if self.db.backend() == sea_orm::DbBackend::Sqlite {
             let done = self.file().await;
             self.go_on("the file", done)?;
