@@ -15,6 +15,9 @@ use super::{Target, packet};
 /// Bytes that are gathered before they are written to a socket.
 const WRITE_AT: usize = 60_000;
 
+/// Bytes of acknowledgements that are read at a time.
+const READ: usize = 2_048;
+
 /// What is published.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Publishing {
@@ -73,7 +76,7 @@ async fn publish(load: Publishing, target: Target, number: usize, start: Arc<Bar
     let mut window = Window::default();
     let mut stream = connected?;
     let mut message = Message::new(&format!("load/{number}"), load.qos);
-    let (mut sent, mut packets, mut answers) = (0, Vec::new(), Vec::new());
+    let (mut sent, mut packets, mut answers) = (0, Vec::new(), Vec::with_capacity(READ));
     let began = Instant::now();
     loop {
         let now = Instant::now();

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::Bench;
 use crate::figure::Figure;
 use crate::load::Connects;
-use crate::ours::Ours;
+use crate::ours::{Ours, launch};
 use crate::peer::Peer;
 
 /// In which what a start or a connection leaves behind settles.
@@ -16,9 +16,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(crate) async fn idle(bench: &mut Bench) {
     let load = Connects { connections: bench.scale.idle, at_once: 64 };
     let at_rest = {
-        let ours = Ours::start(0).await;
+        let platform = launch().start().await;
         sleep(SETTLED).await;
-        ours.megabytes().0
+        platform.memory().now as f64 / 1e6
     };
     let ours = Ours::start(load.connections).await;
     let held = load.run(&ours.target()).await.expect("the platform lets devices in");
