@@ -26,7 +26,7 @@ impl Figure {
     }
 
     /// What it should be.
-    pub(crate) fn to_reach(self, to_reach: &'static str) -> Self {
+    pub(crate) fn goal(self, to_reach: &'static str) -> Self {
         Self { to_reach, ..self }
     }
 

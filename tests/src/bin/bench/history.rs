@@ -49,19 +49,19 @@ async fn many_devices(scale: History) -> Vec<Figure> {
     store.close().await;
     let name = format!("history: append, {devices} devices, batches of {batch}");
     vec![
-        Figure::new(&*name, "rows/s", vec![plain]).to_reach("300 k"),
+        Figure::new(&*name, "rows/s", vec![plain]).goal("300 k"),
         Figure::new("the same with an index by device", "rows/s", vec![indexed])
-            .to_reach("a third")
+            .goal("a third")
             .note(format!("{:.1} times slower", plain / indexed)),
         Figure::new("the same while the log is sealed", "rows/s", vec![sealing])
-            .to_reach("0.75 of that without")
+            .goal("0.75 of that without")
             .note(format!("{:.2}", sealing / plain)),
         Figure::new("history: sealing", "rows/s", vec![rows as f64 / seconds])
-            .to_reach("500 k")
+            .goal("500 k")
             .note(format!("{chunks} chunks")),
         Figure::new("history: bytes a row, in chunks", "bytes", vec![bytes as f64 / rows as f64]),
         Figure::new("history: bytes a row, all of the file", "bytes", vec![(pages * 4_096) as f64 / rows as f64])
-            .to_reach("12"),
+            .goal("12"),
     ]
 }
 
@@ -92,10 +92,10 @@ async fn one_device(scale: History) -> Vec<Figure> {
     let back = shortest(scale, async || telemetry.range(store.tenant, &back).await.expect("rows")).await;
     store.close().await;
     vec![
-        Figure::new(format!("history: hourly means of one device, {points} points"), "ms", vec![hourly]).to_reach("30"),
-        Figure::new("history: latest values of that device", "ms", vec![latest]).to_reach("2"),
-        Figure::new("history: its newest 100 rows", "ms", vec![newest]).to_reach("3"),
-        Figure::new("history: its first 100 rows, a year back", "ms", vec![back]).to_reach("5"),
+        Figure::new(format!("history: hourly means of one device, {points} points"), "ms", vec![hourly]).goal("30"),
+        Figure::new("history: latest values of that device", "ms", vec![latest]).goal("2"),
+        Figure::new("history: its newest 100 rows", "ms", vec![newest]).goal("3"),
+        Figure::new("history: its first 100 rows, a year back", "ms", vec![back]).goal("5"),
     ]
 }
 
@@ -115,7 +115,7 @@ async fn hundred_devices(scale: History) -> Figure {
     let millis = shortest(scale, ask).await;
     store.close().await;
     let name = format!("history: five-minute means of {DEVICES} devices, {points} points");
-    Figure::new(name, "ms", vec![millis]).to_reach("60")
+    Figure::new(name, "ms", vec![millis]).goal("60")
 }
 
 /// A mean of the temperature over the time from the start on.

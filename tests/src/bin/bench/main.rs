@@ -3,7 +3,12 @@
 //! `bench [--json FILE] [NAME…]` takes all measures of [`measure::ALL`] or those named. Short ones are the median of several
 //! runs; the two brokers take turns, so that a busy machine slows both. Each run that stores counts the rows, and each that
 //! delivers counts what arrived. A row of the table is printed when it is measured; FILE has all rows so far as JSON.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, reason = "a benchmark prints, and fails at once")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a benchmark prints, and fails at once"
+)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails at once"))]
 
 mod figure;

@@ -1,5 +1,7 @@
 //! How much is measured.
 
+use std::time::Duration;
+
 /// Numbers of devices, messages and the rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
@@ -21,6 +23,8 @@ pub(crate) struct Scale {
     pub(crate) deliveries: usize,
     /// Connections that say nothing.
     pub(crate) idle: usize,
+    /// In which what a start or a connection leaves behind settles.
+    pub(crate) settle: Duration,
     /// Rows of a large database.
     pub(crate) rows: usize,
     /// Requests over REST.
@@ -58,17 +62,11 @@ impl Scale {
         many: 5_000,
         deliveries: 2_000_000,
         idle: 10_000,
+        settle: Duration::from_secs(1),
         rows: 10_000_000,
         requests: 96_000,
         alone: 2_000,
-        history: History {
-            devices: 5_000,
-            batch: 10_000,
-            rows: 2_000_000,
-            year: 1_000_000,
-            day: 8_640,
-            questions: 7,
-        },
+        history: History { devices: 5_000, batch: 10_000, rows: 2_000_000, year: 1_000_000, day: 8_640, questions: 7 },
     };
 
     /// What the test of the bench does.
@@ -83,6 +81,7 @@ impl Scale {
         many: 12,
         deliveries: 400,
         idle: 20,
+        settle: Duration::ZERO,
         rows: 600,
         requests: 64,
         alone: 5,

@@ -46,9 +46,8 @@ pub(crate) async fn receive(
         if timeout(PATIENCE, stream.readable()).await.is_err() {
             return Ok(received);
         }
-        let read = READ.with_borrow_mut(|buffer| {
-            stream.try_read(buffer).map(|read| (read, counter.publishes(&buffer[..read])))
-        });
+        let read = READ
+            .with_borrow_mut(|buffer| stream.try_read(buffer).map(|read| (read, counter.publishes(&buffer[..read]))));
         match read {
             Ok((0, _)) => return Err(io::Error::other("the broker closed a subscriber")),
             Ok((_, messages)) if messages > 0 => {

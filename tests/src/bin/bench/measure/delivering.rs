@@ -65,7 +65,7 @@ async fn deliver(
             lost_by_peer += delivered.expected - delivered.arrived;
         }
     }
-    let figure = Figure::new(name, "deliveries/s", own).beside(theirs).to_reach(to_reach).losing(lost);
+    let figure = Figure::new(name, "deliveries/s", own).beside(theirs).goal(to_reach).losing(lost);
     let note = if lost_by_peer > 0 { format!("Mosquitto lost {lost_by_peer}") } else { String::new() };
     bench.table.add(figure.note(note));
 }

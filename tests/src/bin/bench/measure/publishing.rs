@@ -73,7 +73,7 @@ async fn publish(
     for (part, unit, of) in parts {
         let figure = Figure::new(format!("{name}{part}"), unit, own.iter().map(of).collect());
         let figure = figure.beside(theirs.iter().map(of).collect());
-        bench.table.add(if part.is_empty() { figure.to_reach(to_reach) } else { figure });
+        bench.table.add(if part.is_empty() { figure.goal(to_reach) } else { figure });
     }
 }
 

@@ -40,6 +40,6 @@ pub(crate) async fn rest(bench: &mut Bench) {
         for _ in 0..bench.scale.runs {
             runs.push(requests.run().await.expect("the platform answers"));
         }
-        bench.table.add(Figure::new(format!("{name}, {CONNECTIONS} connections"), "/s", runs).to_reach(to_reach));
+        bench.table.add(Figure::new(format!("{name}, {CONNECTIONS} connections"), "/s", runs).goal(to_reach));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) async fn start(bench: &mut Bench) {
         fresh.push(began.elapsed().as_secs_f64() * 1e3);
         drop(platform);
     }
-    let figure = Figure::new("start to ready, nothing there", "ms", fresh).to_reach("200");
+    let figure = Figure::new("start to ready, nothing there", "ms", fresh).goal("200");
     bench.table.add(figure.note("makes schema, secrets and an administrator"));
 
     let (mut ours, rows) = match bench.filled.take() {
@@ -33,5 +33,5 @@ pub(crate) async fn start(bench: &mut Bench) {
         again.push(began.elapsed().as_secs_f64() * 1e3);
     }
     let name = format!("start to ready, {} rows", rows + missing);
-    bench.table.add(Figure::new(name, "ms", again).to_reach("200"));
+    bench.table.add(Figure::new(name, "ms", again).goal("200"));
 }

@@ -21,10 +21,10 @@ pub(crate) async fn qos0(bench: &mut Bench) {
         None => Vec::new(),
     };
     let name = format!("QoS 0, {} devices, {messages} messages, SQLite", bench.scale.devices);
-    bench.table.add(Figure::new(&*name, "msg/s", vec![per_second]).beside(theirs).to_reach("400 k"));
+    bench.table.add(Figure::new(&*name, "msg/s", vec![per_second]).beside(theirs).goal("400 k"));
     for (part, megabytes) in [("before", before), ("at most", peak), ("after", after)] {
         let figure = Figure::new(format!("QoS 0, memory {part}"), "MB", vec![megabytes]);
-        bench.table.add(if part == "at most" { figure.to_reach("flat") } else { figure });
+        bench.table.add(if part == "at most" { figure.goal("flat") } else { figure });
     }
     bench.filled = Some((ours, messages));
 }
