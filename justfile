@@ -124,14 +124,20 @@ api-check:
     cargo build
     tests/api-check.sh
 
-# Measures the release binary, and Mosquitto beside it where it is installed; writes target/bench.json
-bench:
+# Measures the release binary, and Mosquitto beside it where it is installed, or only the measures named (`just bench qos1 rest`)
+bench *measures:
+    #!/usr/bin/env bash
+    set -euo pipefail
     cargo build --release -p pocket-iot -p pocket-tests --bins
-    POCKET_IOT_BINARY=target/release/pocket-iot target/release/bench target/bench.json
+    target=${CARGO_TARGET_DIR:-target}
+    POCKET_TEST_POSTGRES_DURABLE=1 POCKET_IOT_BINARY=$target/release/pocket-iot \
+        tests/with-postgres.sh "$target/release/bench" --json "$target/bench.json" {{ measures }}
+    echo "the same as JSON: $target/bench.json"
 
-# Measures the history in a SQLite file: appending, sealing, size, and questions
-bench-history:
-    cargo run --release -p pocket-storage-sea-orm --example history
+# Measures topics, sessions, packets, chunks and batches of rows by themselves, or only what is named (`just bench-micro encode`)
+bench-micro *names:
+    cargo bench -p pocket-mqtt-core -p pocket-mqtt-ntex -p pocket-telemetry-codec -p pocket-storage-sea-orm \
+        --bench core --bench packets --bench chunk --bench append -- {{ names }}
 
 # Writes the generated parts of docs/ and builds the documentation of the code
 docs:

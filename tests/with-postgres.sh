@@ -5,6 +5,8 @@
 # a free port of 127.0.0.1, and is stopped and removed when the command ends, however it ends; the exit code is the
 # command's. A server that runs already is not touched. Where POCKET_TEST_POSTGRES is set, that server is used.
 #
+# With POCKET_TEST_POSTGRES_DURABLE=1 the server writes what it commits to the disk, as one for other purposes does.
+#
 # PostgreSQL's programs are looked for in PATH and where Debian and Fedora keep them; on Debian they are installed when
 # they are missing and this script may do that.
 set -euo pipefail
@@ -96,9 +98,11 @@ cd "$directory" # The owner may not be allowed to stand where the caller stands.
 as_owner "$programs/initdb" -D "$data" -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync \
     >"$directory/initdb" 2>&1 || { cat "$directory/initdb" >&2; say "initdb failed"; exit 1; }
 
-# What a test wrote need not survive the machine, and nextest runs many tests at once.
-settings="-c listen_addresses=127.0.0.1 -c unix_socket_directories=$directory -c max_connections=400 \
-    -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+# nextest runs many tests at once.
+settings="-c listen_addresses=127.0.0.1 -c unix_socket_directories=$directory -c max_connections=400"
+# What a test wrote need not survive the machine.
+[ -n "${POCKET_TEST_POSTGRES_DURABLE:-}" ] ||
+    settings="$settings -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
 port=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     candidate=$((RANDOM % 12000 + 20000)) # below the ports that clients are given

@@ -1,12 +1,11 @@
 //! What end-to-end tests stand on: the real binary on free ports, a client of its REST API, databases of
-//! PostgreSQL. The benchmark (`bin/bench.rs`) stands on it too, with a load generator.
+//! PostgreSQL. The benchmark (`bin/bench`) stands on it too.
 //!
 //! The tests themselves are in `tests/all`, one module a subject. `just test` builds the binary and starts PostgreSQL
 //! before it runs them.
 
 mod api;
 mod binary;
-mod load;
 mod memory;
 mod platform;
 mod postgres;
@@ -16,7 +15,6 @@ mod strict;
 
 pub use api::{Answer, Api};
 pub use binary::binary;
-pub use load::{Load, Measured};
 pub use memory::Memory;
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;

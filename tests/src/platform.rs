@@ -100,7 +100,15 @@ impl Platform {
     /// # Panics
     /// When this process serves no REST.
     pub fn api(&self) -> Api {
-        Api::at(self.process.api.expect("this process serves REST"))
+        Api::at(self.api_address())
+    }
+
+    /// Where REST is served.
+    ///
+    /// # Panics
+    /// When this process serves no REST.
+    pub fn api_address(&self) -> SocketAddr {
+        self.process.api.expect("this process serves REST")
     }
 
     /// The REST API as the first administrator.
@@ -201,7 +209,7 @@ impl Process {
         let began = Instant::now();
         while api.get("/ready").await.status.as_u16() != 200 {
             assert!(began.elapsed() < PATIENCE, "the platform is not ready");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }

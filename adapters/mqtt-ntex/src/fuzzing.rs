@@ -4,8 +4,11 @@
 //! Whatever the bytes are, nothing panics; how they were cut into reads makes no difference; the buffer holds no more than
 //! came; and every packet that is written can be read and says what was meant, in both versions.
 
+mod codec;
+
 use std::sync::Arc;
 
+pub use codec::Codec;
 use ntex::codec::Decoder;
 use ntex::util::BytesMut;
 use pocket_domain::{DeviceId, Principal, TenantId, Timestamp};

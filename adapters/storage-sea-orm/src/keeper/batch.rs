@@ -3,6 +3,7 @@
 //! They are many, so what one takes counts: the payloads of a page of rows stand in one text, and a row says where its own is.
 //! Being large, these pieces also go back to the system when they are freed.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use pocket_telemetry_codec::Row;
@@ -11,6 +12,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 use crate::database::Database;
 use crate::entity::corrupt;
 use crate::error::Error;
+use crate::options::Sealing;
 
 /// Rows that are read at a time: so many at first, then as many as have these bytes, if it is not more than the most.
 const FIRST_PAGE: usize = 100;
@@ -38,12 +40,18 @@ struct LogRow {
 }
 
 impl Batch {
-    /// The oldest rows between two ids, at most so many, and the last id among those that were read.
-    pub(super) async fn read(db: &Database, after: i64, last: i64, most: usize) -> Result<(Self, i64), Error> {
+    /// The oldest rows between two ids, as many as are sealed together, and the last id among those that were read.
+    pub(super) async fn read(db: &Database, after: i64, last: i64, sealing: Sealing) -> Result<(Self, i64), Error> {
         let (mut batch, mut up_to, mut bytes, mut limit) = (Self::default(), after, 0, FIRST_PAGE);
-        while batch.rows.len() < most && bytes < MOST_BYTES {
+        let mut devices = HashSet::new();
+        while bytes < MOST_BYTES {
             let before = batch.rows.len();
-            batch.read_page(db, up_to, last, limit.min(most - before)).await?;
+            let room = sealing.most(devices.len()).saturating_sub(before);
+            if room == 0 {
+                break;
+            }
+            batch.read_page(db, up_to, last, limit.min(room)).await?;
+            devices.extend(batch.rows[before..].iter().map(|row| row.device));
             let Some(newest) = batch.rows[before..].last() else {
                 // All is read: ids that are missing were never used, or their rows are removed.
                 return Ok((batch, last));
@@ -182,6 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_come_in_pages_whatever_their_payloads_are() {
+        let of = |batch| Sealing { batch, ..Sealing::default() };
         let sample = Sample::new().await;
         let other = sample.register(2).await;
         let texts = [",", "1,2,3:", "\"é😀\"", "", "x", &"y".repeat(PAGE_BYTES)];
@@ -191,7 +200,7 @@ mod tests {
         });
         sample.storage.telemetry.append(messages.collect()).await.unwrap();
         sample.execute("DELETE FROM telemetry WHERE id = 7").await;
-        let (mut batch, up_to) = Batch::read(&sample.database, 0, 250, 260).await.unwrap();
+        let (mut batch, up_to) = Batch::read(&sample.database, 0, 250, of(260)).await.unwrap();
         assert_eq!((batch.len(), up_to), (249, 250));
         assert!(batch.pages.len() > 3, "{}", batch.pages.len());
         let devices: Vec<_> = batch.devices().map(|(_, rows)| rows).collect();
@@ -201,7 +210,7 @@ mod tests {
             assert_eq!((row.payload, row.timestamp), (texts[n % texts.len()], 300 - n as i64));
         }
         assert!(devices.iter().all(|rows| rows.is_sorted_by_key(|row| row.timestamp)));
-        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, 20).await.unwrap();
+        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, of(20)).await.unwrap();
         assert_eq!((batch.len(), up_to), (20, 270));
     }
 }

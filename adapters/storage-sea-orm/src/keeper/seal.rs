@@ -78,7 +78,7 @@ impl Sealer {
         let Some(start) = begin(db, lease).await? else { return Ok(false) };
         let (batch, up_to) = match self.read_ahead(&start, sealing) {
             Some(ahead) => (ahead.batch, ahead.up_to),
-            None => Batch::read(db, start.sealed.sealed, start.last, sealing.most(self.devices)).await?,
+            None => Batch::read(db, start.sealed.sealed, start.last, sealing).await?,
         };
         let rows = batch.len();
         if rows == 0 {
@@ -158,7 +158,7 @@ async fn read_on(
     if start.last - up_to < sealing.enough(devices) {
         return Ok(None);
     }
-    Ok(Some(Batch::read(db, up_to, start.last, sealing.most(devices)).await?))
+    Ok(Some(Batch::read(db, up_to, start.last, sealing).await?))
 }
 
 /// Writes chunks and makes them count; `false` when another process keeps the history.

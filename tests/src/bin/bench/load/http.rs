@@ -1,0 +1,97 @@
+//! Requests over HTTP/1.1, on connections that stay open.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::crew::crew;
+
+/// GETs of one path.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    /// The server.
+    pub(crate) address: SocketAddr,
+    /// Path and query.
+    pub(crate) path: String,
+    /// Bearer token.
+    pub(crate) token: String,
+    /// Connections, each with one request at a time.
+    pub(crate) connections: usize,
+    /// Requests of each.
+    pub(crate) each: usize,
+}
+
+impl Requests {
+    /// Answers a second.
+    ///
+    /// # Errors
+    /// When a connection breaks, or an answer is not 200 with its length.
+    pub(crate) async fn run(&self) -> io::Result<f64> {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.path, self.address, self.token
+        );
+        let (request, address, each): (Arc<[u8]>, _, _) = (request.into_bytes().into(), self.address, self.each);
+        let began = Instant::now();
+        crew(self.connections, move |_| ask(address, Arc::clone(&request), each)).await?;
+        Ok((self.connections * self.each) as f64 / began.elapsed().as_secs_f64())
+    }
+}
+
+async fn ask(address: SocketAddr, request: Arc<[u8]>, times: usize) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut answer = Vec::with_capacity(64 * 1024);
+    for _ in 0..times {
+        stream.write_all(&request).await?;
+        answer.clear();
+        loop {
+            if stream.read_buf(&mut answer).await? == 0 {
+                return Err(io::Error::other("the server closed a connection"));
+            }
+            match length(&answer)? {
+                Some(length) if answer.len() < length => {}
+                Some(length) if answer.len() == length => break,
+                Some(_) => return Err(io::Error::other("more came than was asked for")),
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The length of a whole answer, head and body; `None` while its head is not whole.
+fn length(answer: &[u8]) -> io::Result<Option<usize>> {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(None) };
+    let head = std::str::from_utf8(&answer[..end]).map_err(io::Error::other)?;
+    let length = head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    match length {
+        Some(length) if head.starts_with("HTTP/1.1 200 ") => Ok(Some(end + 4 + length)),
+        _ => Err(io::Error::other(format!("not a whole answer of 200: {head}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::length;
+
+    #[test]
+    fn an_answer_is_as_long_as_its_head_says() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        assert_eq!(length(answer).unwrap(), Some(answer.len()));
+        assert_eq!(length(&answer[..20]).unwrap(), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_an_error() {
+        assert!(length(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(length(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}
