@@ -20,8 +20,6 @@ pub(crate) const ALL: [&str; 14] = [
     "qos1-postgres",
     "qos1-many",
     "qos2",
-    "sustained",
-    "start",
     "fan-out",
     "pairs",
     "broker-only",
@@ -30,6 +28,8 @@ pub(crate) const ALL: [&str; 14] = [
     "rest",
     "alone",
     "history",
+    "sustained",
+    "start",
 ];
 
 /// What measures share.
