@@ -135,12 +135,17 @@ impl Database {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Ends the tasks and closes all connections.
-    pub(crate) async fn close(&self) -> Result<(), DbErr> {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Ends what goes on in the background.
+    pub(crate) fn end_tasks(&self) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+    }
+
+    /// Ends the tasks and closes all connections.
+    pub(crate) async fn close(&self) -> Result<(), DbErr> {
+        self.closed.store(true, Ordering::Relaxed);
+        self.end_tasks();
         match self.claim.lock().await.take() {
             Some(Claim::Connection(connection)) => connection.close().await?,
             Some(Claim::File(file)) => drop(file),

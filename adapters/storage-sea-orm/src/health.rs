@@ -6,17 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pocket_ports::{StorageError, StorageHealth};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::keeper::{self, Keeper};
 use crate::open::why_no_answer;
 
 /// After which time no answer is an answer: a probe of readiness has a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The health of a database.
-pub(crate) struct Health(pub(crate) Arc<Database>);
+/// The health of a database, and its end.
+pub(crate) struct Health(pub(crate) Arc<Database>, pub(crate) Arc<Mutex<Keeper>>);
 
 /// Begins a transaction that writes, and gives it up. SQLite takes the write lock, which fails on a file or file system
 /// that is read-only; PostgreSQL says whether it is.
@@ -63,7 +65,14 @@ impl StorageHealth for Health {
     }
 
     async fn close(&self) {
-        let closed = self.0.run(|db| async move { Ok(db.close().await?) }).await;
+        let keeper = Arc::clone(&self.1);
+        let closed = self.0.run(|db| async move {
+            // The keeper is free as soon as its task has ended.
+            db.end_tasks();
+            keeper::end(&db, &keeper).await;
+            Ok(db.close().await?)
+        });
+        let closed = closed.await;
         if let Err(error) = closed {
             tracing::warn!(%error, "the database was not closed in order");
         }

@@ -31,10 +31,8 @@ use crate::{OpenError, keeper, purge};
 pub async fn open(options: Options) -> Result<Storage, OpenError> {
     bring_up_to_date(&options).await?;
     let database = Arc::new(Database::new(connect(&options).await?, &options.url));
-    let mut keeper = Keeper::new(options.sealing);
-    compress(&database, &mut keeper).await?;
     purge::start(&database);
-    let keeper = Arc::new(Mutex::new(keeper));
+    let keeper = Arc::new(Mutex::new(Keeper::new(options.sealing)));
     keeper::start(&database, Arc::clone(&keeper), options.sealing.every);
     Ok(ports_of(database, keeper))
 }
@@ -46,30 +44,28 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         devices: Arc::new(Devices(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
-        telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), keeper)),
+        telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), Arc::clone(&keeper))),
         dead_letters: Arc::new(DeadLetters(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
-        health: Arc::new(Health(database)),
+        health: Arc::new(Health(database, keeper)),
     }
 }
 
-/// Brings the schema of a database up to date and closes it.
+/// Brings the schema of a database up to date, compresses a long log of an earlier version, which may take minutes, and
+/// closes it.
 ///
 /// # Errors
 /// As [`open`].
 pub async fn migrate(options: Options) -> Result<MigrationReport, OpenError> {
     let report = bring_up_to_date(&options).await?;
     let database = Database::new(connect(&options).await?, &options.url);
-    compress(&database, &mut Keeper::new(options.sealing)).await?;
+    let mut keeper = Keeper::new(options.sealing);
+    let compressed = keeper.catch_up(&database).await;
+    compressed.map_err(|error| OpenError::Migration(StorageError::from(error).to_string()))?;
+    keeper::end(&database, &Mutex::new(keeper)).await;
     database.close().await.map_err(|error| OpenError::Unavailable(error.to_string()))?;
     Ok(report)
-}
-
-/// Compresses rows of telemetry of an earlier version, which may take minutes.
-async fn compress(database: &Database, keeper: &mut Keeper) -> Result<(), OpenError> {
-    let compressed = keeper.catch_up(database).await;
-    compressed.map_err(|error| OpenError::Migration(StorageError::from(error).to_string()))
 }
 
 async fn bring_up_to_date(options: &Options) -> Result<MigrationReport, OpenError> {

@@ -42,6 +42,14 @@ impl Lease {
         Ok(self.renew(&transaction, SystemClock.now(), "owner = ?", values).await?.then_some(transaction))
     }
 
+    /// Lets any other process have it, if this one has it.
+    pub(crate) async fn give_back(&self, db: &Database) -> Result<(), DbErr> {
+        let transaction = db.begin().await?;
+        let sql = "UPDATE telemetry_log SET owner = NULL WHERE owner = ?";
+        transaction.execute_raw(statement(db.backend(), sql, vec![self.name.clone().into()])).await?;
+        transaction.commit().await
+    }
+
     async fn renew(
         &self,
         transaction: &DatabaseTransaction,
@@ -82,5 +90,17 @@ mod tests {
         assert!(!began(one.go_on(db).await.unwrap()).await);
         assert!(began(one.begin(db).await.unwrap()).await, "it may begin anew");
         assert!(!began(other.go_on(db).await.unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn it_is_given_back_by_the_process_that_has_it() {
+        let sample = Sample::new().await;
+        let db = &sample.database;
+        let [one, other] = [0, 0].map(|_| Lease::new(Duration::from_secs(60)));
+        one.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        other.give_back(db).await.unwrap();
+        assert!(other.begin(db).await.unwrap().is_none(), "it has not the lease");
+        one.give_back(db).await.unwrap();
+        assert!(other.begin(db).await.unwrap().is_some());
     }
 }

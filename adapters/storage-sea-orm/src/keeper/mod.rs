@@ -31,12 +31,15 @@ use crate::options::Sealing;
 use lease::Lease;
 use seal::Sealer;
 
-/// A log that is so many times as long as it is meant to be is sealed before anything else is done.
+/// A log that is so many times as long as it is meant to be is of an earlier version, or of a burst: sealing it takes so long
+/// that its progress is told.
 const LONG: i64 = 10;
-/// How often the progress of that is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long the database may take to hear that this process keeps the history no more. It hears it from the end of the
+/// lease otherwise.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Starts the keeper of a database.
 pub(crate) fn start(db: &Arc<Database>, keeper: Arc<Mutex<Keeper>>, every: Duration) {
@@ -68,6 +71,16 @@ async fn turn(db: &Weak<Database>, keeper: &Mutex<Keeper>) -> Option<Result<(), 
     }
 }
 
+/// Leaves the history to other processes, which need not wait for the end of the lease then.
+pub(crate) async fn end(db: &Database, keeper: &Mutex<Keeper>) {
+    let ended = async { keeper.lock().await.lease.give_back(db).await };
+    match tokio::time::timeout(FAREWELL, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the lease of the history was not given back"),
+        Err(_) => tracing::debug!("the lease of the history was not given back in time"),
+    }
+}
+
 /// What one process does for the history.
 pub(crate) struct Keeper {
     sealing: Sealing,
@@ -80,6 +93,14 @@ pub(crate) struct Keeper {
     is_loose: bool,
     /// Whether some were given back since the file was last cut.
     was_loose: bool,
+    backlog: Backlog,
+}
+
+/// How far it is with a log that was long when this process came.
+enum Backlog {
+    Unknown,
+    ToldAt(Instant),
+    Done,
 }
 
 /// How far it is with what tenants do not keep.
@@ -103,12 +124,14 @@ impl Keeper {
             pruning,
             is_loose: true,
             was_loose: false,
+            backlog: Backlog::Unknown,
         }
     }
 
     /// Does a part of the work; `false` when there is nothing to do.
     pub(crate) async fn step(&mut self, db: &Database) -> Result<bool, Error> {
         let log = LogState::read(db).await?;
+        self.tell_backlog(&log);
         // Rows are removed while the next are packed; only when these pile up, removing them comes first.
         let is_behind = log.sealed_rows() > i64::from(self.sealing.batch);
         if !is_behind
@@ -169,26 +192,34 @@ impl Keeper {
     /// Seals what an earlier version left as rows, until the log is as short as it is meant to be. Goes on where it was when
     /// the process ended in between.
     pub(crate) async fn catch_up(&mut self, db: &Database) -> Result<(), Error> {
-        let most = i64::from(self.sealing.rows).saturating_mul(LONG);
-        let (mut told, mut begun) = (Instant::now(), false);
-        loop {
-            let log = LogState::read(db).await?;
-            if log.rows() <= most {
-                break;
-            }
-            if !begun || told.elapsed() >= TELL_EVERY {
-                tracing::info!(rows_left = log.rows(), "compressing rows of telemetry");
-                (told, begun) = (Instant::now(), true);
-            }
+        while self.is_long(&LogState::read(db).await?) {
             if !self.step(db).await? {
                 // Another process is at it.
                 tokio::time::sleep(RETRY).await;
             }
         }
-        if begun {
-            tracing::info!("rows of telemetry are compressed");
-        }
         Ok(())
+    }
+
+    fn is_long(&self, log: &LogState) -> bool {
+        log.rows() > i64::from(self.sealing.rows).saturating_mul(LONG)
+    }
+
+    fn tell_backlog(&mut self, log: &LogState) {
+        let is_over = !self.is_long(log);
+        match self.backlog {
+            Backlog::Done => {}
+            Backlog::ToldAt(at) if !is_over && at.elapsed() < TELL_EVERY => {}
+            Backlog::Unknown if is_over => self.backlog = Backlog::Done,
+            Backlog::ToldAt(_) if is_over => {
+                tracing::info!("rows of telemetry are compressed");
+                self.backlog = Backlog::Done;
+            }
+            Backlog::Unknown | Backlog::ToldAt(_) => {
+                tracing::info!(rows_left = log.rows(), "compressing rows of telemetry");
+                self.backlog = Backlog::ToldAt(Instant::now());
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pocket_domain::{SortOrder, TelemetryQuery};
 
 use super::*;
+use crate::open::{migrate, open};
+use crate::options::Options;
 use crate::sample::Sample;
 
 fn sealing(rows: u32) -> Sealing {
@@ -169,11 +171,37 @@ async fn nothing_of_a_device_that_is_deleted_meanwhile_comes_back() {
 }
 
 #[tokio::test]
-async fn a_long_log_is_sealed_before_anything_else() {
+async fn a_long_log_is_sealed_when_a_database_is_migrated() {
     let sample = Sample::new().await;
     sample.append(sample.device, 500).await;
-    let mut keeper = Keeper::new(Sealing { after: Duration::from_secs(1 << 36), batch: 100, ..sealing(30) });
-    keeper.catch_up(&sample.database).await.unwrap();
+    let sealing = Sealing { after: Duration::from_secs(1 << 36), batch: 100, ..sealing(30) };
+    migrate(Options { sealing, ..sample.options.clone() }).await.unwrap();
     assert_eq!(sample.number("SELECT sealed FROM telemetry_log").await, 200);
     assert_eq!(times(&sample).await.len(), 500);
+}
+
+#[tokio::test]
+async fn a_database_is_open_before_its_long_log_is_sealed() {
+    let sample = Sample::new().await;
+    sample.append(sample.device, 500).await;
+    // Another process would seal it first.
+    sample.execute("UPDATE telemetry_log SET owner = x'01', owned_until = 1e15").await;
+    let opened = open(Options { sealing: sealing(1), ..sample.options.clone() }).await.unwrap();
+    assert_eq!(sample.number("SELECT sealed FROM telemetry_log").await, 0);
+    opened.health.close().await;
+}
+
+#[tokio::test]
+async fn a_process_that_closes_the_database_leaves_the_history_to_the_next() {
+    let sample = Sample::new().await;
+    let opened = open(Options { sealing: Sealing { every: Duration::ZERO, ..sealing(1) }, ..sample.options.clone() });
+    let opened = opened.await.unwrap();
+    sample.append(sample.device, 10).await;
+    while sample.number("SELECT sealed FROM telemetry_log").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    opened.health.close().await;
+    sample.append(sample.device, 10).await;
+    all(&mut Keeper::new(sealing(1)), &sample).await;
+    assert_eq!(sizes(&sample).await, [10, 10]);
 }
