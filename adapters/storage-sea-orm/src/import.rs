@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pocket_domain::{NewTelemetry, TelemetryId};
 use pocket_ports::{Import, Imported};
+use sea_orm::{DatabaseTransaction, DbBackend};
 
 use crate::access_log;
 use crate::append::{Row, devices, insert, note, topics};
@@ -15,28 +16,31 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
 use crate::locks::{self, Lock};
-use crate::telemetry::{Wanted, present};
+use crate::telemetry::{Ahead, Wanted, present};
 
 /// Stores those that are not there, in one transaction; none when a device is gone.
 pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<Import, Error> {
     // Those that wait for their turn hold no connection.
     let _turn = db.importing.lock().await;
+    let ahead = match db.backend() {
+        // Nobody else could write while this transaction looks.
+        DbBackend::Sqlite => match look_ahead(db, messages).await? {
+            Ok(ahead) => Some(ahead),
+            Err(gone) => return Ok(Import::DeviceGone(gone)),
+        },
+        _ => None,
+    };
     let transaction = db.begin().await?;
     locks::take(&transaction, Lock::Import).await?;
-    locks::share(&transaction, Lock::Access).await?;
-    let as_of = access_log::latest(&transaction).await?;
-    let mut found = Found::default();
-    let devices = devices(db, &transaction, as_of, messages, &mut found).await?;
-    if let Some(gone) = devices.iter().position(Option::is_none) {
-        return Ok(Import::DeviceGone(gone));
-    }
-    let accepted: Vec<(DeviceKeys, &NewTelemetry)> = devices.into_iter().flatten().zip(messages).collect();
-    let topics = topics(db, &transaction, as_of, &accepted, &mut found).await?;
-    let rows = accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message });
-    let rows: Vec<Row<'_>> = rows.collect();
-    let mut wanted = Wanted::default();
-    let is_first: Vec<bool> = rows.iter().enumerate().map(|(number, row)| add(&mut wanted, row, number)).collect();
-    let present = present(db, &transaction, &Arc::new(wanted)).await?;
+    let Resolved { rows, as_of, found } = match resolve(db, &transaction, messages).await? {
+        Ok(resolved) => resolved,
+        Err(gone) => return Ok(Import::DeviceGone(gone)),
+    };
+    let (wanted, is_first) = wanted(&rows);
+    let present = match ahead {
+        Some(ahead) => ahead.go_on(db, &transaction, &wanted).await?,
+        None => present(db, &transaction, &wanted).await?,
+    };
     let is_new: Vec<bool> =
         is_first.iter().enumerate().map(|(number, is_first)| *is_first && !present.contains(&number)).collect();
     let new: Vec<Row<'_>> = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(row, _)| *row).collect();
@@ -49,7 +53,51 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
     Ok(Import::Done(imported.map(|id| id.unwrap_or(Imported::Present)).collect()))
 }
 
-fn add(wanted: &mut Wanted, row: &Row<'_>, number: usize) -> bool {
-    let message = row.message;
-    wanted.add(row.device.device, message.timestamp.as_millis(), row.topic, message.payload.as_str(), number)
+/// What a transaction that only reads saw of the messages, or which of their devices is gone. Their topics have keys then.
+async fn look_ahead(db: &Database, messages: &[NewTelemetry]) -> Result<Result<Ahead, usize>, Error> {
+    let transaction = db.begin().await?;
+    let Resolved { rows, as_of, found } = match resolve(db, &transaction, messages).await? {
+        Ok(resolved) => resolved,
+        Err(gone) => return Ok(Err(gone)),
+    };
+    transaction.commit().await?;
+    db.keys.learn(as_of, found);
+    Ok(Ok(Ahead::look(db, &wanted(&rows).0).await?))
+}
+
+/// Messages with the keys of their devices and topics.
+struct Resolved<'a> {
+    rows: Vec<Row<'a>>,
+    as_of: i64,
+    found: Found,
+}
+
+/// Finds the keys, or says which message's device is gone. No device is deleted until the transaction ends.
+async fn resolve<'a>(
+    db: &Database,
+    transaction: &DatabaseTransaction,
+    messages: &'a [NewTelemetry],
+) -> Result<Result<Resolved<'a>, usize>, Error> {
+    locks::share(transaction, Lock::Access).await?;
+    let as_of = access_log::latest(transaction).await?;
+    let mut found = Found::default();
+    let devices = devices(db, transaction, as_of, messages, &mut found).await?;
+    if let Some(gone) = devices.iter().position(Option::is_none) {
+        return Ok(Err(gone));
+    }
+    let accepted: Vec<(DeviceKeys, &NewTelemetry)> = devices.into_iter().flatten().zip(messages).collect();
+    let topics = topics(db, transaction, as_of, &accepted, &mut found).await?;
+    let rows = accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message });
+    Ok(Ok(Resolved { rows: rows.collect(), as_of, found }))
+}
+
+/// What is looked for, and of each message whether it is the first of those that are the same.
+fn wanted(rows: &[Row<'_>]) -> (Arc<Wanted>, Vec<bool>) {
+    let mut wanted = Wanted::default();
+    let is_first = rows.iter().enumerate().map(|(number, row)| {
+        let message = row.message;
+        wanted.add(row.device.device, message.timestamp.as_millis(), row.topic, message.payload.as_str(), number)
+    });
+    let is_first = is_first.collect();
+    (Arc::new(wanted), is_first)
 }

@@ -33,7 +33,7 @@ pub(crate) use damage::Damage;
 pub(crate) use keys::{Met, add as add_keys, of_device as keys_of_device};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
-pub(crate) use present::{Wanted, present};
+pub(crate) use present::{Ahead, Wanted, present};
 pub(crate) use snapshot::{Sealed, moment};
 pub(crate) use usage::bytes_by_tenant;
 

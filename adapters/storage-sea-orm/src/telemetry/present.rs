@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryR
 
 use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
-use super::snapshot::Sealed;
+use super::snapshot::{Sealed, moment};
 use crate::database::Database;
 use crate::error::Error;
 
@@ -63,7 +63,44 @@ impl Wanted {
     }
 }
 
-/// The places of those that are there, as a transaction sees it that may write.
+/// What was there of some messages before a SQLite file had to be written: while it is, nobody else writes.
+pub(crate) struct Ahead {
+    present: HashSet<usize>,
+    /// The last id that the log had.
+    last: i64,
+}
+
+impl Ahead {
+    pub(crate) async fn look(db: &Database, wanted: &Arc<Wanted>) -> Result<Self, Error> {
+        let (transaction, sealed) = moment(db).await?;
+        let statement = Statement::from_string(db.backend(), "SELECT max(id) FROM telemetry");
+        let row = transaction.query_one_raw(statement).await?.ok_or(DbErr::RecordNotFound("telemetry".into()))?;
+        let last: Option<i64> = row.try_get_by_index(0)?;
+        let present = present(db, &transaction, wanted).await?;
+        Ok(Self { present, last: last.unwrap_or_default().max(sealed.sealed) })
+    }
+
+    /// What is there now, as the transaction sees it that writes.
+    pub(crate) async fn go_on(
+        mut self,
+        db: &Database,
+        transaction: &DatabaseTransaction,
+        wanted: &Arc<Wanted>,
+    ) -> Result<HashSet<usize>, Error> {
+        let sealed = Sealed::read(transaction).await?;
+        if sealed.sealed > self.last {
+            // Rows came and are in chunks already.
+            return present(db, transaction, wanted).await;
+        }
+        let is_indexed = db.log_index.catch_up(transaction, sealed.sealed).await?;
+        let log = Log { transaction, sealed: self.last, index: is_indexed.then_some(&db.log_index) };
+        let rows = log.at(&wanted.places()).await?;
+        self.present.extend(rows.iter().filter_map(|found| wanted.same_as(found)));
+        Ok(self.present)
+    }
+}
+
+/// The places of those that are there, as a transaction sees it.
 ///
 /// In PostgreSQL each statement sees a moment of its own: when the log was sealed or chunks were merged between two of them,
 /// all is looked at again.
@@ -163,4 +200,37 @@ fn of_chunk(device: i64, content: &[u8], wanted: &Wanted) -> Result<Vec<usize>, 
     }
     let rows = chunk.rows(first..last + 1)?;
     Ok(rows.iter().filter_map(|row| wanted.same(device, row.timestamp, row.topic, &row.payload)).collect())
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::keeper::Keeper;
+    use crate::options::Sealing;
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn what_was_stored_since_it_was_looked_for_is_found() {
+        for is_sealed in [false, true] {
+            let sample = Sample::new().await;
+            let db = &sample.database;
+            sample.append(sample.device, 2).await;
+            let (device, topic) = (sample.number("SELECT key FROM devices").await, 1);
+            let mut wanted = Wanted::default();
+            for at in 0..5 {
+                assert!(wanted.add(device, at, topic, "1", usize::try_from(at).unwrap()));
+            }
+            let wanted = Arc::new(wanted);
+            let ahead = Ahead::look(db, &wanted).await.unwrap();
+            assert_eq!(ahead.present, [0, 1].into());
+            sample.append(sample.device, 4).await;
+            if is_sealed {
+                let mut keeper = Keeper::new(Sealing { rows: 1, per_device: 0, ..Sealing::default() });
+                while keeper.step(db).await.unwrap() {}
+                assert_eq!(sample.number("SELECT count(*) FROM telemetry").await, 0);
+            }
+            let transaction = db.begin().await.unwrap();
+            assert_eq!(ahead.go_on(db, &transaction, &wanted).await.unwrap(), [0, 1, 2, 3].into());
+        }
+    }
 }

@@ -4,10 +4,11 @@ mod store;
 
 use std::time::{Duration, Instant};
 
-use pocket_domain::{Aggregate, AggregateQuery, LeafPath, SortOrder, TelemetryQuery};
+use pocket_domain::{Aggregate, AggregateQuery, LeafPath, NewTelemetry, SortOrder, TelemetryQuery};
 use pocket_storage_sea_orm::Sealing;
 
 use crate::figure::Figure;
+use crate::load::percentile;
 use crate::measure::Bench;
 use crate::scale::History;
 use store::{DAY, Store, always, at, device, never};
@@ -26,9 +27,7 @@ async fn many_devices(scale: History) -> Vec<Figure> {
         if is_indexed {
             store.index().await;
         }
-        let message = |n: i64| store.message((n % i64::from(devices)) as u32, n, n / i64::from(devices) * 10_000);
-        let batches = (0..rows / batch).map(|b| (b * batch..(b + 1) * batch).map(message).collect()).collect();
-        let rate = store.append(batches).await;
+        let rate = store.append(batches(&store, scale)).await;
         (rate, store)
     };
     let (plain, store) = append(false, never()).await;
@@ -38,15 +37,17 @@ async fn many_devices(scale: History) -> Vec<Figure> {
     let (sealing, third) = append(false, while_sealing).await;
     third.close().await;
 
-    let begun = Instant::now();
     let store = store.open_again(always()).await;
+    let begun = Instant::now();
     store.sealed().await;
     let seconds = begun.elapsed().as_secs_f64();
     let chunks = store.number("SELECT count(*) FROM telemetry_chunks").await;
     let bytes = store.number("SELECT sum(bytes) FROM telemetry_chunks").await;
     let pages =
         store.number("SELECT (SELECT * FROM pragma_page_count()) - (SELECT * FROM pragma_freelist_count())").await;
-    store.close().await;
+    let mut waits = commits_while_sealing(store, scale).await;
+    waits.sort_unstable();
+    let waited = |share| vec![percentile(&waits, share) / 1e3];
     let name = format!("history: append, {devices} devices, batches of {batch}");
     vec![
         Figure::new(&*name, "rows/s", vec![plain]).goal("300 k"),
@@ -59,10 +60,39 @@ async fn many_devices(scale: History) -> Vec<Figure> {
         Figure::new("history: sealing", "rows/s", vec![rows as f64 / seconds])
             .goal("500 k")
             .note(format!("{chunks} chunks")),
+        Figure::new("commits of one row while the log is sealed, p99", "ms", waited(99)),
+        Figure::new("commits of one row while the log is sealed, longest", "ms", waited(100))
+            .goal("20")
+            .note(format!("of {}", waits.len())),
         Figure::new("history: bytes a row, in chunks", "bytes", vec![bytes as f64 / rows as f64]),
         Figure::new("history: bytes a row, all of the file", "bytes", vec![(pages * 4_096) as f64 / rows as f64])
             .goal("12"),
     ]
+}
+
+/// Batches of all devices, as many rows as are appended.
+fn batches(store: &Store, scale: History) -> Vec<Vec<NewTelemetry>> {
+    let History { devices, batch, rows, .. } = scale;
+    let message = |n: i64| store.message((n % i64::from(devices)) as u32, n, n / i64::from(devices) * 10_000);
+    (0..rows / batch).map(|b| (b * batch..(b + 1) * batch).map(message).collect()).collect()
+}
+
+/// Fills the log again, and appends one row every few milliseconds until it is sealed: how long each took, in microseconds.
+async fn commits_while_sealing(store: Store, scale: History) -> Vec<u32> {
+    let store = store.open_again(never()).await;
+    store.append(batches(&store, scale)).await;
+    let last = store.number("SELECT max(id) FROM telemetry").await;
+    let store = store.open_again(always()).await;
+    let mut waits = Vec::new();
+    while store.number("SELECT sealed FROM telemetry_log").await < last {
+        let row = vec![store.message(0, 0, 366 * DAY)];
+        let begun = Instant::now();
+        store.storage.telemetry.append(row.into()).await.expect("a row is stored");
+        waits.push(begun.elapsed().as_micros() as u32);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    store.close().await;
+    waits
 }
 
 async fn one_device(scale: History) -> Vec<Figure> {
