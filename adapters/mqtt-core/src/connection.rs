@@ -38,7 +38,8 @@ pub struct Connection {
     session: Session,
     aliases: TopicAliases,
     outgoing_aliases: OutgoingAliases,
-    will: Option<Will>,
+    /// Few clients have one, and it is large.
+    will: Option<Box<Will>>,
     keep_alive: KeepAlive,
     session_expiry: u32,
     longest_session: u32,
@@ -64,7 +65,7 @@ impl Connection {
             session,
             aliases: TopicAliases::default(),
             outgoing_aliases: OutgoingAliases::new(connect.topic_alias_maximum.min(limits.outgoing_topic_aliases)),
-            will,
+            will: will.map(Box::new),
             keep_alive: KeepAlive::from_seconds(keep_alive),
             session_expiry,
             longest_session,
@@ -125,12 +126,12 @@ impl Connection {
 
     /// The will, as long as it was not taken back.
     pub fn will(&self) -> Option<&Will> {
-        self.will.as_ref()
+        self.will.as_deref()
     }
 
     /// The will, unless the client took it back or it was taken before.
     pub fn take_will(&mut self) -> Option<Will> {
-        self.will.take()
+        self.will.take().map(|will| *will)
     }
 
     /// Takes a packet. `known` spares the parsing of topics that were seen before.

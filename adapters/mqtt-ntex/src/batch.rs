@@ -86,7 +86,11 @@ impl Batch {
         let count = messages.len() as u64;
         let handed = match is_empty {
             true => Handed::Over,
-            false => submit_patiently(worker, client, Submission { messages, changes, receipt }).await,
+            false => match worker.hand_over(Submission { messages, changes, receipt }) {
+                // In a box: each connection would keep the room for what few have to wait for.
+                Handed::Back(submission) => Box::pin(submit_patiently(worker, client, submission)).await,
+                handed => handed,
+            },
         };
         match (handed, batch) {
             (Handed::Back(submission), _) => {
@@ -116,22 +120,33 @@ impl Batch {
 enum Handed {
     /// It is in the queue.
     Over,
-    /// There was no room until the broker closed the connection.
+    /// There was no room.
     Back(Submission),
     /// The platform is stopping.
     Nowhere,
+}
+
+impl Worker {
+    /// Submits if there is room, after the errands that were there before.
+    fn hand_over(&self, submission: Submission) -> Handed {
+        if !self.run_errands() {
+            return Handed::Back(submission);
+        }
+        match self.broker.gateway.submit(submission) {
+            Ok(()) => Handed::Over,
+            Err(Refused::Closed(_)) => Handed::Nowhere,
+            Err(Refused::Full(back)) => Handed::Back(back),
+        }
+    }
 }
 
 /// Submits as soon as there is room, after the errands that were there before, unless the broker closes the connection.
 async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: Submission) -> Handed {
     let gateway = &worker.broker.gateway;
     loop {
-        if worker.run_errands() {
-            match gateway.submit(submission) {
-                Ok(()) => return Handed::Over,
-                Err(Refused::Closed(_)) => return Handed::Nowhere,
-                Err(Refused::Full(back)) => submission = back,
-            }
+        match worker.hand_over(submission) {
+            Handed::Back(back) => submission = back,
+            handed => return handed,
         }
         loop {
             match select(gateway.room(), client.changed.notified()).await {

@@ -29,7 +29,8 @@ const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
     let mut lingers = false;
-    if let Some(client) = handshake::open(&worker, &io, &arrival).await {
+    // In a box, so that the connection does not keep the room that its beginning takes.
+    if let Some(client) = Box::pin(handshake::open(&worker, &io, &arrival)).await {
         let mut connection =
             Connection { worker: &worker, client: &client, topics: TopicCache::default(), pause: Duration::ZERO };
         connection.run(&io).await;
@@ -39,10 +40,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
         lingers = client.lingers();
     }
     if lingers {
-        linger(&io).await;
+        Box::pin(linger(&io)).await;
     }
     // Sends what is still in the buffer, as long as the disconnect timeout of the socket allows.
-    let _ = io.shutdown().await;
+    let _ = Box::pin(io.shutdown()).await;
 }
 
 struct Connection<'a> {
@@ -225,7 +226,7 @@ impl Connection<'_> {
             }
         };
         let millis = u32::try_from(pause.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
-        select(sleep(Millis(millis)), closing).await;
+        Box::pin(select(sleep(Millis(millis)), closing)).await;
     }
 
     /// Closes because of what the client sent.
@@ -237,5 +238,20 @@ impl Connection<'_> {
         self.worker.counters().protocol_errors.add(1);
         tracing::debug!(principal = %self.client.owner.principal, client = ?self.client.owner.client_id, ?reason, "connection closed");
         self.client.close(closing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_takes_little_memory_of_the_broker_while_it_waits() {
+        let (task, client) = (size_of_future(serve), size_of::<Client>());
+        assert!(task <= 768 && client <= 1_280, "{task} and {client} bytes");
     }
 }

@@ -57,7 +57,8 @@ pub(crate) async fn accept(worker: Rc<Worker>, layers: &Layers, io: Io) {
         return connection::serve(worker, io.boxed(), arrival).await;
     }
     let step = Cell::new(Step::Proxy);
-    let laid = timeout(arrival.patience(), layers.lay(&worker, &arrival, io, &step)).await;
+    // In a box, so that a connection does not keep the room that its beginning takes.
+    let laid = timeout(arrival.patience(), Box::pin(layers.lay(&worker, &arrival, io, &step))).await;
     match laid {
         Ok(Some(io)) => connection::serve(worker, io, arrival).await,
         Ok(None) | Err(()) => {
