@@ -8,12 +8,14 @@ use pocket_ports::{AccessChange, AccessLog, DeviceSessions};
 use tokio::time::Instant;
 
 use crate::credential_cache::CredentialCache;
+use crate::known_people::KnownPeople;
 
 /// Tells the connections of this process about changes made here and elsewhere.
 #[derive(Default)]
 pub struct AccessWatch {
     sessions: OnceLock<Arc<dyn DeviceSessions>>,
     known: Arc<CredentialCache>,
+    people: Arc<KnownPeople>,
 }
 
 impl AccessWatch {
@@ -36,10 +38,16 @@ impl AccessWatch {
         Arc::clone(&self.known)
     }
 
+    /// The people who are forgotten when they change.
+    pub(crate) fn people(&self) -> Arc<KnownPeople> {
+        Arc::clone(&self.people)
+    }
+
     /// Tells of a change that this process made.
     pub(crate) fn announce(&self, change: AccessChange) {
         // First, so that a connection that is judged anew is not judged by what was.
         self.known.forget(change);
+        self.people.forget(change);
         if let Some(sessions) = self.sessions.get() {
             sessions.access_changed(change);
         }

@@ -161,6 +161,7 @@ impl Application {
             auth: AuthService {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
+                known: watch.people(),
                 hasher: password_hasher,
                 issuer: Arc::clone(&token_issuer),
                 throttle: LoginThrottle::new(options.people_throttle),

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pocket_domain::{PasswordHash, TenantName, User, Username};
+use pocket_domain::{PasswordHash, TenantId, TenantName, User, UserId, Username};
 use pocket_ports::{Claims, Clock, PasswordHasher, TenantRepository, TokenIssuer, UserRepository};
 
+use crate::known_people::KnownPeople;
 use crate::throttle::LoginThrottle;
 use crate::{Caller, Error};
 
@@ -36,6 +37,7 @@ pub struct Session {
 pub struct AuthService {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) users: Arc<dyn UserRepository>,
+    pub(crate) known: Arc<KnownPeople>,
     pub(crate) hasher: Arc<dyn PasswordHasher>,
     pub(crate) issuer: Arc<dyn TokenIssuer>,
     pub(crate) throttle: LoginThrottle,
@@ -80,17 +82,29 @@ impl AuthService {
     }
 
     /// Who a bearer token belongs to, as they are now: a changed role counts at once, and a removed user or a changed
-    /// password ends the token.
+    /// password ends the token. What another process changes counts within a second.
     ///
     /// # Errors
     /// `Unauthenticated`.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, Error> {
         let claims = self.issuer.verify(token, self.clock.now())?.claims;
-        let user = self.users.get(claims.tenant_id, claims.user_id).await?.ok_or(Error::Unauthenticated)?;
+        let user = self.person(claims.tenant_id, claims.user_id).await?.ok_or(Error::Unauthenticated)?;
         if user.credential_version != claims.credential_version {
             return Err(Error::Unauthenticated);
         }
         Ok(Caller::new(user))
+    }
+
+    async fn person(&self, tenant: TenantId, id: UserId) -> Result<Option<User>, Error> {
+        if let Some(user) = self.known.get(tenant, id) {
+            return Ok(Some(user));
+        }
+        let epoch = self.known.epoch();
+        let user = self.users.get(tenant, id).await?;
+        if let Some(user) = &user {
+            self.known.keep(epoch, user);
+        }
+        Ok(user)
     }
 
     /// A new bearer token for somebody who has a valid one.

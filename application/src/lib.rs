@@ -25,6 +25,7 @@ mod gateway;
 mod host;
 mod import;
 mod ingest;
+mod known_people;
 mod latest;
 mod people;
 pub mod policy;

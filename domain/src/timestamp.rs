@@ -5,18 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
 use crate::Invalid;
 
 /// A point in time with the precision of a millisecond.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
-
-const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 impl Timestamp {
     /// 1970-01-01T00:00:00.000Z.
@@ -55,18 +50,54 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis).max(Self::MIN.0))
     }
 
+    /// The text in ASCII. A page of a history has hundreds of times; a formatter for any form takes ten times as long.
+    fn text(self) -> [u8; 24] {
+        // Not negative and below 2^48, so each of these fits.
+        let (days, of_day) = ((self.0 / 86_400_000) as u32, (self.0 % 86_400_000) as u32);
+        let (year, month, day) = civil(days);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        digits(&mut text[..4], year);
+        digits(&mut text[5..7], month);
+        digits(&mut text[8..10], day);
+        digits(&mut text[11..13], of_day / 3_600_000);
+        digits(&mut text[14..16], of_day / 60_000 % 60);
+        digits(&mut text[17..19], of_day / 1_000 % 60);
+        digits(&mut text[20..23], of_day % 1_000);
+        text
+    }
+
     /// How long after `earlier` this is; zero when it is not after.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 }
 
+/// Writes the last digits of a number over a text.
+fn digits(text: &mut [u8], mut number: u32) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// Year, month and day so many days after 1970-01-01, in the Gregorian calendar: `civil_from_days` of Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", with years that begin in March.
+fn civil(days: u32) -> (u32, u32, u32) {
+    // Days since 0000-03-01; no era before that is reached.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + u32::from(month <= 2), month, day)
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2026-11-23T11:14:00.250Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment =
-            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
-        f.write_str(&moment.format(RFC3339_MILLIS).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -104,6 +135,17 @@ mod tests {
         let moment: Timestamp = "2026-11-23T12:14:00.2509+01:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2026-11-23T11:14:00.250Z");
         assert_eq!(moment.as_millis().to_string().parse(), Ok(moment));
+    }
+
+    #[test]
+    fn every_day_is_written_as_the_calendar_has_it() {
+        let first = time::macros::datetime!(1970-01-01 0:00 UTC);
+        for day in 0..2_932_897_i64 {
+            let moment = first + time::Duration::days(day);
+            let date = format!("{:04}-{:02}-{:02}T", moment.year(), u8::from(moment.month()), moment.day());
+            let text = Timestamp(day * 86_400_000 + 86_399_999).text();
+            assert_eq!(std::str::from_utf8(&text).unwrap(), format!("{date}23:59:59.999Z"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pocket_application::Error;
 
-use crate::answer::{Answer, created, ok};
+use crate::answer::{Answer, created, ok_of};
 use crate::body::Json;
 use crate::dto::page::TenantParameters;
 use crate::dto::telemetry::{History, Stored, TelemetryEntries, TelemetryParameters};
@@ -42,5 +42,5 @@ pub(crate) async fn create(
 pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>) -> Answer {
     let wanted = query.query()?;
     let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
-    ok(&History::of(&page, wanted.limit()))
+    ok_of(History::bytes(&page), &History::of(&page, wanted.limit()))
 }

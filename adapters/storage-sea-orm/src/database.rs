@@ -12,10 +12,12 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::broker::Claim;
+use crate::devices::DeviceLookup;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
-use crate::telemetry::{Damage, LogIndex};
+use crate::telemetry::{Damage, DevicePage, LogIndex, Parts};
+use crate::together::Together;
 
 /// How long somebody waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -38,6 +40,12 @@ pub(crate) struct Database {
     pub(crate) log_index: LogIndex,
     /// Held by the one import whose turn it is.
     pub(crate) importing: tokio::sync::Mutex<()>,
+    /// Look-ups of single devices.
+    pub(crate) lookups: Together<DeviceLookup>,
+    /// Pages of the history of single devices.
+    pub(crate) pages: Together<DevicePage>,
+    /// Parts of chunks that such pages took lately.
+    pub(crate) parts: Parts,
     /// Chunks that cannot be read.
     pub(crate) damage: Damage,
     /// Wakes the purge when something was deleted.
@@ -59,6 +67,9 @@ impl Database {
             keys: KeyCache::default(),
             log_index: LogIndex::default(),
             importing: tokio::sync::Mutex::default(),
+            lookups: Together::default(),
+            pages: Together::default(),
+            parts: Parts::default(),
             damage: Damage::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
@@ -115,13 +126,23 @@ impl Database {
         T: Send + 'static,
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        self.patiently(self.run(work)).await?
+    }
+
+    /// Waits for an answer, as long as somebody waits.
+    pub(crate) async fn patiently<T>(&self, answer: impl Future<Output = T>) -> Result<T, StorageError> {
         // The timer of the own runtime: the caller's may have none.
         let answer = {
             let _entered = self.runtime.enter();
-            tokio::time::timeout(PATIENCE, self.run(work))
+            tokio::time::timeout(PATIENCE, answer)
         };
         let told = || format!("the database does not answer within {} s", PATIENCE.as_secs());
-        answer.await.unwrap_or_else(|_| Err(StorageError::Unavailable(told())))
+        answer.await.map_err(|_| StorageError::Unavailable(told()))
+    }
+
+    /// Runs what nobody waits for on the runtime that the connections belong to.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     /// Starts a task that lives until the database is closed.

@@ -1,6 +1,6 @@
 //! Devices.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,12 +12,14 @@ use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, StorageErro
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult};
 use sea_orm::{IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectModel};
-use sea_orm::{Selector, Set};
+use sea_orm::{Selector, Set, Statement};
 
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, device, time};
 use crate::error::Error;
+use crate::json_rows::{self, Column};
 use crate::name_pattern::NamePattern;
+use crate::together::Question;
 use crate::{access_log, access_rules, device_events, tenants, tokens};
 
 /// The devices of a database.
@@ -82,20 +84,59 @@ pub(crate) async fn deleted(connection: &impl ConnectionTrait, tenant: i64) -> R
 }
 
 /// A device as people see it.
-#[derive(FromQueryResult)]
-struct Row {
+#[derive(Clone, FromQueryResult)]
+pub(crate) struct Row {
     #[sea_orm(nested)]
     device: device::Model,
     online: bool,
 }
 
 /// Whether a device has a connection through any broker process.
+const ONLINE: &str = "EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key)";
+
 fn is_online() -> Expr {
-    Expr::cust("EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key)")
+    Expr::cust(ONLINE)
 }
 
 fn rows(query: Select<device::Entity>) -> Selector<SelectModel<Row>> {
     query.expr_as(is_online(), "online").into_model()
+}
+
+/// A device by its id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct DeviceLookup {
+    tenant: TenantId,
+    id: DeviceId,
+}
+
+#[async_trait]
+impl Question for DeviceLookup {
+    type Answer = Option<Row>;
+    const TRIPS: usize = 1;
+    const MOST: usize = 500;
+
+    async fn answer(db: &Database, questions: Vec<Self>) -> Result<Vec<Option<Row>>, Error> {
+        let wanted: HashSet<Self> = questions.iter().copied().collect();
+        let pairs = wanted.iter().map(|Self { tenant, id }| {
+            serde_json::json!([tenant.as_uuid().simple().to_string(), id.as_uuid().simple().to_string()])
+        });
+        let pairs = serde_json::Value::from_iter(pairs).to_string();
+        // Each pair is looked up by itself: an id counts only in the tenant that asks for it.
+        let sql = format!(
+            "{} SELECT rows.of_tenant, devices.*, {ONLINE} AS online FROM rows
+            JOIN tenants ON tenants.id = rows.of_tenant AND NOT tenants.deleted
+            JOIN devices ON devices.id = rows.of_id AND devices.tenant = tenants.key AND NOT devices.deleted",
+            json_rows::with(db.backend(), &[("of_tenant", Column::Id), ("of_id", Column::Id)])
+        );
+        let statement = Statement::from_sql_and_values(db.backend(), sql, [pairs.into()]);
+        let mut found = HashMap::with_capacity(wanted.len());
+        for row in db.reader().query_all_raw(statement).await? {
+            let tenant: sea_orm::prelude::Uuid = row.try_get("", "of_tenant")?;
+            let row = Row::from_query_result(&row, "")?;
+            found.insert(Self { tenant: TenantId::from_uuid(tenant), id: DeviceId::from_uuid(row.device.id) }, row);
+        }
+        Ok(questions.iter().map(|question| found.get(question).cloned()).collect())
+    }
 }
 
 /// The device that a transaction has changed.
@@ -244,7 +285,7 @@ impl DeviceRepository for Devices {
     }
 
     async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {
-        let row = self.0.ask(move |db| async move { Ok(rows(by_id(tenant, id)).one(db.reader()).await?) }).await?;
+        let row = self.0.lookups.ask(&self.0, DeviceLookup { tenant, id }).await?;
         row.map(|row| from_row(tenant, row)).transpose()
     }
 

@@ -44,6 +44,7 @@ mod sample;
 mod sqlite;
 mod telemetry;
 mod tenants;
+mod together;
 mod tokens;
 mod topics;
 mod users;

@@ -190,7 +190,11 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
 /// SQLite gives a transaction up by itself when the disk is full or fails. The driver does not notice: it takes the next
 /// transaction for one within the one that is gone, and what is only the end of a savepoint for a commit.
 async fn is_at_rest(connection: &mut SqliteConnection) -> Result<bool, SqlxError> {
-    // A rollback may be on its way to the connection's thread; this comes behind it.
+    // Without a transaction nothing is on its way to the connection's thread.
+    if !connection.is_in_transaction() {
+        return Ok(true);
+    }
+    // A rollback may be on its way there; this comes behind it.
     connection.ping().await?;
     let is_at_rest = !connection.is_in_transaction();
     if !is_at_rest {

@@ -132,8 +132,13 @@ impl<'a> Chunk<'a> {
     /// # Errors
     /// When the content contradicts itself.
     pub fn received_at(&self) -> Result<Vec<i64>, Damaged> {
-        let delays = Integers::read(self.delays, self.rows)?.into_vec();
+        let delays = self.delays()?;
         Ok(self.timestamps()?.iter().zip(delays).map(|(timestamp, delay)| timestamp.wrapping_add(delay)).collect())
+    }
+
+    /// How long after its timestamp each row was received, in milliseconds.
+    pub(crate) fn delays(&self) -> Result<Vec<i64>, Damaged> {
+        Ok(Integers::read(self.delays, self.rows)?.into_vec())
     }
 
     /// The id of each row.

@@ -18,12 +18,12 @@ impl Chunk<'_> {
             return Ok(Vec::new());
         }
         let (timestamps, ids, topics) = (self.timestamps()?, self.ids()?, self.row_topics()?);
-        let received = self.received_at()?;
+        let delays = self.delays()?;
         let payloads = self.payloads(range.clone())?;
-        let row = |(at, payload)| OwnedRow {
+        let row = |(at, payload): (usize, String)| OwnedRow {
             id: ids[at],
             timestamp: timestamps[at],
-            received_at: received[at],
+            received_at: timestamps[at].wrapping_add(delays[at]),
             topic: topics[at],
             payload,
         };
@@ -47,17 +47,19 @@ impl Chunk<'_> {
             columns.push(values);
         }
         let mut left = self.text_bytes;
+        // Written here and then copied: so each takes as much memory as it is long, and is not moved while it grows.
+        let mut payload = String::new();
         let mut payloads = Vec::with_capacity(range.len());
         for shape in &row_shapes[range] {
             let shape = &shapes[*shape];
-            let mut payload = String::new();
+            payload.clear();
             for (piece, hole) in shape.pieces().zip(shape.holes()) {
                 payload.push_str(piece);
                 columns[hole.column].write_next(&mut payload)?;
             }
             payload.push_str(shape.tail());
             left = left.checked_sub(payload.len()).ok_or(Damaged::Content("payloads are longer than it says"))?;
-            payloads.push(payload);
+            payloads.push(payload.clone());
         }
         Ok(payloads)
     }

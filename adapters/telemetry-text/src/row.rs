@@ -1,24 +1,34 @@
 //! A row as JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use pocket_domain::Telemetry;
-use serde::Serialize;
+use pocket_domain::{DeviceId, Telemetry, TelemetryId, Timestamp};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// A stored message as it is shown: times as RFC 3339 in UTC with milliseconds, the payload as it was published.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TextRow<'a> {
-    id: String,
-    device_id: String,
+    #[serde(serialize_with = "text")]
+    id: TelemetryId,
+    #[serde(serialize_with = "text")]
+    device_id: DeviceId,
     topic: &'a str,
     payload: Cow<'a, RawValue>,
     /// The payload to the letter, where `payload` is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_text: Option<&'a str>,
-    timestamp: String,
-    received_at: String,
+    #[serde(serialize_with = "text")]
+    timestamp: Timestamp,
+    #[serde(serialize_with = "text")]
+    received_at: Timestamp,
+}
+
+/// Writes what has a short text without the detour of a `String`.
+fn text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 impl<'a> TextRow<'a> {
@@ -56,13 +66,13 @@ impl<'a> TextRow<'a> {
 
     fn with(row: &'a Telemetry, payload: Cow<'a, RawValue>, payload_text: Option<&'a str>) -> Self {
         Self {
-            id: row.id.to_string(),
-            device_id: row.device_id.to_string(),
+            id: row.id,
+            device_id: row.device_id,
             topic: row.topic.as_str(),
             payload,
             payload_text,
-            timestamp: row.timestamp.to_string(),
-            received_at: row.received_at.to_string(),
+            timestamp: row.timestamp,
+            received_at: row.received_at,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use garde::{Path, Report, Validate};
 use pocket_application::{TelemetryInput, TelemetryService};
 use pocket_domain::{
-    DeviceId, Invalid, SortOrder, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp,
-    TopicFilter, TopicName,
+    DeviceId, Invalid, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId,
+    Timestamp, TopicFilter, TopicName,
 };
 use pocket_telemetry_text::TextRow;
 use serde::de::value::MapAccessDeserializer;
@@ -263,6 +263,14 @@ pub(crate) struct TelemetryRow {
 }
 
 impl<'a> History<'a> {
+    /// About how many bytes it has as JSON.
+    pub(crate) fn bytes(page: &TelemetryPage) -> usize {
+        // Names, id, device and times of a row, which all have their lengths, and signs around them.
+        const ROW: usize = 220;
+        let row = |row: &Telemetry| ROW + row.topic.as_str().len() + row.payload.as_str().len();
+        128 + page.rows.iter().map(row).sum::<usize>()
+    }
+
     /// The page that answers a query of `limit` rows. A row whose payload is damaged is told in the log and left out, so that
     /// the others stay readable.
     pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Self {

@@ -1,15 +1,26 @@
 //! Which process keeps the history.
+//!
+//! Its transactions do not wait for PostgreSQL's disk, unless they say so: commits of messages would wait behind them. A
+//! server that crashes forgets the last of them in the order in which they were made, which leaves what a process leaves that
+//! ends in between: rows to be sealed again, or rows to be removed again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use pocket_domain::Timestamp;
 use pocket_ports::{Clock, SystemClock};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Value};
 
 use crate::broker::statement;
 use crate::database::Database;
 use crate::error::Error;
+
+/// Whether a commit waits until it is on the disk. A SQLite file does as it is told when it is opened.
+#[derive(Clone, Copy)]
+enum Waits {
+    ForTheDisk,
+    No,
+}
 
 /// The name under which this process has the lease, or asks for it.
 pub(crate) struct Lease {
@@ -29,17 +40,26 @@ impl Lease {
     pub(crate) async fn begin(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
         let now = SystemClock.now();
-        let is_free = "owner IS NULL OR owner = ? OR owned_until < ?";
+        let is_free = "(owner IS NULL OR owner = ? OR owned_until < ?)";
         let values = vec![self.name.clone().into(), now.as_millis().into()];
-        Ok(self.renew(&transaction, now, is_free, values).await?.then_some(transaction))
+        Ok(self.renew(&transaction, now, Waits::No, is_free, values).await?.then_some(transaction))
     }
 
     /// Like [`begin`](Self::begin), for work that is in several transactions; `None` also when another process had the lease
     /// since the last of them. It may have begun the same work.
     pub(crate) async fn go_on(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
+        self.next(db, Waits::No).await
+    }
+
+    /// Like [`go_on`](Self::go_on); when the transaction is committed, it and all that were before it are on the disk.
+    pub(crate) async fn finish(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
+        self.next(db, Waits::ForTheDisk).await
+    }
+
+    async fn next(&self, db: &Database, waits: Waits) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
         let values = vec![self.name.clone().into()];
-        Ok(self.renew(&transaction, SystemClock.now(), "owner = ?", values).await?.then_some(transaction))
+        Ok(self.renew(&transaction, SystemClock.now(), waits, "owner = ?", values).await?.then_some(transaction))
     }
 
     /// Lets any other process have it, if this one has it.
@@ -54,12 +74,19 @@ impl Lease {
         &self,
         transaction: &DatabaseTransaction,
         now: Timestamp,
+        waits: Waits,
         condition: &str,
         values: Vec<Value>,
     ) -> Result<bool, DbErr> {
-        let sql = &format!("UPDATE telemetry_log SET owner = ?, owned_until = ? WHERE {condition}");
+        let backend = transaction.get_database_backend();
+        let setting = match (backend, waits) {
+            // With the statement, as one of its own would be a trip more.
+            (DbBackend::Postgres, Waits::No) => "RETURNING set_config('synchronous_commit', 'off', true)",
+            _ => "",
+        };
+        let sql = &format!("UPDATE telemetry_log SET owner = ?, owned_until = ? WHERE {condition} {setting}");
         let values = [vec![self.name.clone().into(), now.plus(self.term).as_millis().into()], values].concat();
-        let statement = statement(transaction.get_database_backend(), sql, values);
+        let statement = statement(backend, sql, values);
         Ok(transaction.execute_raw(statement).await?.rows_affected() == 1)
     }
 }

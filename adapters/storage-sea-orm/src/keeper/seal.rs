@@ -182,7 +182,6 @@ async fn write_all(
         add_keys(&transaction, part).await?;
         transaction.commit().await?;
     }
-    met.note(keys.into_iter());
     let mut rest = packed;
     while !rest.is_empty() {
         let (part, others) = rest.split_at(portion(rest));
@@ -191,7 +190,7 @@ async fn write_all(
         transaction.commit().await?;
         rest = others;
     }
-    let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
+    let Some(transaction) = lease.finish(db).await? else { return Ok(false) };
     let sql = format!(
         "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {before} AND batch = {batch_before}"
     );
@@ -200,6 +199,8 @@ async fn write_all(
         return Ok(false);
     }
     transaction.commit().await?;
+    // Not before: until here a server that crashes may forget them.
+    met.note(keys.into_iter());
     // Otherwise the index would grow until somebody asks for something.
     db.log_index.forget_up_to(up_to);
     Ok(true)

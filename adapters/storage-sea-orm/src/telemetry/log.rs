@@ -36,6 +36,9 @@ impl From<Row> for Found {
     }
 }
 
+/// Rows in one text.
+const FETCHED: usize = 2_000;
+
 /// Places in one statement.
 const PLACES: usize = 5_000;
 
@@ -76,7 +79,7 @@ impl Log<'_> {
             let ids: Vec<i64> = places.iter().map(|place| place.1).filter(|id| *id > self.sealed).collect();
             let mut rows = self.fetch(&ids).await?;
             // Rows that were sealed or removed before this transaction began are missing.
-            found.extend(ids.iter().filter_map(|id| rows.remove(id)).map(Found::from));
+            found.extend(ids.iter().filter_map(|id| rows.remove(id)));
             match places.last() {
                 Some(last) if places.len() == wanted && found.len() < limit => window.go_on_after(*last),
                 _ => return Ok(found),
@@ -84,12 +87,33 @@ impl Log<'_> {
         }
     }
 
+    /// The pages of several devices, the rows of all by one statement where the index tells which.
+    pub(crate) async fn pages(&self, wanted: &[(&Scope, &Window, usize)]) -> Result<Vec<Vec<Found>>, DbErr> {
+        let find = |(scope, window, limit): &(&Scope, &Window, usize)| {
+            let places = self.index?.find(self.sealed, scope, window, *limit)?;
+            Some(places.into_iter().map(|place| place.1).filter(|id| *id > self.sealed).collect::<Vec<i64>>())
+        };
+        let ids: Vec<Option<Vec<i64>>> = wanted.iter().map(find).collect();
+        let all: HashSet<i64> = ids.iter().flatten().flatten().copied().collect();
+        let rows = self.fetch(&all.into_iter().collect::<Vec<_>>()).await?;
+        let mut pages = Vec::with_capacity(wanted.len());
+        for ((scope, window, limit), ids) in wanted.iter().zip(ids) {
+            let found = ids.and_then(|ids| ids.iter().map(|id| rows.get(id).cloned()).collect());
+            pages.push(match found {
+                Some(found) => found,
+                // Some were sealed or removed before this transaction began, so others take their places.
+                None => self.page(scope, window, *limit).await?,
+            });
+        }
+        Ok(pages)
+    }
+
     /// All rows of these devices at these times, given as pairs.
     pub(crate) async fn at(&self, places: &[(i64, i64)]) -> Result<Vec<Found>, DbErr> {
         let mut found = Vec::new();
         for places in places.chunks(PLACES) {
             match self.index.and_then(|index| index.at(self.sealed, places)) {
-                Some(ids) => found.extend(self.fetch(&ids).await?.into_values().map(Found::from)),
+                Some(ids) => found.extend(self.fetch(&ids).await?.into_values()),
                 None => found.extend(self.at_by_statement(places).await?),
             }
         }
@@ -114,15 +138,25 @@ impl Log<'_> {
         Ok(Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect())
     }
 
-    async fn fetch(&self, ids: &[i64]) -> Result<HashMap<i64, Row>, DbErr> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+    /// Rows by their ids, as one text: the driver takes longer for the values of a row than all the rest does.
+    async fn fetch(&self, ids: &[i64]) -> Result<HashMap<i64, Found>, DbErr> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(FETCHED) {
+            let ids = serde_json::json!(ids).to_string();
+            // Each row is its integers, the length of its payload in bytes, and the payload, which no sign has to end.
+            let sql = "SELECT coalesce(group_concat(concat_ws(',', id, device, topic, timestamp, received_at,
+                    octet_length(payload), payload), ''), '')
+                FROM telemetry WHERE id IN (SELECT value FROM json_each($1))";
+            let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [ids.into()]);
+            let row = self.transaction.query_one_raw(statement).await?;
+            let text: String = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?.try_get_by_index(0)?;
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let row = take_row(&mut rest).ok_or_else(|| DbErr::Type("rows of the log as text".into()))?;
+                found.insert(row.row.id.cast_signed(), row);
+            }
         }
-        let ids = serde_json::Value::from(ids).to_string();
-        let sql = format!("{COLUMNS} WHERE id IN (SELECT value FROM json_each(?))");
-        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [ids.into()]);
-        let rows = Row::find_by_statement(statement).all(self.transaction).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+        Ok(found)
     }
 
     async fn page_by_statement(&self, scope: &Scope, window: &Window, limit: usize) -> Result<Vec<Found>, DbErr> {
@@ -157,6 +191,21 @@ impl Log<'_> {
         let statement = Statement::from_sql_and_values(backend, sql, conditions.values);
         Ok(Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect())
     }
+}
+
+/// Takes a row off a text.
+fn take_row(rest: &mut &str) -> Option<Found> {
+    let mut integer = || {
+        let (integer, others) = rest.split_once(',')?;
+        *rest = others;
+        integer.parse::<i64>().ok()
+    };
+    let [id, device, topic, timestamp, received_at] = [integer()?, integer()?, integer()?, integer()?, integer()?];
+    let length = usize::try_from(integer()?).ok()?;
+    let (payload, others) = rest.split_at_checked(length)?;
+    *rest = others;
+    let payload = payload.to_owned();
+    Some(Found { device, row: OwnedRow { id: id.unsigned_abs(), timestamp, received_at, topic, payload } })
 }
 
 /// What a row must meet, as SQL that both databases read, with the parameters `$1`, `$2`, … in order.

@@ -85,10 +85,10 @@ impl LogIndex {
                 rows.seen
             };
             let sql = format!(
-                "SELECT id, tenant, device, topic, timestamp FROM telemetry WHERE id > {seen} ORDER BY id LIMIT {}",
+                "SELECT id, tenant, device, topic, timestamp FROM telemetry WHERE id > $1 ORDER BY id LIMIT {}",
                 Self::PAGE
             );
-            let statement = Statement::from_string(DbBackend::Sqlite, sql);
+            let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [seen.into()]);
             let page = Entry::find_by_statement(statement).all(transaction).await?;
             let mut rows = self.lock();
             let is_last = page.len() < Self::PAGE;

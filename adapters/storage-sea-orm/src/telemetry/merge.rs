@@ -3,13 +3,16 @@
 //! Chunks of a device follow one another but for late rows, and those of different devices lie side by side. So a chunk is
 //! opened when the next row could be one of its own, and its payloads are restored last, only those of the page.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::sync::Arc;
 
 use pocket_domain::SortOrder;
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
 use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
+use super::parts::{Part, Parts};
 use super::window::{Place, Scope, Window};
 use crate::error::Error;
 
@@ -19,14 +22,31 @@ const OUTLINES: usize = 64;
 /// Rows of the log that are fetched for a part; their payloads may be long.
 const LOG_ROWS: usize = 512;
 
+/// What was read beforehand.
+#[derive(Default)]
+pub(crate) struct Ahead<'a> {
+    /// The first outlines in the order, as [`Chunks::first_outlines`] gives them.
+    pub(crate) outlines: Option<Vec<Outline>>,
+    /// Contents of some chunks.
+    pub(crate) contents: Option<&'a HashMap<i64, Vec<u8>>>,
+    /// Parts of chunks that pages took before, and where to leave those of this one.
+    pub(crate) parts: Option<&'a Parts>,
+}
+
 /// An opened chunk.
-struct Open {
+struct Open<'a> {
     outline: Outline,
-    content: Vec<u8>,
+    content: Content<'a>,
     /// Bytes of a payload, on average.
     mean: usize,
     /// Places of its rows in the window with the numbers of the rows, the next in the order last.
     rest: Vec<(Place, usize)>,
+}
+
+/// What an opened chunk's rows are restored from.
+enum Content<'a> {
+    Chunk(Cow<'a, [u8]>),
+    Part(Arc<Part>),
 }
 
 /// What may be the next in the order.
@@ -66,8 +86,19 @@ pub(crate) async fn page(
     window: &Window,
     limit: usize,
 ) -> Result<Vec<Found>, Error> {
-    let rows_of_log = log.page(scope, window, limit).await?;
-    let mut merge = Merge::new(chunks, scope, window);
+    page_ahead(log.page(scope, window, limit).await?, chunks, scope, window, limit, Ahead::default()).await
+}
+
+/// The same with the first rows of the log, and what else was read beforehand.
+pub(crate) async fn page_ahead(
+    rows_of_log: Vec<Found>,
+    chunks: &Chunks<'_>,
+    scope: &Scope,
+    window: &Window,
+    limit: usize,
+    ahead: Ahead<'_>,
+) -> Result<Vec<Found>, Error> {
+    let mut merge = Merge { ahead, ..Merge::new(chunks, scope, window, limit) };
     let (picks, _) = merge.pick(rows_of_log, false, Room { rows: limit, bytes: usize::MAX }).await?;
     Ok(merge.restore(picks).await)
 }
@@ -84,7 +115,7 @@ pub(crate) async fn part(
     let limit = room.rows.min(LOG_ROWS);
     let rows_of_log = log.page(scope, window, limit).await?;
     let is_cut = rows_of_log.len() == limit;
-    let mut merge = Merge::new(chunks, scope, window);
+    let mut merge = Merge::new(chunks, scope, window, room.rows);
     let (picks, behind) = merge.pick(rows_of_log, is_cut, room).await?;
     Ok((merge.restore(picks).await, behind))
 }
@@ -93,15 +124,19 @@ struct Merge<'a> {
     chunks: &'a Chunks<'a>,
     scope: &'a Scope,
     window: &'a Window,
+    /// The most rows that are picked.
+    limit: usize,
+    ahead: Ahead<'a>,
     outlines: Vec<Outline>,
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
     /// The next one is the greatest.
     heap: BinaryHeap<(Place, Next)>,
 }
 
 impl<'a> Merge<'a> {
-    fn new(chunks: &'a Chunks<'a>, scope: &'a Scope, window: &'a Window) -> Self {
-        Self { chunks, scope, window, outlines: Vec::new(), open: Vec::new(), heap: BinaryHeap::new() }
+    fn new(chunks: &'a Chunks<'a>, scope: &'a Scope, window: &'a Window, limit: usize) -> Self {
+        let (ahead, outlines, open, heap) = (Ahead::default(), Vec::new(), Vec::new(), BinaryHeap::new());
+        Self { chunks, scope, window, limit, ahead, outlines, open, heap }
     }
 
     /// Picks rows in their order, as long as there is room, and tells the place behind which more may follow. The log may have
@@ -174,8 +209,11 @@ impl<'a> Merge<'a> {
     }
 
     async fn find_more(&mut self) -> Result<(), Error> {
-        let found = self.chunks.outlines(self.scope, self.window, self.outlines.last(), OUTLINES).await?;
-        if let (Some(last), OUTLINES) = (found.last(), found.len()) {
+        let (found, asked) = match self.ahead.outlines.take() {
+            Some(found) => (found, Chunks::FIRST),
+            None => (self.chunks.outlines(self.scope, self.window, self.outlines.last(), OUTLINES).await?, OUTLINES),
+        };
+        if let Some(last) = found.last().filter(|_| found.len() == asked) {
             self.heap.push((self.rank(self.edge(last)), Next::More));
         }
         for outline in found {
@@ -189,17 +227,43 @@ impl<'a> Merge<'a> {
 
     async fn open(&mut self, number: usize) -> Result<(), Error> {
         let outline = self.outlines[number];
-        let Some((_, content)) = Chunks::contents(self.chunks.transaction, &[outline.key]).await?.pop() else {
+        let known = self.ahead.parts.and_then(|parts| parts.get(outline.key));
+        if let Some(part) = known
+            && let Some(rest) = part.rest(self.window, self.limit)
+        {
+            self.push_open(Open { outline, content: Content::Part(part), mean: 0, rest });
             return Ok(());
+        }
+        let content = match self.ahead.contents.and_then(|contents| contents.get(&outline.key)) {
+            Some(content) => Cow::Borrowed(content.as_slice()),
+            None => match Chunks::contents(self.chunks.transaction, &[outline.key]).await?.pop() {
+                Some((_, content)) => Cow::Owned(content),
+                None => return Ok(()),
+            },
         };
-        match rest(&content, self.window) {
-            Ok((mean, rest)) => {
-                self.open.push(Open { outline, content, mean, rest });
-                self.push_row(self.open.len() - 1);
-            }
+        match self.opened(outline, content) {
+            Ok(open) => self.push_open(open),
             Err(damaged) => self.chunks.report(&outline, &damaged).await,
         }
         Ok(())
+    }
+
+    fn opened(&self, outline: Outline, content: Cow<'a, [u8]>) -> Result<Open<'a>, Damaged> {
+        let (mean, rest) = rest(&content, self.window, self.limit)?;
+        let content = match self.ahead.parts {
+            Some(parts) if !rest.is_empty() => {
+                let part = Arc::new(Part::of_chunk(&content, &rest)?);
+                parts.keep(outline.key, Arc::clone(&part));
+                Content::Part(part)
+            }
+            _ => Content::Chunk(content),
+        };
+        Ok(Open { outline, content, mean, rest })
+    }
+
+    fn push_open(&mut self, open: Open<'a>) {
+        self.open.push(open);
+        self.push_row(self.open.len() - 1);
     }
 
     /// The rows that were picked, with their payloads.
@@ -228,6 +292,10 @@ impl<'a> Merge<'a> {
 
     async fn rows(&self, open: usize, first: usize, last: usize) -> Vec<Option<OwnedRow>> {
         let Open { outline, content, .. } = &self.open[open];
+        let content = match content {
+            Content::Part(part) => return (first..=last).map(|row| part.row(row)).collect(),
+            Content::Chunk(content) => content,
+        };
         match Chunk::open(content).and_then(|chunk| chunk.rows(first..last + 1)) {
             Ok(rows) => rows.into_iter().map(Some).collect(),
             Err(damaged) => {
@@ -238,8 +306,9 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// The mean length of a chunk's payloads, and its rows that are in the window, the next in its order last.
-fn rest(content: &[u8], window: &Window) -> Result<(usize, Vec<(Place, usize)>), Damaged> {
+/// The mean length of a chunk's payloads, and its first rows that are in the window, at most so many, the next in its order
+/// last.
+pub(super) fn rest(content: &[u8], window: &Window, limit: usize) -> Result<(usize, Vec<(Place, usize)>), Damaged> {
     let chunk = Chunk::open(content)?;
     let mean = chunk.text_bytes() / chunk.len().max(1);
     if !chunk.topics().iter().any(|topic| window.has_topic(*topic)) {
@@ -253,9 +322,10 @@ fn rest(content: &[u8], window: &Window) -> Result<(usize, Vec<(Place, usize)>),
     let is_wanted = |(place, row): &(Place, usize)| {
         window.has_place(*place) && topics.as_ref().is_none_or(|topics| window.has_topic(topics[*row]))
     };
-    let mut rest: Vec<(Place, usize)> = (from..to).map(place).filter(is_wanted).collect();
-    if window.order == SortOrder::Ascending {
-        rest.reverse();
-    }
+    let mut rest: Vec<(Place, usize)> = match window.order {
+        SortOrder::Ascending => (from..to).map(place).filter(is_wanted).take(limit).collect(),
+        SortOrder::Descending => (from..to).rev().map(place).filter(is_wanted).take(limit).collect(),
+    };
+    rest.reverse();
     Ok((mean, rest))
 }

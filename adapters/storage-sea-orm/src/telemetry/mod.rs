@@ -11,6 +11,8 @@ mod log_index;
 mod merge;
 mod names;
 mod oldest;
+mod pages;
+mod parts;
 mod present;
 mod scan;
 mod snapshot;
@@ -33,6 +35,8 @@ pub(crate) use damage::Damage;
 pub(crate) use keys::{Met, add as add_keys, of_device as keys_of_device};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
+pub(crate) use pages::DevicePage;
+pub(crate) use parts::Parts;
 pub(crate) use present::{Ahead, Wanted, present};
 pub(crate) use snapshot::{Sealed, moment};
 pub(crate) use usage::bytes_by_tenant;
@@ -65,6 +69,9 @@ impl TelemetryStore for TelemetryHistory {
     }
 
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
+        if let Some(page) = DevicePage::of(&self.0, tenant, query) {
+            return self.0.pages.ask(&self.0, page).await?;
+        }
         let query = query.clone();
         self.0.run(move |db| async move { range(&db, tenant, &query).await }).await
     }

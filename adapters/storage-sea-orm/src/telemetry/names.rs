@@ -15,20 +15,44 @@ const STEP: usize = 500;
 /// The rows as they are outside; those of a device or topic that is gone are left out.
 pub(crate) async fn named(connection: &impl ConnectionTrait, rows: Vec<Found>) -> Result<Vec<Telemetry>, Error> {
     let devices = device_ids(connection, rows.iter().map(|found| found.device).collect()).await?;
-    let topics = topic_names(connection, rows.iter().map(|found| found.row.topic).collect()).await?;
-    let mut named = Vec::with_capacity(rows.len());
-    for Found { device, row } in rows {
-        let (Some(device_id), Some(topic)) = (devices.get(&device), topics.get(&row.topic)) else { continue };
-        named.push(Telemetry {
-            id: TelemetryId::from_key(row.id),
-            device_id: *device_id,
-            topic: topic.clone(),
-            payload: Payload::from_stored(row.payload),
-            timestamp: time(row.timestamp)?,
-            received_at: time(row.received_at)?,
-        });
+    Names::with_devices(connection, devices, rows.iter()).await?.named(rows)
+}
+
+/// What keys of devices and topics stand for.
+pub(crate) struct Names {
+    devices: HashMap<i64, DeviceId>,
+    topics: HashMap<i64, TopicName>,
+}
+
+impl Names {
+    /// Those of rows whose devices are known.
+    pub(crate) async fn with_devices(
+        connection: &impl ConnectionTrait,
+        devices: HashMap<i64, DeviceId>,
+        rows: impl Iterator<Item = &Found>,
+    ) -> Result<Self, Error> {
+        let topics = topic_names(connection, rows.map(|found| found.row.topic).collect()).await?;
+        Ok(Self { devices, topics })
     }
-    Ok(named)
+
+    /// The rows as they are outside; those of a device or topic that is gone are left out.
+    pub(crate) fn named(&self, rows: Vec<Found>) -> Result<Vec<Telemetry>, Error> {
+        let mut named = Vec::with_capacity(rows.len());
+        for Found { device, row } in rows {
+            let (Some(device_id), Some(topic)) = (self.devices.get(&device), self.topics.get(&row.topic)) else {
+                continue;
+            };
+            named.push(Telemetry {
+                id: TelemetryId::from_key(row.id),
+                device_id: *device_id,
+                topic: topic.clone(),
+                payload: Payload::from_stored(row.payload),
+                timestamp: time(row.timestamp)?,
+                received_at: time(row.received_at)?,
+            });
+        }
+        Ok(named)
+    }
 }
 
 async fn device_ids(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Result<HashMap<i64, DeviceId>, Error> {

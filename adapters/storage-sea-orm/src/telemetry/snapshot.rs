@@ -25,7 +25,8 @@ impl Sealed {
     /// As a transaction sees it.
     pub(crate) async fn read(transaction: &impl ConnectionTrait) -> Result<Self, DbErr> {
         let sql = "SELECT sealed, batch FROM telemetry_log";
-        let statement = Statement::from_string(transaction.get_database_backend(), sql);
+        // With values, though there are none: only then does the driver of SQLite keep the statement prepared.
+        let statement = Statement::from_sql_and_values(transaction.get_database_backend(), sql, []);
         Self::find_by_statement(statement).one(transaction).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
     }
 }

@@ -64,7 +64,7 @@ impl Scale {
         idle: 10_000,
         settle: Duration::from_secs(1),
         rows: 10_000_000,
-        requests: 96_000,
+        requests: 64_000,
         alone: 2_000,
         history: History { devices: 5_000, batch: 10_000, rows: 2_000_000, year: 1_000_000, day: 8_640, questions: 7 },
     };

@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 
 use super::crew::crew;
 
-/// GETs of one path.
+/// GETs of some paths.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     /// The server.
     pub(crate) address: SocketAddr,
-    /// Path and query.
-    pub(crate) path: String,
+    /// Paths and queries, which each connection asks for in turns.
+    pub(crate) paths: Vec<String>,
     /// Bearer token.
     pub(crate) token: String,
     /// Connections, each with one request at a time.
@@ -31,23 +31,25 @@ impl Requests {
     /// # Errors
     /// When a connection breaks, or an answer is not 200 with its length.
     pub(crate) async fn run(&self) -> io::Result<f64> {
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
-            self.path, self.address, self.token
-        );
-        let (request, address, each): (Arc<[u8]>, _, _) = (request.into_bytes().into(), self.address, self.each);
+        let request = |path: &String| {
+            let (address, token) = (self.address, &self.token);
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n")
+        };
+        let requests: Arc<[String]> = self.paths.iter().map(request).collect();
+        let (address, each) = (self.address, self.each);
         let began = Instant::now();
-        crew(self.connections, move |_| ask(address, Arc::clone(&request), each)).await?;
+        crew(self.connections, move |number| ask(address, Arc::clone(&requests), number, each)).await?;
         Ok((self.connections * self.each) as f64 / began.elapsed().as_secs_f64())
     }
 }
 
-async fn ask(address: SocketAddr, request: Arc<[u8]>, times: usize) -> io::Result<()> {
+/// Sends so many of the requests, one after the other, from the first of this number on.
+async fn ask(address: SocketAddr, requests: Arc<[String]>, first: usize, times: usize) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut answer = Vec::with_capacity(64 * 1024);
-    for _ in 0..times {
-        stream.write_all(&request).await?;
+    for request in requests.iter().cycle().skip(first % requests.len()).take(times) {
+        stream.write_all(request.as_bytes()).await?;
         answer.clear();
         loop {
             if stream.read_buf(&mut answer).await? == 0 {

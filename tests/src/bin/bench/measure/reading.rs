@@ -18,23 +18,23 @@ pub(crate) async fn rest(bench: &mut Bench) {
     let login = json!({ "username": "admin", "password": Platform::ADMIN_PASSWORD });
     let session = ours.platform.api().post("/api/v1/auth/login", login).await.expect(200);
     let token = session["token"].as_str().expect("a log-in answers a token").to_owned();
-    let id = &ours.devices[0].0;
-
-    let (one, page) = (format!("/api/v1/devices/{id}"), format!("/api/v1/telemetry?deviceId={id}&limit={PAGE}"));
+    let paths = |path: fn(&str) -> String| ours.devices.iter().map(|(id, _)| path(id)).collect::<Vec<_>>();
+    let one = paths(|id| format!("/api/v1/devices/{id}"));
+    let page = paths(|id| format!("/api/v1/telemetry?deviceId={id}&limit={PAGE}"));
     let admin = ours.platform.admin().await;
-    assert_eq!(admin.get(&one).await.expect(200)["id"], **id);
-    assert_eq!(admin.get(&page).await.expect(200)["data"].as_array().map(Vec::len), Some(PAGE));
+    assert_eq!(admin.get(&one[0]).await.expect(200)["id"], *ours.devices[0].0);
+    assert_eq!(admin.get(&page[0]).await.expect(200)["data"].as_array().map(Vec::len), Some(PAGE));
     let measures = [
         ("GET /devices/{id}", one, bench.scale.requests, "40 k"),
-        ("GET /telemetry, 100 rows", page, bench.scale.requests / 2, "15 k"),
+        ("GET /telemetry, 100 rows", page, bench.scale.requests / 4, "15 k"),
     ];
-    for (name, path, requests, to_reach) in measures {
+    for (name, paths, requests, to_reach) in measures {
         let requests = Requests {
             address: ours.platform.api_address(),
-            path,
+            paths,
             token: token.clone(),
             connections: CONNECTIONS,
-            each: requests / CONNECTIONS,
+            each: requests.div_ceil(CONNECTIONS),
         };
         let mut runs = Vec::new();
         for _ in 0..bench.scale.runs {
