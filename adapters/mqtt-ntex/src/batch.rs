@@ -61,14 +61,11 @@ impl Batch {
         self.replies.push(reply);
     }
 
-    /// Hands the batch over to be stored. Waits while the ingest has no room; when the broker closes the connection meanwhile,
-    /// the batch becomes an errand.
-    /// Returns whether a mailbox is full now; see [`Worker::mail_room`].
-    pub(crate) async fn submit(&mut self, worker: &Rc<Worker>, client: &Client) -> bool {
-        let messages = std::mem::take(&mut self.messages);
-        let mut replies = std::mem::take(&mut self.replies);
+    /// Hands the batch over to be stored, if the ingest has room for it, and tells whether a mailbox is full now; see
+    /// [`Worker::mail_room`].
+    pub(crate) fn submit(self, worker: &Rc<Worker>, client: &Client) -> Result<bool, Box<Unsubmitted>> {
+        let Self { messages, mut replies, queued: Queued { mut changes, letters }, .. } = self;
         replies.extend(client.end_read());
-        let Queued { mut changes, letters } = std::mem::take(&mut self.queued);
         let holds = replies.iter().any(|reply| !matches!(reply, Reply::Acknowledge(ack) if ack.stored_as.is_none()));
         let batch = {
             let mut connection = client.connection.borrow_mut();
@@ -84,33 +81,76 @@ impl Batch {
             batch.filter(|_| !worker.broker.config.ack_on_receipt && !is_empty && (holds || !changes.is_empty()));
         let receipt = waits.map(|batch| receipt(&worker.broker, client.id, batch));
         let count = messages.len() as u64;
+        let rest = Rest { letters, count, answered: batch.filter(|_| waits.is_none()), batch };
         let handed = match is_empty {
             true => Handed::Over,
-            false => match worker.hand_over(Submission { messages, changes, receipt }) {
-                // In a box: each connection would keep the room for what few have to wait for.
-                Handed::Back(submission) => Box::pin(submit_patiently(worker, client, submission)).await,
-                handed => handed,
-            },
+            false => worker.hand_over(Submission { messages, changes, receipt }),
         };
-        match (handed, batch) {
-            (Handed::Back(submission), _) => {
-                worker.leave(submission, letters);
-                false
+        match handed {
+            Handed::Back(submission) => Err(Box::new(Unsubmitted { submission, rest })),
+            Handed::Over => Ok(rest.queued(worker, client)),
+            Handed::Nowhere => Ok(rest.dropped(worker, client)),
+        }
+    }
+}
+
+/// What is to be done when a submission has become something.
+struct Rest {
+    letters: Letters,
+    /// How many messages it has.
+    count: u64,
+    /// Replies that wait for nothing but their turn.
+    answered: Option<BatchId>,
+    batch: Option<BatchId>,
+}
+
+impl Rest {
+    /// It is in the queue.
+    fn queued(self, worker: &Rc<Worker>, client: &Client) -> bool {
+        if let Some(batch) = self.answered {
+            worker.settle(client.id, batch, Outcome::Stored);
+        }
+        worker.post(self.letters)
+    }
+
+    /// The platform is stopping.
+    fn dropped(self, worker: &Rc<Worker>, client: &Client) -> bool {
+        match self.batch {
+            Some(batch) => worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError)),
+            // Nobody waits for messages of QoS 0.
+            None => worker.counters().dropped_not_stored.add(self.count),
+        }
+        false
+    }
+}
+
+/// A batch for which there was no room.
+pub(crate) struct Unsubmitted {
+    submission: Submission,
+    rest: Rest,
+}
+
+impl Unsubmitted {
+    /// Submits as soon as there is room, after the errands that were there before; when the broker closes the connection
+    /// meanwhile, the batch becomes an errand. Returns what [`Batch::submit`] does.
+    pub(crate) async fn submit(self: Box<Self>, worker: &Rc<Worker>, client: &Client) -> bool {
+        let Self { mut submission, rest } = *self;
+        loop {
+            match worker.hand_over(submission) {
+                Handed::Back(back) => submission = back,
+                Handed::Over => return rest.queued(worker, client),
+                Handed::Nowhere => return rest.dropped(worker, client),
             }
-            (Handed::Over, batch) => {
-                if let Some(batch) = batch.filter(|_| waits.is_none()) {
-                    worker.settle(client.id, batch, Outcome::Stored);
+            loop {
+                match select(worker.broker.gateway.room(), client.changed.notified()).await {
+                    Either::Left(()) => break,
+                    // A client that leaves by itself may have said all it had to say.
+                    Either::Right(()) if matches!(client.closing(), None | Some(Closing::ByClient { .. })) => {}
+                    Either::Right(()) => {
+                        worker.leave(submission, rest.letters);
+                        return false;
+                    }
                 }
-                worker.post(letters)
-            }
-            (Handed::Nowhere, Some(batch)) => {
-                worker.settle(client.id, batch, Outcome::Failed(ReasonCode::UnspecifiedError));
-                false
-            }
-            (Handed::Nowhere, None) => {
-                // Nobody waits for messages of QoS 0.
-                worker.counters().dropped_not_stored.add(count);
-                false
             }
         }
     }
@@ -136,25 +176,6 @@ impl Worker {
             Ok(()) => Handed::Over,
             Err(Refused::Closed(_)) => Handed::Nowhere,
             Err(Refused::Full(back)) => Handed::Back(back),
-        }
-    }
-}
-
-/// Submits as soon as there is room, after the errands that were there before, unless the broker closes the connection.
-async fn submit_patiently(worker: &Rc<Worker>, client: &Client, mut submission: Submission) -> Handed {
-    let gateway = &worker.broker.gateway;
-    loop {
-        match worker.hand_over(submission) {
-            Handed::Back(back) => submission = back,
-            handed => return handed,
-        }
-        loop {
-            match select(gateway.room(), client.changed.notified()).await {
-                Either::Left(()) => break,
-                // A client that leaves by itself may have said all it had to say.
-                Either::Right(()) if matches!(client.closing(), None | Some(Closing::ByClient { .. })) => {}
-                Either::Right(()) => return Handed::Back(submission),
-            }
         }
     }
 }

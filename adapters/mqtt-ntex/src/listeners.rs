@@ -47,25 +47,26 @@ impl Arrival {
 }
 
 /// Serves a socket of a listener until it is closed.
-pub(crate) async fn accept(worker: Rc<Worker>, layers: &Layers, io: Io) {
+pub(crate) async fn accept(worker: Rc<Worker>, layers: Rc<Layers>, io: Io) {
     let Some(_guard) = worker.broker.count_connection(layers.transport) else { return };
     let arrival = Arrival {
         deadline: Instant::now() + worker.broker.config.connect_timeout,
         is_layered: layers.transport != Transport::Tcp,
     };
-    if layers.transport == Transport::Tcp && !layers.proxy_protocol {
-        return connection::serve(worker, io.boxed(), arrival).await;
-    }
-    let step = Cell::new(Step::Proxy);
-    // In a box, so that a connection does not keep the room that its beginning takes.
-    let laid = timeout(arrival.patience(), Box::pin(layers.lay(&worker, &arrival, io, &step))).await;
-    match laid {
-        Ok(Some(io)) => connection::serve(worker, io, arrival).await,
-        Ok(None) | Err(()) => {
+    let io = if layers.transport == Transport::Tcp && !layers.proxy_protocol {
+        io.boxed()
+    } else {
+        let step = Cell::new(Step::Proxy);
+        // In a box, so that a connection does not keep the room that its beginning takes.
+        let laid = timeout(arrival.patience(), Box::pin(layers.lay(&worker, &arrival, io, &step))).await;
+        let Ok(Some(io)) = laid else {
             worker.counters().connects_refused.add(1);
             worker.counters().refused_at(step.get()).add(1);
-        }
-    }
+            return;
+        };
+        io
+    };
+    connection::serve(worker, io, arrival).await;
 }
 
 impl Layers {

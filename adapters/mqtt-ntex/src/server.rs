@@ -95,11 +95,7 @@ impl BoundBroker {
             ntex::rt::spawn(async move { tls.watch(watch, &broker.tls_reloads).await }).detach();
         }
         let settings = socket_settings(&broker);
-        let server = ntex::server::build()
-            .name("mqtt")
-            .workers(broker.mailboxes.len())
-            .disable_signals()
-            .maxconn(broker.limits.connections.saturating_mul(2));
+        let server = ntex::server::build().name("mqtt").workers(broker.mailboxes.len()).disable_signals();
         let layers: Vec<_> =
             sockets.iter().map(|socket| Layers::new(&broker, socket.transport, tls.as_ref())).collect();
         let start = async move |runtime: ServiceRuntime| {
@@ -133,11 +129,10 @@ fn serve_listener(runtime: &ServiceRuntime, worker: &Rc<Worker>, layers: Layers)
     let name = layers.transport.scheme();
     let (worker, layers) = (Rc::clone(worker), Rc::new(layers));
     let service = move |io| {
-        let (worker, layers) = (Rc::clone(&worker), Rc::clone(&layers));
-        async move {
-            listeners::accept(worker, &layers, io).await;
-            Ok::<_, io::Error>(())
-        }
+        // In a task of its own: that of the listener has layers around it, a third as large again, which would stay as long as
+        // the connection does.
+        ntex::rt::spawn(listeners::accept(Rc::clone(&worker), Rc::clone(&layers), io)).detach();
+        std::future::ready(Ok::<_, io::Error>(()))
     };
     runtime.service(name, fn_service(service));
 }

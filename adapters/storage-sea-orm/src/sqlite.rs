@@ -169,7 +169,7 @@ async fn open(options: &Options, what: Use) -> Result<DatabaseConnection, OpenEr
                 .pragma("temp_store", "MEMORY");
             match what {
                 // Enough for the inner pages of the indexes; the rest is in the cache of the operating system.
-                Use::Read => file.pragma("query_only", "ON").pragma("cache_size", "-1024"),
+                Use::Read => file.pragma("query_only", "ON").pragma("cache_size", "-256"),
                 // The pages that a batch of many devices touches. Checkpoints every 16 MB instead of 4 move fewer pages
                 // twice, and the log is cut back to that after a burst.
                 _ => file
