@@ -14,7 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::devices::Devices;
 use crate::health::Health;
 use crate::keeper::Keeper;
-use crate::migration::{MigrationReport, Migrator};
+use crate::migration::{MigrationReport, Migrator, PostgresMigrator};
 use crate::options::Options;
 use crate::presence::Presence;
 use crate::telemetry::TelemetryHistory;
@@ -73,7 +73,7 @@ async fn bring_up_to_date(options: &Options) -> Result<MigrationReport, OpenErro
         #[cfg(feature = "sqlite")]
         crate::options::Kind::Sqlite => crate::sqlite::migrate::<Migrator>(options).await,
         #[cfg(feature = "postgres")]
-        crate::options::Kind::Postgres => crate::postgres::migrate::<Migrator>(options).await,
+        crate::options::Kind::Postgres => crate::postgres::migrate::<PostgresMigrator>(options).await,
         #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
         kind => Err(OpenError::NotBuiltIn(kind.feature())),
     }

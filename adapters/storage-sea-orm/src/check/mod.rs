@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_ports::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck, StorageError};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
 use crate::OpenError;
 use crate::database::{Connections, Database};
 use crate::error::Error;
-use crate::migration::{Migrator, plan};
+use crate::migration::{Migrator, PostgresMigrator, plan};
 use crate::open::connect_unchanged;
 use crate::options::Options;
 
@@ -34,7 +34,11 @@ use crate::options::Options;
 /// When an option is wrong, the kind of database is not built in, it cannot be reached, or it is older or newer than this program.
 pub async fn open_check(options: &Options) -> Result<Arc<dyn StorageCheck>, OpenError> {
     let connection = connect_unchanged(options).await?;
-    if let Some(first) = plan::<Migrator>(&connection).await?.pending.first() {
+    let plan = match connection.get_database_backend() {
+        DbBackend::Postgres => plan::<PostgresMigrator>(&connection).await?,
+        _ => plan::<Migrator>(&connection).await?,
+    };
+    if let Some(first) = plan.pending.first() {
         return Err(OpenError::Older(first.clone()));
     }
     let connections = Connections { writer: connection.clone(), reader: connection };

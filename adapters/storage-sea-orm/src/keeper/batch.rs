@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use pocket_telemetry_codec::Row;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use crate::database::Database;
 use crate::entity::corrupt;
@@ -69,32 +69,15 @@ impl Batch {
     }
 
     async fn read_page(&mut self, db: &Database, after: i64, up_to: i64, limit: usize) -> Result<(), Error> {
-        let rows = format!(
-            "SELECT tenant, id, device, topic, timestamp, received_at, payload FROM telemetry
-            WHERE id > {after} AND id <= {up_to} ORDER BY id LIMIT {limit}"
-        );
-        match db.backend() {
-            DbBackend::Sqlite => self.read_as_text(db, &rows).await,
-            backend => {
-                let rows = Fetched::find_by_statement(Statement::from_string(backend, rows)).all(db.reader()).await?;
-                let mut page = self.page(rows.iter().map(|row| row.payload.len()).sum());
-                for Fetched { tenant, id, device, topic, timestamp, received_at, payload } in &rows {
-                    page.push([*tenant, *id, *device, *topic, *timestamp, *received_at], payload)?;
-                }
-                page.end();
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads rows as one text: the driver takes longer for the values of a row than all the rest does.
-    async fn read_as_text(&mut self, db: &Database, rows: &str) -> Result<(), Error> {
-        // Each row is its integers, the length of its payload in bytes, and the payload, which no sign has to end.
+        // As one text: the drivers take longer for the values of a row than all the rest does. Each row is its integers, the
+        // length of its payload in bytes, and the payload, which no sign has to end.
         let sql = format!(
-            "SELECT coalesce(group_concat(concat_ws(',', tenant, id, device, topic, timestamp, received_at,
-                octet_length(payload), payload), ''), '') FROM ({rows})"
+            "SELECT coalesce(string_agg(concat_ws(',', tenant, id, device, topic, timestamp, received_at,
+                octet_length(payload), payload), ''), '') FROM (
+                SELECT * FROM telemetry WHERE id > {after} AND id <= {up_to} ORDER BY id LIMIT {limit}
+            ) AS page"
         );
-        let row = db.reader().query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+        let row = db.reader().query_one_raw(Statement::from_string(db.backend(), sql)).await?;
         let text: String = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?.try_get_by_index(0)?;
         let mut page = self.page(text.len());
         let mut rest = text.as_str();
@@ -170,17 +153,6 @@ fn integer(rest: &mut &str) -> Option<i64> {
     let (integer, others) = rest.split_once(',')?;
     *rest = others;
     integer.parse().ok()
-}
-
-#[derive(FromQueryResult)]
-struct Fetched {
-    tenant: i64,
-    id: i64,
-    device: i64,
-    topic: i64,
-    timestamp: i64,
-    received_at: i64,
-    payload: String,
 }
 
 #[cfg(all(test, feature = "sqlite"))]

@@ -130,7 +130,7 @@ impl Keeper {
 
     /// Does a part of the work; `false` when there is nothing to do.
     pub(crate) async fn step(&mut self, db: &Database) -> Result<bool, Error> {
-        let log = LogState::read(db).await?;
+        let log = LogState::read(db, self.sealer.removed).await?;
         self.tell_backlog(&log);
         // Rows are removed while the next are packed; only when these pile up, removing them comes first.
         let is_behind = log.sealed_rows() > i64::from(self.sealing.batch);
@@ -160,7 +160,11 @@ impl Keeper {
     async fn prune_in_turn(&mut self, db: &Database) -> Result<bool, Error> {
         let now = match self.pruning {
             Pruning::Done(at) if at.elapsed() < self.sealing.prune_every => return Ok(false),
-            Pruning::Done(_) => SystemClock.now(),
+            Pruning::Done(_) => {
+                // A server that crashed has forgotten the last that was not on its disk.
+                self.sealer.removed = 0;
+                SystemClock.now()
+            }
             Pruning::AsOf(now) => now,
         };
         self.pruning = Pruning::AsOf(now);
@@ -192,7 +196,7 @@ impl Keeper {
     /// Seals what an earlier version left as rows, until the log is as short as it is meant to be. Goes on where it was when
     /// the process ended in between.
     pub(crate) async fn catch_up(&mut self, db: &Database) -> Result<(), Error> {
-        while self.is_long(&LogState::read(db).await?) {
+        while self.is_long(&LogState::read(db, self.sealer.removed).await?) {
             if !self.step(db).await? {
                 // Another process is at it.
                 tokio::time::sleep(RETRY).await;
@@ -237,10 +241,15 @@ struct LogState {
 }
 
 impl LogState {
-    async fn read(db: &Database) -> Result<Self, DbErr> {
-        let sql = "SELECT sealed, (SELECT min(id) FROM telemetry) AS first, (SELECT max(id) FROM telemetry) AS last,
+    /// What is in it behind an id up to which all rows were removed: PostgreSQL would walk past each of these until it has
+    /// cleared them away.
+    async fn read(db: &Database, removed: i64) -> Result<Self, DbErr> {
+        let sql = format!(
+            "SELECT sealed, (SELECT min(id) FROM telemetry WHERE id > {removed}) AS first,
+                (SELECT max(id) FROM telemetry WHERE id > {removed}) AS last,
                 (SELECT received_at FROM telemetry WHERE id > telemetry_log.sealed ORDER BY id LIMIT 1) AS received_at
-            FROM telemetry_log";
+            FROM telemetry_log"
+        );
         let statement = Statement::from_string(db.backend(), sql);
         Self::find_by_statement(statement).one(db.reader()).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
     }

@@ -9,6 +9,7 @@
 //! waits for the disk, the next rows are read.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
@@ -37,6 +38,8 @@ pub(super) struct Sealer {
     ahead: Option<Ahead>,
     /// How many rows are removed at a time.
     removal: Pace,
+    /// Rows up to this id are removed, as far as this process knows.
+    pub(super) removed: i64,
     /// Whose rows the last batch had.
     pub(super) devices: usize,
 }
@@ -67,10 +70,29 @@ impl Sealer {
 
     /// Removes some rows that are in chunks; `false` when there were none.
     pub(super) async fn remove_sealed(&mut self, db: &Database, lease: &Lease) -> Result<bool, Error> {
-        let Some(to) = to_remove(db).await? else { return Ok(false) };
+        let Some(rows) = self.to_remove(db).await? else { return Ok(false) };
         let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
-        remove_sealed(&mut self.removal, transaction, to).await?;
+        self.remove(transaction, rows).await?;
         Ok(true)
+    }
+
+    /// The rows that are in chunks.
+    async fn to_remove(&self, db: &Database) -> Result<Option<RangeInclusive<i64>>, Error> {
+        let log = LogState::read(db, self.removed).await?;
+        Ok(log.first.filter(|first| *first <= log.sealed).map(|first| first..=log.sealed))
+    }
+
+    /// Removes the first of these rows, as many as make a step.
+    async fn remove(&mut self, transaction: DatabaseTransaction, rows: RangeInclusive<i64>) -> Result<(), Error> {
+        let begun = Instant::now();
+        let first = *rows.start();
+        // The step is cut at what is sealed: rows behind that came later.
+        let last = (first + self.removal.rows() - 1).min(*rows.end());
+        run(&transaction, &format!("DELETE FROM telemetry WHERE id BETWEEN {first} AND {last}")).await?;
+        transaction.commit().await?;
+        self.removal.took(begun.elapsed());
+        self.removed = last;
+        Ok(())
     }
 
     /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
@@ -86,10 +108,10 @@ impl Sealer {
         }
         let packing = tokio::task::spawn_blocking(move || pack_all(batch));
         while !packing.is_finished()
-            && let Some(to) = to_remove(db).await?
+            && let Some(rows) = self.to_remove(db).await?
             && let Some(transaction) = lease.go_on(db).await?
         {
-            remove_sealed(&mut self.removal, transaction, to).await?;
+            self.remove(transaction, rows).await?;
         }
         let packed = packing.await.map_err(|error| DbErr::Custom(error.to_string()))?;
         let packed = packed.map_err(|error| DbErr::Custom(format!("rows cannot be packed: {error}")))?;
@@ -111,22 +133,6 @@ impl Sealer {
         };
         self.ahead.take().filter(is_right)
     }
-}
-
-/// The ids of the first row and the last one that are in chunks.
-async fn to_remove(db: &Database) -> Result<Option<(i64, i64)>, Error> {
-    let log = LogState::read(db).await?;
-    Ok(log.first.filter(|first| *first <= log.sealed).map(|first| (first, log.sealed)))
-}
-
-async fn remove_sealed(pace: &mut Pace, transaction: DatabaseTransaction, to: (i64, i64)) -> Result<(), Error> {
-    let begun = Instant::now();
-    // The step is cut at what is sealed: rows behind that came later.
-    let up_to = to.1.min(to.0 + pace.rows() - 1);
-    run(&transaction, &format!("DELETE FROM telemetry WHERE id <= {up_to}")).await?;
-    transaction.commit().await?;
-    pace.took(begun.elapsed());
-    Ok(())
 }
 
 /// Removes what an earlier process left unfinished.

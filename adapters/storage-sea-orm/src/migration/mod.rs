@@ -10,6 +10,7 @@ mod m0004_access_of_people;
 mod m0005_broker_state;
 mod m0006_chunks;
 mod m0007_retention;
+mod m0008_one_index;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, seaql_migr
 use crate::OpenError;
 use crate::locks::{self, Lock};
 
-/// The migrations of this version.
+/// The migrations of this version that concern both databases.
 pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
@@ -33,6 +34,18 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_chunks::Migration),
             Box::new(m0007_retention::Migration),
         ]
+    }
+}
+
+/// Those of PostgreSQL, with what concerns it alone. A SQLite file with rows would be copied before, for nothing.
+pub(crate) struct PostgresMigrator;
+
+impl MigratorTrait for PostgresMigrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let mut all = Migrator::migrations();
+        all.push(Box::new(m0008_one_index::Migration));
+        all.sort_by(|one, other| one.name().cmp(other.name()));
+        all
     }
 }
 
