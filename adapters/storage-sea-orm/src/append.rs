@@ -2,7 +2,7 @@
 //!
 //! A statement is a trip to the thread or the server of the database, so the number of statements and not that of rows is
 //! what costs: SQLite takes rows in blocks of a few sizes, so that each statement is prepared once; PostgreSQL takes any
-//! number of them as arrays.
+//! number of them by COPY, or as arrays where devices or topics are new.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
 use crate::locks::{self, Lock};
 use crate::telemetry::Entry;
-use crate::{access_log, topics};
+use crate::{access_log, copy, topics};
 
 /// Devices that are looked up in one statement.
 const LOOK_UP: usize = 500;
@@ -48,6 +48,13 @@ pub(crate) async fn append(
     messages: &[NewTelemetry],
     changes: Option<&Changes<'_>>,
 ) -> Result<Vec<Option<TelemetryId>>, Error> {
+    if db.backend() == DbBackend::Postgres
+        && changes.is_none()
+        && let Some((as_of, rows)) = known(db, messages)
+        && let Some(ids) = copy::append(db, as_of, &rows).await?
+    {
+        return Ok(ids.into_iter().map(Some).collect());
+    }
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
@@ -68,6 +75,23 @@ pub(crate) async fn append(
     db.keys.learn(as_of, found);
     let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
     Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
+}
+
+/// The rows of messages of which all is known, and as of which entry of the access log.
+fn known<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Option<(i64, Vec<Row<'a>>)> {
+    let as_of = db.keys.as_of();
+    let devices = db.keys.devices(as_of, messages.iter().map(|message| message.device_id));
+    let devices: Vec<_> = messages
+        .iter()
+        .zip(devices)
+        .map(|(message, keys)| keys.filter(|keys| keys.tenant_id == message.tenant_id))
+        .collect::<Option<_>>()?;
+    let topics: Vec<_> =
+        messages.iter().zip(&devices).map(|(message, keys)| (keys.tenant, message.topic.clone())).collect();
+    let topics: Vec<i64> = db.keys.topics(as_of, &topics).into_iter().collect::<Option<_>>()?;
+    let rows = messages.iter().zip(devices).zip(topics);
+    let rows: Vec<_> = rows.map(|((message, device), topic)| Row { device, topic, message }).collect();
+    (!rows.is_empty()).then_some((as_of, rows))
 }
 
 /// Writes rows and tells their ids, which grow with the order of the rows, and what [`commit`] asks for.

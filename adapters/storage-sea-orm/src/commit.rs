@@ -32,8 +32,16 @@ pub(crate) async fn commit(
     transaction: DatabaseTransaction,
     id: Option<TransactionId>,
 ) -> Result<(), DbErr> {
-    let Err(error) = transaction.commit().await else { return Ok(()) };
-    let Some(id) = id else { return Err(error) };
+    let committed = transaction.commit().await;
+    match id {
+        Some(id) => answered(db, committed, id).await,
+        None => committed,
+    }
+}
+
+/// What became of a commit, if it is known only to the server.
+pub(crate) async fn answered(db: &Database, committed: Result<(), DbErr>, id: TransactionId) -> Result<(), DbErr> {
+    let Err(error) = committed else { return Ok(()) };
     tracing::warn!(%error, "a commit was not answered; asking what became of it");
     let mut pause = FIRST_PAUSE;
     loop {

@@ -84,9 +84,14 @@ impl Database {
         &self.connections.reader
     }
 
+    /// The connections that write.
+    pub(crate) fn writer(&self) -> &DatabaseConnection {
+        &self.connections.writer
+    }
+
     /// Begins a transaction that writes; it is rolled back when it is dropped without a commit.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        locks::begin(&self.connections.writer).await
+        locks::begin(self.writer()).await
     }
 
     /// Where it is, with the password.

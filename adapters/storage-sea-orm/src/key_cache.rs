@@ -35,6 +35,11 @@ impl KeyCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The newest entry that was seen.
+    pub(crate) fn as_of(&self) -> i64 {
+        self.lock().as_of
+    }
+
     /// The keys that are known of the devices, in their order, for a transaction that sees `as_of` as the newest entry.
     pub(crate) fn devices(&self, as_of: i64, ids: impl Iterator<Item = DeviceId>) -> Vec<Option<DeviceKeys>> {
         let mut keys = self.lock();

@@ -17,6 +17,11 @@ mod backup;
 mod broker;
 mod check;
 mod commit;
+#[cfg(feature = "postgres")]
+mod copy;
+#[cfg(not(feature = "postgres"))]
+#[path = "copy_absent.rs"]
+mod copy;
 mod database;
 mod dead_letters;
 mod device_events;

@@ -41,18 +41,26 @@ pub(crate) async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTra
 
 /// Waits until no other transaction holds the lock, and holds it until the end of this one.
 pub(crate) async fn take(transaction: &DatabaseTransaction, lock: Lock) -> Result<(), DbErr> {
-    advisory(transaction, "pg_advisory_xact_lock", lock).await
+    advisory(transaction, &statement("pg_advisory_xact_lock", lock)).await
 }
 
 /// Like [`take`], but together with others that share it.
 pub(crate) async fn share(transaction: &DatabaseTransaction, lock: Lock) -> Result<(), DbErr> {
-    advisory(transaction, "pg_advisory_xact_lock_shared", lock).await
+    advisory(transaction, &sharing(lock)).await
 }
 
-async fn advisory(transaction: &DatabaseTransaction, function: &str, lock: Lock) -> Result<(), DbErr> {
+/// The statement of PostgreSQL that does what [`share`] does.
+pub(crate) fn sharing(lock: Lock) -> String {
+    statement("pg_advisory_xact_lock_shared", lock)
+}
+
+async fn advisory(transaction: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
-        let sql = format!("SELECT {function}({NAMESPACE}, {})", lock as i32);
         transaction.execute_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
     }
     Ok(())
+}
+
+fn statement(function: &str, lock: Lock) -> String {
+    format!("SELECT {function}({NAMESPACE}, {})", lock as i32)
 }

@@ -14,7 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::devices::Devices;
 use crate::health::Health;
 use crate::keeper::Keeper;
-use crate::migration::{MigrationReport, Migrator, PostgresMigrator};
+use crate::migration::{self, MigrationReport};
 use crate::options::Options;
 use crate::presence::Presence;
 use crate::telemetry::TelemetryHistory;
@@ -71,9 +71,9 @@ pub async fn migrate(options: Options) -> Result<MigrationReport, OpenError> {
 async fn bring_up_to_date(options: &Options) -> Result<MigrationReport, OpenError> {
     match options.kind()? {
         #[cfg(feature = "sqlite")]
-        crate::options::Kind::Sqlite => crate::sqlite::migrate::<Migrator>(options).await,
+        crate::options::Kind::Sqlite => crate::sqlite::migrate::<migration::Migrator>(options).await,
         #[cfg(feature = "postgres")]
-        crate::options::Kind::Postgres => crate::postgres::migrate::<PostgresMigrator>(options).await,
+        crate::options::Kind::Postgres => crate::postgres::migrate::<migration::PostgresMigrator>(options).await,
         #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
         kind => Err(OpenError::NotBuiltIn(kind.feature())),
     }

@@ -74,6 +74,34 @@ async fn a_message_that_postgres_refuses_is_told_from_an_outage() {
     assert_eq!(payloads(&storage, tenant).await, ["1"]);
 }
 
+/// From the second batch of a device on, rows go another way, as nothing of them has to be looked up.
+#[tokio::test]
+async fn messages_of_devices_that_are_known_are_stored_as_they_came() {
+    let database = PostgresDatabase::create().await;
+    let storage = open_pool(&database).await;
+    let tenant = tenant(&storage).await;
+    let devices = [device(&storage, tenant, 1).await, device(&storage, tenant, 2).await];
+    let long = format!("\"{}\"", "é😀".repeat(40_000));
+    let texts = ["1", "", "\\.", "\\N", "\"a\\tb\\n\"", "{\"a\":\n\t\"\u{1}\"}", "'; --", &long];
+    let batch = || -> Arc<[NewTelemetry]> {
+        texts.iter().enumerate().map(|(n, text)| message(tenant, devices[n % 2], text)).collect()
+    };
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.extend(storage.telemetry.append(batch()).await.unwrap().into_iter().flatten());
+    }
+    let query = TelemetryQuery { order: SortOrder::Ascending, ..TelemetryQuery::default() };
+    let found = storage.telemetry.range(tenant, &query).await.unwrap().rows;
+    assert!(ids.is_sorted() && found.iter().map(|row| row.id).eq(ids), "{found:?}");
+    for (row, sent) in found.iter().zip([batch(), batch(), batch()].iter().flat_map(|batch| batch.iter())) {
+        assert_eq!((row.device_id, &row.payload, &row.topic), (sent.device_id, &sent.payload, &sent.topic));
+    }
+    let refused = storage.telemetry.append(Arc::from([message(tenant, devices[0], "\"\0\"")])).await;
+    assert!(matches!(refused, Err(StorageError::Backend(_))), "{refused:?}");
+    storage.telemetry.append(batch()).await.unwrap();
+    assert_eq!(payloads(&storage, tenant).await.len(), 4 * texts.len());
+}
+
 #[tokio::test]
 async fn a_server_that_drops_its_connections_is_used_again() {
     let database = PostgresDatabase::create().await;

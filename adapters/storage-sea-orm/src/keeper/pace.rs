@@ -3,38 +3,36 @@
 use std::time::Duration;
 
 /// A transaction that ends sooner may do more,
-const SHORT: Duration = Duration::from_millis(5);
+const SHORT: Duration = Duration::from_millis(3);
 /// and one that takes longer must do less.
-const LONG: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_millis(6);
 
-/// The rows of a transaction, by how long the last one took: machines and disks differ by more than any constant allows for.
+/// How many rows or chunks a transaction takes, by how long the last one took: machines and disks differ by more than any
+/// constant allows for.
 #[derive(Debug)]
 pub(super) struct Pace {
-    rows: i64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { rows: Self::LEAST * 4 }
-    }
+    count: usize,
+    least: usize,
+    most: usize,
 }
 
 impl Pace {
-    /// The fewest rows, and the most.
-    const LEAST: i64 = 500;
-    const MOST: i64 = 50_000;
+    /// That of rows of the log.
+    pub(super) const ROWS: Self = Self { count: 2_000, least: 500, most: 50_000 };
+    /// That of chunks, whose bytes have a limit of their own.
+    pub(super) const CHUNKS: Self = Self { count: 128, least: 32, most: 512 };
 
-    /// How many rows the next transaction takes.
-    pub(super) fn rows(&self) -> i64 {
-        self.rows
+    /// How many the next transaction takes.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Notes how long a transaction held the database.
     pub(super) fn took(&mut self, time: Duration) {
         if time < SHORT {
-            self.rows = (self.rows * 5 / 4).min(Self::MOST);
+            self.count = (self.count * 5 / 4).min(self.most);
         } else if time > LONG {
-            self.rows = (self.rows / 2).max(Self::LEAST);
+            self.count = (self.count / 2).max(self.least);
         }
     }
 }
@@ -45,14 +43,16 @@ mod tests {
 
     #[test]
     fn short_transactions_grow_and_long_ones_shrink_within_bounds() {
-        let mut pace = Pace::default();
-        pace.took(Duration::from_millis(7));
-        assert_eq!(pace.rows(), Pace::default().rows());
-        (0..100).for_each(|_| pace.took(Duration::from_millis(4)));
-        assert_eq!(pace.rows(), Pace::MOST);
-        pace.took(Duration::from_millis(11));
-        assert_eq!(pace.rows(), Pace::MOST / 2);
-        (0..100).for_each(|_| pace.took(Duration::from_secs(1)));
-        assert_eq!(pace.rows(), Pace::LEAST);
+        for mut pace in [Pace::ROWS, Pace::CHUNKS] {
+            let Pace { count, least, most } = pace;
+            pace.took(Duration::from_millis(5));
+            assert_eq!(pace.count(), count);
+            (0..100).for_each(|_| pace.took(Duration::from_millis(2)));
+            assert_eq!(pace.count(), most);
+            pace.took(Duration::from_millis(11));
+            assert_eq!(pace.count(), most / 2);
+            (0..100).for_each(|_| pace.took(Duration::from_secs(1)));
+            assert_eq!(pace.count(), least);
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::write::run;
 use crate::database::Database;
 use crate::error::Error;
 use crate::key_list::list;
-use crate::telemetry::{OldChunk, OldRow, bytes_by_tenant, oldest_chunks, oldest_rows};
+use crate::telemetry::{OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
 use crate::tenants;
 
 /// Rows of the log in one transaction.
@@ -34,6 +34,7 @@ pub(super) async fn prune(
 ) -> Result<Pruned, Error> {
     let mut pruned = Pruned { rows: 0, is_done: true };
     let limited = tenants::limited(db.reader()).await?;
+    let before = Sealed::read(db.reader()).await?;
     let is_sized = limited.iter().any(|(_, retention)| retention.max_bytes.is_some());
     for (tenant, retention) in &limited {
         if let Some(from) = retention.kept_from(now) {
@@ -51,6 +52,10 @@ pub(super) async fn prune(
             let excess = bytes.get(&tenant).copied().unwrap_or_default().saturating_sub(most);
             Work { db, lease, tenant, pruned: &mut pruned }.excess(excess).await?;
         }
+    }
+    if Sealed::read(db.reader()).await? != before {
+        // Another process sealed rows after their chunks, and before they themselves, were looked for.
+        pruned.is_done = false;
     }
     Ok(pruned)
 }

@@ -30,10 +30,11 @@ use crate::telemetry::{Met, Sealed, add_keys};
 const KEYS: usize = 1_000;
 
 /// What sealing remembers from one batch to the next.
-#[derive(Default)]
 pub(super) struct Sealer {
     /// Keys that are stored.
     met: Met,
+    /// How many chunks are written at a time.
+    writing: Pace,
     /// The batch that comes next.
     ahead: Option<Ahead>,
     /// How many rows are removed at a time.
@@ -62,6 +63,13 @@ struct Start {
     leased: Instant,
 }
 
+impl Default for Sealer {
+    fn default() -> Self {
+        let (writing, removal) = (Pace::CHUNKS, Pace::ROWS);
+        Self { met: Met::default(), writing, ahead: None, removal, removed: 0, devices: 0 }
+    }
+}
+
 impl Sealer {
     /// Forgets what it read ahead, because rows of the log are removed.
     pub(super) fn forget(&mut self) {
@@ -87,7 +95,8 @@ impl Sealer {
         let begun = Instant::now();
         let first = *rows.start();
         // The step is cut at what is sealed: rows behind that came later.
-        let last = (first + self.removal.rows() - 1).min(*rows.end());
+        let count = i64::try_from(self.removal.count()).unwrap_or(i64::MAX);
+        let last = first.saturating_add(count - 1).min(*rows.end());
         run(&transaction, &format!("DELETE FROM telemetry WHERE id BETWEEN {first} AND {last}")).await?;
         transaction.commit().await?;
         self.removal.took(begun.elapsed());
@@ -118,7 +127,7 @@ impl Sealer {
         self.devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
         let leased = Instant::now();
         let (is_written, ahead) = tokio::join!(
-            write_all(&mut self.met, db, lease, &start, up_to, &packed),
+            write_all(&mut self.met, &mut self.writing, db, lease, &start, up_to, &packed),
             read_on(db, &start, up_to, self.devices, sealing)
         );
         self.ahead = ahead?.map(|(batch, end)| Ahead { batch, after: up_to, up_to: end, leased });
@@ -170,6 +179,7 @@ async fn read_on(
 /// Writes chunks and makes them count; `false` when another process keeps the history.
 async fn write_all(
     met: &mut Met,
+    pace: &mut Pace,
     db: &Database,
     lease: &Lease,
     start: &Start,
@@ -190,10 +200,12 @@ async fn write_all(
     }
     let mut rest = packed;
     while !rest.is_empty() {
-        let (part, others) = rest.split_at(portion(rest));
+        let (part, others) = rest.split_at(portion(rest, pace.count()));
         let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
+        let begun = Instant::now();
         write(&transaction, batch, part).await?;
         transaction.commit().await?;
+        pace.took(begun.elapsed());
         rest = others;
     }
     let Some(transaction) = lease.finish(db).await? else { return Ok(false) };

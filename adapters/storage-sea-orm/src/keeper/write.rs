@@ -10,18 +10,17 @@ use crate::entity::device;
 use crate::error::Error;
 use crate::locks::{self, Lock};
 
-/// Chunks and bytes that one transaction writes.
-const MOST_CHUNKS: usize = 256;
+/// Bytes of chunks that one transaction writes.
 const MOST_BYTES: usize = 1_000_000;
 
-/// The chunks that one transaction takes, from the beginning.
-pub(crate) fn portion(chunks: &[NewChunk]) -> usize {
+/// How many chunks one transaction takes, from the beginning.
+pub(crate) fn portion(chunks: &[NewChunk], most: usize) -> usize {
     let mut bytes = 0;
     let fits = |chunk: &&NewChunk| {
         bytes += chunk.content.len();
         bytes <= MOST_BYTES
     };
-    chunks.iter().take(MOST_CHUNKS).take_while(fits).count().max(1).min(chunks.len())
+    chunks.iter().take(most).take_while(fits).count().max(1).min(chunks.len())
 }
 
 /// Writes chunks of devices that are there. What is deleted later is found by whoever removes it.
