@@ -78,7 +78,7 @@ fn run(seed: u64, url: &str) {
 
 #[test]
 fn a_history_in_sqlite_is_what_was_written() {
-    for seed in seeds(4) {
+    for seed in seeds(40) {
         let directory = tempfile::tempdir().unwrap();
         println!("seed {seed}");
         run(seed, &format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display()));
@@ -88,7 +88,7 @@ fn a_history_in_sqlite_is_what_was_written() {
 #[test]
 fn a_history_in_postgresql_is_what_was_written() {
     let runtime = Runtime::new().unwrap();
-    for seed in seeds(2) {
+    for seed in seeds(12) {
         let database = runtime.block_on(PostgresDatabase::create());
         println!("seed {seed}");
         run(seed, &database.url());
