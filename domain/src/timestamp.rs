@@ -50,8 +50,9 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis).max(Self::MIN.0))
     }
 
-    /// The text in ASCII. A page of a history has hundreds of times; a formatter for any form takes ten times as long.
-    fn text(self) -> [u8; 24] {
+    /// The text of [`Display`](fmt::Display) in ASCII. A page of a history has hundreds of times; a formatter for any form takes
+    /// ten times as long.
+    pub fn text(self) -> [u8; 24] {
         // Not negative and below 2^48, so each of these fits.
         let (days, of_day) = ((self.0 / 86_400_000) as u32, (self.0 % 86_400_000) as u32);
         let (year, month, day) = civil(days);

@@ -17,9 +17,9 @@ pub(crate) fn ok(body: &impl Serialize) -> Answer {
     json(&mut HttpResponse::Ok(), body)
 }
 
-/// 200 with a body of about so many bytes: a long one is not moved again and again while it grows.
-pub(crate) fn ok_of(bytes: usize, body: &impl Serialize) -> Answer {
-    sized_json(&mut HttpResponse::Ok(), body, bytes)
+/// 200 with a body that is JSON already.
+pub(crate) fn ok_of(json: Vec<u8>) -> Answer {
+    Ok(with_json(&mut HttpResponse::Ok(), json))
 }
 
 /// 201 with a body.
@@ -38,12 +38,12 @@ pub(crate) fn no_content() -> Answer {
 }
 
 fn json(answer: &mut ntex::web::HttpResponseBuilder, value: &impl Serialize) -> Answer {
-    sized_json(answer, value, SHORT)
+    let mut json = Vec::with_capacity(SHORT);
+    serde_json::to_writer(&mut json, value)
+        .map_err(|error| Problem::internal(format!("answer not written: {error}")))?;
+    Ok(with_json(answer, json))
 }
 
-fn sized_json(answer: &mut ntex::web::HttpResponseBuilder, value: &impl Serialize, bytes: usize) -> Answer {
-    let mut body = Vec::with_capacity(bytes);
-    serde_json::to_writer(&mut body, value)
-        .map_err(|error| Problem::internal(format!("answer not written: {error}")))?;
-    Ok(answer.header(header::CONTENT_TYPE, "application/json").body(body))
+fn with_json(answer: &mut ntex::web::HttpResponseBuilder, json: Vec<u8>) -> HttpResponse {
+    answer.header(header::CONTENT_TYPE, "application/json").body(json)
 }

@@ -38,9 +38,9 @@ pub(crate) async fn create(
 /// every row exactly once, also while rows are added.
 #[utoipa::path(get, path = "/telemetry", tag = "telemetry", operation_id = "listTelemetry",
     params(TelemetryParameters),
-    responses((status = 200, description = "A page of the history.", body = History<'_>)))]
+    responses((status = 200, description = "A page of the history.", body = History)))]
 pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>) -> Answer {
     let wanted = query.query()?;
     let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
-    ok_of(History::bytes(&page), &History::of(&page, wanted.limit()))
+    ok_of(History::json(&page, wanted.limit()))
 }

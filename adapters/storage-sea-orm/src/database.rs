@@ -16,7 +16,7 @@ use crate::devices::DeviceLookup;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
-use crate::telemetry::{Damage, DevicePage, LogIndex, Parts};
+use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
 use crate::together::Together;
 
 /// How long somebody waits for an answer.
@@ -46,6 +46,8 @@ pub(crate) struct Database {
     pub(crate) pages: Together<DevicePage>,
     /// Parts of chunks that such pages took lately.
     pub(crate) parts: Parts,
+    /// Names of topics that were asked for lately.
+    pub(crate) topic_names: TopicNames,
     /// Chunks that cannot be read.
     pub(crate) damage: Damage,
     /// Wakes the purge when something was deleted.
@@ -70,6 +72,7 @@ impl Database {
             lookups: Together::default(),
             pages: Together::default(),
             parts: Parts::default(),
+            topic_names: TopicNames::default(),
             damage: Damage::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),

@@ -12,14 +12,14 @@ mod fields;
 mod format;
 mod gunzip;
 mod import;
+mod json;
 mod lines;
 mod read;
 mod records;
-mod row;
 mod write;
 
 pub use export::TextExport;
 pub use format::Format;
 pub use gunzip::{GZIP_MAGIC, NotGzip};
 pub use import::{TextImport, TextImportError};
-pub use row::TextRow;
+pub use json::write_json;

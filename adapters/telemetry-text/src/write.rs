@@ -6,8 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use pocket_domain::Telemetry;
 
-use crate::row::TextRow;
-use crate::{Format, csv};
+use crate::{Format, csv, json};
 
 /// Compression that costs about as much as writing the rows; the best takes four times as long for a tenth less.
 const LEVEL: u32 = 4;
@@ -35,12 +34,7 @@ impl Writer {
         for row in rows {
             match self.format {
                 Format::Csv => csv::write_row(&mut text, row),
-                Format::Ndjson => {
-                    if let Some(line) = TextRow::readable_on_one_line(row) {
-                        serde_json::to_writer(&mut text, &line).expect("a row is JSON, and a vector takes it");
-                        text.push(b'\n');
-                    }
-                }
+                Format::Ndjson => json::write_line(&mut text, row),
             }
         }
         match &mut self.gzip {

@@ -8,7 +8,7 @@ use pocket_domain::{
     DeviceId, Invalid, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery, TenantId,
     Timestamp, TopicFilter, TopicName,
 };
-use pocket_telemetry_text::TextRow;
+use pocket_telemetry_text::write_json;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -223,11 +223,11 @@ impl TelemetryParameters {
     }
 }
 
-/// One page of a history.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct History<'a> {
-    #[schema(value_type = Vec<TelemetryRow>)]
-    data: Vec<TextRow<'a>>,
+/// One page of a history, for the document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct History {
+    data: Vec<TelemetryRow>,
     pagination: HistoryPagination,
 }
 
@@ -262,19 +262,32 @@ pub(crate) struct TelemetryRow {
     received_at: Moment,
 }
 
-impl<'a> History<'a> {
-    /// About how many bytes it has as JSON.
-    pub(crate) fn bytes(page: &TelemetryPage) -> usize {
-        // Names, id, device and times of a row, which all have their lengths, and signs around them.
-        const ROW: usize = 220;
-        let row = |row: &Telemetry| ROW + row.topic.as_str().len() + row.payload.as_str().len();
-        128 + page.rows.iter().map(row).sum::<usize>()
-    }
-
+impl History {
     /// The page that answers a query of `limit` rows. A row whose payload is damaged is told in the log and left out, so that
     /// the others stay readable.
-    pub(crate) fn of(page: &'a TelemetryPage, limit: u32) -> Self {
-        let data = page.rows.iter().filter_map(TextRow::readable).collect();
-        Self { data, pagination: HistoryPagination { limit, next: page.next.map(|next| next.to_string()) } }
+    pub(crate) fn json(page: &TelemetryPage, limit: u32) -> Vec<u8> {
+        let mut text = Vec::with_capacity(bytes(page));
+        text.extend_from_slice(br#"{"data":["#);
+        for row in &page.rows {
+            if write_json(&mut text, row) {
+                text.push(b',');
+            }
+        }
+        if text.last() == Some(&b',') {
+            text.pop();
+        }
+        text.extend_from_slice(br#"],"pagination":"#);
+        let pagination = HistoryPagination { limit, next: page.next.map(|next| next.to_string()) };
+        serde_json::to_writer(&mut text, &pagination).expect("a vector takes all that is written to it");
+        text.push(b'}');
+        text
     }
+}
+
+/// About how many bytes a page has as JSON: a long text is not moved again and again while it grows.
+fn bytes(page: &TelemetryPage) -> usize {
+    // Names, id, device and times of a row, which all have their lengths, and signs around them.
+    const ROW: usize = 220;
+    let row = |row: &Telemetry| ROW + row.topic.as_str().len() + row.payload.as_str().len();
+    128 + page.rows.iter().map(row).sum::<usize>()
 }

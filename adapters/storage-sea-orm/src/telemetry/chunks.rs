@@ -1,6 +1,6 @@
 //! Chunks as rows of a table: which there are, and their content.
 
-use pocket_domain::SortOrder;
+use pocket_domain::{DeviceId, SortOrder, TenantId};
 use pocket_ports::StorageError;
 use pocket_telemetry_codec::Damaged;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult, Statement, Value};
@@ -9,6 +9,16 @@ use super::damage::Damage;
 use super::window::{Scope, Window};
 use crate::entity::corrupt;
 use crate::error::Error;
+use crate::json_rows::{self, Column};
+
+/// What is asked of devices: the number of the question, whose device, and from when to when.
+const COLUMNS: [(&str, Column); 5] = [
+    ("place", Column::Integer),
+    ("of_tenant", Column::Id),
+    ("of_device", Column::Id),
+    ("of_from", Column::Integer),
+    ("of_to", Column::Integer),
+];
 
 /// What the table says of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
@@ -63,37 +73,45 @@ impl Chunks<'_> {
         Ok(Outline::find_by_statement(statement).all(self.transaction).await?)
     }
 
-    /// The first outlines of single devices, at most [`FIRST`](Self::FIRST) each, as [`outlines`](Self::outlines) gives them,
-    /// by one statement of SQLite.
-    pub(crate) async fn first_outlines(&self, windows: &[(&Scope, &Window)]) -> Result<Vec<Vec<Outline>>, Error> {
-        let mut found = vec![Vec::new(); windows.len()];
+    /// The keys of single devices with their first outlines, at most [`FIRST`](Self::FIRST) each, as
+    /// [`outlines`](Self::outlines) gives them, by one statement of SQLite. `None` for devices that are not there.
+    pub(crate) async fn of_devices(
+        &self,
+        wanted: &[(TenantId, DeviceId, &Window)],
+    ) -> Result<Vec<Option<(i64, Vec<Outline>)>>, Error> {
+        let mut found = vec![None; wanted.len()];
         for (order, edge, direction) in
             [(SortOrder::Ascending, "first_at", "ASC"), (SortOrder::Descending, "last_at", "DESC")]
         {
-            let of_order = windows.iter().enumerate().filter(|(_, (_, window))| window.order == order);
-            let (places, wanted): (Vec<usize>, Vec<_>) = of_order
-                .map(|(place, (scope, window))| (place, [scope.column().1, window.from, window.to, self.batch]))
-                .unzip();
-            if wanted.is_empty() {
+            let of_order = wanted.iter().enumerate().filter(|(_, (_, _, window))| window.order == order);
+            let rows: Vec<_> = of_order
+                .map(|(place, (tenant, device, window))| {
+                    let (tenant, device) = (tenant.as_uuid().simple(), device.as_uuid().simple());
+                    serde_json::json!([place, tenant.to_string(), device.to_string(), window.from, window.to])
+                })
+                .collect();
+            if rows.is_empty() {
                 continue;
             }
             let sql = format!(
-                "SELECT json_each.key, (SELECT group_concat(concat_ws(',', key, first_at, last_at)) FROM (
+                "{} SELECT place, devices.key, (SELECT group_concat(concat_ws(',', key, first_at, last_at)) FROM (
                     SELECT key, first_at, last_at FROM telemetry_chunks
-                    WHERE device = value ->> 0 AND last_at >= value ->> 1 AND first_at <= value ->> 2
-                        AND batch <= value ->> 3
+                    WHERE device = devices.key AND last_at >= of_from AND first_at <= of_to AND batch <= $2
                     ORDER BY {edge} {direction}, key {direction} LIMIT {}))
-                FROM json_each($1)",
+                FROM rows
+                JOIN tenants ON tenants.id = of_tenant AND NOT tenants.deleted
+                JOIN devices ON devices.id = of_device AND devices.tenant = tenants.key AND NOT devices.deleted",
+                json_rows::with(DbBackend::Sqlite, &COLUMNS),
                 Self::FIRST
             );
-            let wanted = serde_json::json!(wanted).to_string();
-            let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [wanted.into()]);
+            let values = [serde_json::Value::from(rows).to_string().into(), self.batch.into()];
+            let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
             for row in self.transaction.query_all_raw(statement).await? {
-                let (number, text): (i64, Option<String>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                let (place, device, text): (i64, i64, Option<String>) =
+                    (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
                 let place =
-                    usize::try_from(number).ok().and_then(|number| places.get(number)).ok_or_else(unreadable)?;
-                let (scope, _) = windows[*place];
-                found[*place] = outlines(scope.column().1, order, text.as_deref().unwrap_or_default())?;
+                    usize::try_from(place).ok().and_then(|place| found.get_mut(place)).ok_or_else(unreadable)?;
+                *place = Some((device, outlines(device, order, text.as_deref().unwrap_or_default())?));
             }
         }
         Ok(found)

@@ -71,6 +71,13 @@ impl LogIndex {
         }
     }
 
+    /// Whether the log has no more than this, when its last row is `last`; rows up to `sealed` are forgotten.
+    pub(crate) fn reaches(&self, sealed: i64, last: i64) -> bool {
+        let mut rows = self.lock();
+        rows.forget_up_to(sealed);
+        rows.seen >= last
+    }
+
     /// Reads what the log has more, as a transaction sees it; rows up to `sealed` are forgotten. `false` when there are too
     /// many.
     pub(crate) async fn catch_up(&self, transaction: &impl ConnectionTrait, sealed: i64) -> Result<bool, DbErr> {

@@ -25,7 +25,7 @@ const LOG_ROWS: usize = 512;
 /// What was read beforehand.
 #[derive(Default)]
 pub(crate) struct Ahead<'a> {
-    /// The first outlines in the order, as [`Chunks::first_outlines`] gives them.
+    /// The first outlines in the order, as [`Chunks::of_devices`] gives them.
     pub(crate) outlines: Option<Vec<Outline>>,
     /// Contents of some chunks.
     pub(crate) contents: Option<&'a HashMap<i64, Vec<u8>>>,

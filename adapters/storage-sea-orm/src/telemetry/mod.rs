@@ -34,6 +34,7 @@ pub(crate) use chunks::{Chunks, Outline};
 pub(crate) use damage::Damage;
 pub(crate) use keys::{Met, add as add_keys, of_device as keys_of_device};
 pub(crate) use log_index::{Entry, LogIndex};
+pub(crate) use names::TopicNames;
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
 pub(crate) use pages::DevicePage;
 pub(crate) use parts::Parts;
@@ -123,7 +124,7 @@ async fn range(db: &Database, tenant: TenantId, query: &TelemetryQuery) -> Resul
     let window = Window::of(query, topics);
     let limit = query.limit();
     let rows = merge::page(&snapshot.log(), &snapshot.chunks(), &scope, &window, limit as usize + 1).await?;
-    let rows = names::named(transaction, rows).await?;
+    let rows = names::named(transaction, &db.topic_names, rows).await?;
     Ok(TelemetryPage::from_rows(rows, limit))
 }
 

@@ -1,6 +1,7 @@
 //! Rows with the names that keys stand for.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use pocket_domain::{DeviceId, Payload, Telemetry, TelemetryId, TopicName};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
@@ -9,13 +10,21 @@ use super::log::Found;
 use crate::entity::{corrupt, device, time, topic};
 use crate::error::Error;
 
+/// Names of topics that were asked for lately, by their keys: a key is never given to another name.
+#[derive(Default)]
+pub(crate) struct TopicNames(Mutex<HashMap<i64, TopicName>>);
+
 /// Keys in one statement.
 const STEP: usize = 500;
 
 /// The rows as they are outside; those of a device or topic that is gone are left out.
-pub(crate) async fn named(connection: &impl ConnectionTrait, rows: Vec<Found>) -> Result<Vec<Telemetry>, Error> {
+pub(crate) async fn named(
+    connection: &impl ConnectionTrait,
+    topics: &TopicNames,
+    rows: Vec<Found>,
+) -> Result<Vec<Telemetry>, Error> {
     let devices = device_ids(connection, rows.iter().map(|found| found.device).collect()).await?;
-    Names::with_devices(connection, devices, rows.iter()).await?.named(rows)
+    Names::with_devices(connection, devices, topics, rows.iter()).await?.named(rows)
 }
 
 /// What keys of devices and topics stand for.
@@ -29,9 +38,10 @@ impl Names {
     pub(crate) async fn with_devices(
         connection: &impl ConnectionTrait,
         devices: HashMap<i64, DeviceId>,
+        topics: &TopicNames,
         rows: impl Iterator<Item = &Found>,
     ) -> Result<Self, Error> {
-        let topics = topic_names(connection, rows.map(|found| found.row.topic).collect()).await?;
+        let topics = topics.of(connection, rows.map(|found| found.row.topic).collect()).await?;
         Ok(Self { devices, topics })
     }
 
@@ -55,6 +65,39 @@ impl Names {
     }
 }
 
+impl TopicNames {
+    /// The most names: a few megabytes. When there are more, it starts anew.
+    const MOST: usize = 65_536;
+
+    /// What the keys stand for; those of topics that are gone may be missing.
+    async fn of(
+        &self,
+        connection: &impl ConnectionTrait,
+        keys: HashSet<i64>,
+    ) -> Result<HashMap<i64, TopicName>, Error> {
+        let (mut names, mut unknown) = (HashMap::with_capacity(keys.len()), Vec::new());
+        {
+            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for key in keys {
+                match known.get(&key) {
+                    Some(name) => drop(names.insert(key, name.clone())),
+                    None => unknown.push(key),
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            let found = topic_names(connection, &unknown).await?;
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() + found.len() > Self::MOST {
+                known.clear();
+            }
+            known.extend(found.iter().take(Self::MOST).cloned());
+            names.extend(found);
+        }
+        Ok(names)
+    }
+}
+
 async fn device_ids(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Result<HashMap<i64, DeviceId>, Error> {
     let keys: Vec<i64> = keys.into_iter().collect();
     let mut ids = HashMap::with_capacity(keys.len());
@@ -71,12 +114,11 @@ async fn device_ids(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Re
     Ok(ids)
 }
 
-async fn topic_names(connection: &impl ConnectionTrait, keys: HashSet<i64>) -> Result<HashMap<i64, TopicName>, Error> {
-    let keys: Vec<i64> = keys.into_iter().collect();
-    let mut names = HashMap::with_capacity(keys.len());
+async fn topic_names(connection: &impl ConnectionTrait, keys: &[i64]) -> Result<Vec<(i64, TopicName)>, Error> {
+    let mut names = Vec::with_capacity(keys.len());
     for keys in keys.chunks(STEP) {
         for row in topic::Entity::find().filter(topic::Column::Key.is_in(keys.iter().copied())).all(connection).await? {
-            names.insert(row.key, TopicName::parse(&row.name).map_err(corrupt)?);
+            names.push((row.key, TopicName::parse(&row.name).map_err(corrupt)?));
         }
     }
     Ok(names)

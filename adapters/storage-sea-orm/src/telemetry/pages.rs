@@ -1,26 +1,24 @@
 //! Pages of single devices that are asked for at the same time, read in one transaction of a SQLite file.
 //!
 //! A page alone takes a dozen trips to a connection, and most of its time. Here each step is one statement for all pages: the
-//! devices, the outlines of their chunks, the rows of the log, the chunks that most pages need, the topics. What a page needs
-//! beyond that, it reads by itself.
+//! devices with the outlines of their chunks, the rows of the log, the chunks that most pages need, the topics; the last three
+//! only where they are not in memory. What a page needs beyond that, it reads by itself.
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, TelemetryPage, TelemetryQuery, TenantId};
 use pocket_ports::StorageError;
-use sea_orm::prelude::Uuid;
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::DbBackend;
 
 use super::log::Found;
 use super::merge::{self, Ahead};
 use super::names::Names;
 use super::snapshot::Snapshot;
 use super::window::{Scope, Window};
-use super::{Chunks, range};
+use super::{Chunks, Outline, range};
 use crate::database::Database;
 use crate::error::Error;
-use crate::json_rows::{self, Column};
 use crate::together::Question;
 
 /// Rows of a page that is read together with others, so that nobody waits long for the page of another.
@@ -40,6 +38,8 @@ struct Wanted {
     window: Window,
     /// One row more than the page has, which tells whether there is another page.
     limit: usize,
+    /// The first of its chunks.
+    outlines: Vec<Outline>,
     log: Vec<Found>,
 }
 
@@ -77,28 +77,24 @@ impl Question for DevicePage {
 async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<TelemetryPage>, Error> {
     let snapshot = Snapshot::begin(db).await?;
     let (transaction, log, chunks) = (snapshot.transaction(), snapshot.log(), snapshot.chunks());
-    let keys = device_keys(transaction, questions).await?;
+    let windows: Vec<Window> = questions.iter().map(|question| Window::of(&question.query, None)).collect();
+    let asked: Vec<_> =
+        questions.iter().zip(&windows).map(|(question, window)| (question.tenant, question.device, window)).collect();
+    let devices = chunks.of_devices(&asked).await?;
     let mut wanted: Vec<Wanted> = Vec::with_capacity(questions.len());
-    for (place, question) in questions.iter().enumerate() {
-        let Some(key) = keys.get(&(question.tenant, question.device)) else { continue };
-        wanted.push(Wanted {
-            place,
-            scope: Scope::Device(*key),
-            window: Window::of(&question.query, None),
-            limit: question.query.limit() as usize + 1,
-            log: Vec::new(),
-        });
+    for ((place, window), device) in windows.into_iter().enumerate().zip(devices) {
+        let Some((key, outlines)) = device else { continue };
+        let limit = questions[place].query.limit() as usize + 1;
+        wanted.push(Wanted { place, scope: Scope::Device(key), window, limit, outlines, log: Vec::new() });
     }
     let places: Vec<_> = wanted.iter().map(|page| (&page.scope, &page.window, page.limit)).collect();
     let rows_of_log = log.pages(&places).await?;
     for (page, rows) in wanted.iter_mut().zip(rows_of_log) {
         page.log = rows;
     }
-    let windows: Vec<_> = wanted.iter().map(|page| (&page.scope, &page.window)).collect();
-    let outlines = chunks.first_outlines(&windows).await?;
-    let first = wanted.iter().zip(&outlines).filter(|(page, _)| page.log.len() < page.limit);
+    let first = wanted.iter().filter(|page| page.log.len() < page.limit);
     let first: HashSet<i64> = first
-        .filter_map(|(page, outlines)| Some((page, outlines.first()?.key)))
+        .filter_map(|page| Some((page, page.outlines.first()?.key)))
         .filter(|(page, key)| db.parts.get(*key).is_none_or(|part| part.rest(&page.window, page.limit).is_none()))
         .map(|(_, key)| key)
         .collect();
@@ -106,42 +102,19 @@ async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<Telemet
         Chunks::contents(transaction, &first.into_iter().collect::<Vec<_>>()).await?.into_iter().collect();
 
     let mut found = Vec::with_capacity(wanted.len());
-    for (page, outlines) in wanted.into_iter().zip(outlines) {
-        let Wanted { place, scope, window, limit, log } = page;
+    for Wanted { place, scope, window, limit, outlines, log } in wanted {
         let ahead = Ahead { outlines: Some(outlines), contents: Some(&contents), parts: Some(&db.parts) };
         found.push((place, merge::page_ahead(log, &chunks, &scope, &window, limit, ahead).await?));
     }
-    let ids = keys.into_iter().map(|((_, id), key)| (key, id)).collect();
-    let names = Names::with_devices(transaction, ids, found.iter().flat_map(|(_, rows)| rows)).await?;
+    let ids = found.iter().filter_map(|(place, rows)| Some((rows.first()?.device, questions[*place].device))).collect();
+    let rows = found.iter().flat_map(|(_, rows)| rows);
+    let names = Names::with_devices(transaction, ids, &db.topic_names, rows).await?;
     let nothing = || TelemetryPage { rows: Vec::new(), next: None };
     let mut pages: Vec<TelemetryPage> = questions.iter().map(|_| nothing()).collect();
     for (place, rows) in found {
         pages[place] = TelemetryPage::from_rows(names.named(rows)?, questions[place].query.limit());
     }
     Ok(pages)
-}
-
-/// The keys of the devices that there are in the tenants that ask for them.
-async fn device_keys(
-    transaction: &impl ConnectionTrait,
-    questions: &[DevicePage],
-) -> Result<HashMap<(TenantId, DeviceId), i64>, Error> {
-    let pairs: HashSet<(Uuid, Uuid)> = questions.iter().map(|of| (of.tenant.as_uuid(), of.device.as_uuid())).collect();
-    let pairs = pairs.iter().map(|(tenant, id)| vec![tenant.simple().to_string(), id.simple().to_string()]);
-    let pairs = serde_json::Value::from_iter(pairs).to_string();
-    let backend = transaction.get_database_backend();
-    let sql = format!(
-        "{} SELECT rows.of_tenant, rows.of_id, devices.key FROM rows
-        JOIN tenants ON tenants.id = rows.of_tenant AND NOT tenants.deleted
-        JOIN devices ON devices.id = rows.of_id AND devices.tenant = tenants.key AND NOT devices.deleted",
-        json_rows::with(backend, &[("of_tenant", Column::Id), ("of_id", Column::Id)])
-    );
-    let mut keys = HashMap::new();
-    for row in transaction.query_all_raw(Statement::from_sql_and_values(backend, sql, [pairs.into()])).await? {
-        let (tenant, id): (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        keys.insert((TenantId::from_uuid(tenant), DeviceId::from_uuid(id)), row.try_get_by_index(2)?);
-    }
-    Ok(keys)
 }
 
 #[cfg(all(test, feature = "sqlite"))]

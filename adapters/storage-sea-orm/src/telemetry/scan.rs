@@ -48,7 +48,7 @@ pub(super) async fn scan(db: &Database, tenant: TenantId, scan: &TelemetryScan) 
             break;
         }
     }
-    Ok(TelemetryPart { rows: names::named(transaction, rows).await?, next })
+    Ok(TelemetryPart { rows: names::named(transaction, &db.topic_names, rows).await?, next })
 }
 
 fn all_of(device_id: DeviceId) -> ScanPlace {

@@ -34,16 +34,37 @@ impl Sealed {
 /// Begins a transaction that reads, and sees nothing of what is committed after its first statement, which tells how far the
 /// log is sealed.
 pub(crate) async fn moment(db: &Database) -> Result<(DatabaseTransaction, Sealed), DbErr> {
-    // SQLite has one isolation level, which is this one.
-    let transaction = match db.backend() {
-        DbBackend::Postgres => {
-            let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-            db.reader().begin_with_config(Some(isolation), Some(access)).await?
-        }
-        _ => db.reader().begin().await?,
-    };
+    let transaction = begin(db).await?;
     let sealed = Sealed::read(&transaction).await?;
     Ok((transaction, sealed))
+}
+
+async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
+    match db.backend() {
+        DbBackend::Postgres => {
+            let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+            db.reader().begin_with_config(Some(isolation), Some(access)).await
+        }
+        // SQLite has one isolation level, which is this one.
+        _ => db.reader().begin().await,
+    }
+}
+
+/// What a snapshot of a SQLite file begins with.
+#[derive(FromQueryResult)]
+struct Reach {
+    sealed: i64,
+    batch: i64,
+    /// The last row of the log; none when all are in chunks and removed.
+    last: Option<i64>,
+}
+
+impl Reach {
+    async fn read(transaction: &DatabaseTransaction) -> Result<Self, DbErr> {
+        let sql = "SELECT sealed, batch, (SELECT max(id) FROM telemetry) AS last FROM telemetry_log";
+        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, []);
+        Self::find_by_statement(statement).one(transaction).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
+    }
 }
 
 /// A transaction that reads, and sees nothing of what is committed after its first statement.
@@ -56,9 +77,16 @@ pub(crate) struct Snapshot<'a> {
 
 impl<'a> Snapshot<'a> {
     pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
-        let (transaction, sealed) = moment(db).await?;
-        let is_indexed =
-            db.backend() == DbBackend::Sqlite && db.log_index.catch_up(&transaction, sealed.sealed).await?;
+        let transaction = begin(db).await?;
+        let (sealed, is_indexed) = match db.backend() {
+            DbBackend::Sqlite => {
+                let Reach { sealed, batch, last } = Reach::read(&transaction).await?;
+                let is_indexed = db.log_index.reaches(sealed, last.unwrap_or_default())
+                    || db.log_index.catch_up(&transaction, sealed).await?;
+                (Sealed { sealed, batch }, is_indexed)
+            }
+            _ => (Sealed::read(&transaction).await?, false),
+        };
         Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index), damage: &db.damage })
     }
 
