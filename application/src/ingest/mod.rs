@@ -8,6 +8,7 @@
 //! - Changes of the broker's state are committed in the transaction of the messages they came with.
 
 mod changes;
+mod owed;
 mod queue;
 mod weight;
 mod writer;
@@ -31,7 +32,7 @@ pub struct IngestOptions {
     pub batch: usize,
     /// How long a message that nobody waits for may wait.
     pub flush: Duration,
-    /// Messages that may wait; reached, no more are taken. One submission may go beyond it.
+    /// Messages that may wait; reached, no more are taken. One submission of each who submits may go beyond it.
     pub queue: usize,
     /// Bytes that these may take in memory: payloads, topics and what holds them. One submission may go beyond it.
     pub queue_bytes: usize,
@@ -136,10 +137,10 @@ pub struct BatchingIngest {
 impl BatchingIngest {
     /// Starts the writer on the current tokio runtime.
     pub fn start(store: IngestStore, clock: Arc<dyn Clock>, options: IngestOptions) -> Self {
-        let queue = Arc::new(Queue::new(options));
+        let (queue, intake) = Queue::new(options);
         let counters = Arc::<Counters>::default();
         let writer = Writer { queue: Arc::clone(&queue), counters: Arc::clone(&counters), store, clock };
-        Self { queue, counters, writer: tokio::sync::Mutex::new(Some(tokio::spawn(writer.run()))) }
+        Self { queue, counters, writer: tokio::sync::Mutex::new(Some(tokio::spawn(writer.run(intake)))) }
     }
 
     /// Takes no more and writes what is queued, until the deadline. Returns what could not be stored; those who wait for it
@@ -153,7 +154,7 @@ impl BatchingIngest {
             // Wait for the abort, so that nothing is written after the count.
             let _ = writer.await;
         }
-        self.queue.abandon()
+        self.queue.not_stored()
     }
 
     /// Why nothing can be stored at present: the last attempt failed, and the next is to come. It is known only as long as

@@ -1,7 +1,8 @@
 //! What a submission takes of the queue.
 
 use std::mem::size_of;
-use std::ops::{AddAssign, SubAssign};
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pocket_domain::NewTelemetry;
 use pocket_ports::{BrokerChange, DeliveryRecord, MessageRecord, Submission};
@@ -44,11 +45,35 @@ impl AddAssign for Weight {
     }
 }
 
-impl SubAssign for Weight {
-    fn sub_assign(&mut self, other: Self) {
-        self.messages -= other.messages;
-        self.changes -= other.changes;
-        self.bytes -= other.bytes;
+/// Weights that are added and taken off by many at the same time.
+#[derive(Default)]
+pub(super) struct Held {
+    messages: AtomicUsize,
+    changes: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Held {
+    pub(super) fn add(&self, weight: Weight) {
+        self.messages.fetch_add(weight.messages, Ordering::AcqRel);
+        self.changes.fetch_add(weight.changes, Ordering::AcqRel);
+        self.bytes.fetch_add(weight.bytes, Ordering::AcqRel);
+    }
+
+    /// Takes off what was added before.
+    pub(super) fn take_off(&self, weight: Weight) {
+        self.messages.fetch_sub(weight.messages, Ordering::AcqRel);
+        self.changes.fetch_sub(weight.changes, Ordering::AcqRel);
+        self.bytes.fetch_sub(weight.bytes, Ordering::AcqRel);
+    }
+
+    /// All of it; one after the other, so the three may be of slightly different moments.
+    pub(super) fn now(&self) -> Weight {
+        Weight {
+            messages: self.messages.load(Ordering::Acquire),
+            changes: self.changes.load(Ordering::Acquire),
+            bytes: self.bytes.load(Ordering::Acquire),
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pocket_domain::{NewTelemetry, TelemetryId};
-use pocket_ports::{Clock, Fate, IngestError, Receipt, StorageError};
+use pocket_ports::{Clock, Fate, StorageError};
 
-use super::queue::Queue;
+use super::queue::{Batch, Intake, Queue};
 use super::{Counters, IngestStore};
 
 pub(super) struct Writer {
@@ -21,13 +21,18 @@ impl Writer {
     pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-    pub(super) async fn run(self) {
-        while let Some(batch) = self.queue.next().await {
-            let mut receipts = Receipts(batch.receipts);
-            let fates = self.store_with_changes(batch.messages.into(), batch.changes.into()).await;
+    pub(super) async fn run(self, mut intake: Intake) {
+        while let Some(batch) = intake.next().await {
+            let Batch { messages, changes, receipts, weight, .. } = batch;
+            let fates = self.store_with_changes(messages.into(), changes.into()).await;
             self.count(&fates);
-            receipts.give(&fates);
-            self.queue.written();
+            let mut rest = &fates[..];
+            for (count, receipt) in receipts {
+                let (these, others) = rest.split_at(count);
+                rest = others;
+                receipt.give(these);
+            }
+            self.queue.written(weight);
         }
     }
 
@@ -111,29 +116,5 @@ impl Writer {
         self.counters.device_gone.fetch_add(gone, Ordering::Relaxed);
         self.counters.set_aside.fetch_add(aside, Ordering::Relaxed);
         self.counters.lost.fetch_add(lost, Ordering::Relaxed);
-    }
-}
-
-/// The receipts of a batch. Those that were not given when the writer is stopped tell that it is closed.
-struct Receipts(Vec<(usize, Option<Receipt>)>);
-
-impl Receipts {
-    fn give(&mut self, fates: &[Fate]) {
-        let mut rest = fates;
-        for (count, receipt) in self.0.drain(..) {
-            let (these, others) = rest.split_at(count);
-            rest = others;
-            if let Some(receipt) = receipt {
-                receipt(Ok(these));
-            }
-        }
-    }
-}
-
-impl Drop for Receipts {
-    fn drop(&mut self) {
-        for receipt in self.0.drain(..).filter_map(|(_, receipt)| receipt) {
-            receipt(Err(IngestError::Closed));
-        }
     }
 }
