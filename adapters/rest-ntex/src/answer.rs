@@ -18,7 +18,7 @@ pub(crate) fn ok(body: &impl Serialize) -> Answer {
 }
 
 /// 200 with a body that is JSON already.
-pub(crate) fn ok_of(json: Vec<u8>) -> Answer {
+pub(crate) fn ok_with(json: Vec<u8>) -> Answer {
     Ok(with_json(&mut HttpResponse::Ok(), json))
 }
 

@@ -2,7 +2,7 @@
 
 use pocket_application::Error;
 
-use crate::answer::{Answer, created, ok_of};
+use crate::answer::{Answer, created, ok_with};
 use crate::body::Json;
 use crate::dto::page::TenantParameters;
 use crate::dto::telemetry::{History, Stored, TelemetryEntries, TelemetryParameters};
@@ -42,5 +42,5 @@ pub(crate) async fn create(
 pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>) -> Answer {
     let wanted = query.query()?;
     let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
-    ok_of(History::json(&page, wanted.limit()))
+    ok_with(History::json(&page, wanted.limit()))
 }

@@ -9,24 +9,22 @@ use serde_json::value::RawValue;
 
 /// Adds a row, unless its payload is damaged: that is told to the operator and leaves the others. Whether it was added.
 pub fn write_json(text: &mut Vec<u8>, row: &Telemetry) -> bool {
-    let is_json = is_readable(row);
-    if is_json {
-        write(text, row, row.payload.as_str(), None);
+    let payload = readable(row);
+    if let Some(payload) = payload {
+        write(text, row, payload, None);
     }
-    is_json
+    payload.is_some()
 }
 
 /// Adds a row as a line, unless its payload is damaged. Line breaks of a payload are between its values, as strings have none;
-/// they become spaces, and the payload to the letter stands beside it.
+/// they become spaces, and the payload to the letter stands beside it. So it does when there is something around its value.
 pub(crate) fn write_line(text: &mut Vec<u8>, row: &Telemetry) {
-    if !is_readable(row) {
-        return;
-    }
-    let payload = row.payload.as_str();
+    let Some(payload) = readable(row) else { return };
+    let stored = row.payload.as_str();
     if payload.contains(['\n', '\r']) {
-        write(text, row, &payload.replace(['\n', '\r'], " "), Some(payload));
+        write(text, row, &payload.replace(['\n', '\r'], " "), Some(stored));
     } else {
-        write(text, row, payload, None);
+        write(text, row, payload, Some(stored).filter(|stored| *stored != payload));
     }
     text.push(b'\n');
 }
@@ -58,12 +56,11 @@ fn into_memory<E: std::fmt::Debug>(written: Result<(), E>) {
     written.expect("a vector takes all that is written to it");
 }
 
-/// Whether the payload is JSON; what is not is told.
-fn is_readable(row: &Telemetry) -> bool {
-    let read = serde_json::from_str::<&RawValue>(row.payload.as_str());
-    if let Err(error) = &read {
+/// The payload without what is around its value, if it is JSON; what is not is told.
+fn readable(row: &Telemetry) -> Option<&str> {
+    let damaged = |error: &serde_json::Error| {
         let (device, time) = (row.device_id, row.timestamp);
         tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is left out");
-    }
-    read.is_ok()
+    };
+    serde_json::from_str::<&RawValue>(row.payload.as_str()).inspect_err(damaged).ok().map(RawValue::get)
 }

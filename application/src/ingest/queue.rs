@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pocket_domain::NewTelemetry;
 use pocket_ports::{BrokerChange, Refused, Submission};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Notify, futures::Notified};
 use tokio::time::{Instant, sleep_until};
 
 use super::owed::Owed;
@@ -123,10 +123,6 @@ impl Queue {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    fn closing(&self) -> Notified<'_> {
-        self.closing.notified()
-    }
-
     /// What the writer left, once it is gone.
     pub(super) fn not_stored(&self) -> NotStored {
         let Weight { messages, changes, .. } = self.held();
@@ -212,7 +208,7 @@ impl Intake {
             };
             tokio::select! {
                 queued = self.receiver.recv() => self.batch.add(queued?),
-                () = self.queue.closing() => {}
+                () = self.queue.closing.notified() => {}
                 () = timer => return Some(std::mem::take(&mut self.batch)),
             }
         }
