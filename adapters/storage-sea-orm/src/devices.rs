@@ -102,6 +102,12 @@ fn rows(query: Select<device::Entity>) -> Selector<SelectModel<Row>> {
     query.expr_as(is_online(), "online").into_model()
 }
 
+/// Joins the devices that are there to `rows` with the columns `of_tenant` and `of_device`. Each pair is looked up by itself: an
+/// id counts only in the tenant that asks for it.
+pub(crate) const THERE: &str = "
+    JOIN tenants ON tenants.id = rows.of_tenant AND NOT tenants.deleted
+    JOIN devices ON devices.id = rows.of_device AND devices.tenant = tenants.key AND NOT devices.deleted";
+
 /// A device by its id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct DeviceLookup {
@@ -121,12 +127,9 @@ impl Question for DeviceLookup {
             serde_json::json!([tenant.as_uuid().simple().to_string(), id.as_uuid().simple().to_string()])
         });
         let pairs = serde_json::Value::from_iter(pairs).to_string();
-        // Each pair is looked up by itself: an id counts only in the tenant that asks for it.
         let sql = format!(
-            "{} SELECT rows.of_tenant, devices.*, {ONLINE} AS online FROM rows
-            JOIN tenants ON tenants.id = rows.of_tenant AND NOT tenants.deleted
-            JOIN devices ON devices.id = rows.of_id AND devices.tenant = tenants.key AND NOT devices.deleted",
-            json_rows::with(db.backend(), &[("of_tenant", Column::Id), ("of_id", Column::Id)])
+            "{} SELECT rows.of_tenant, devices.*, {ONLINE} AS online FROM rows {THERE}",
+            json_rows::with(db.backend(), &[("of_tenant", Column::Id), ("of_device", Column::Id)])
         );
         let statement = Statement::from_sql_and_values(db.backend(), sql, [pairs.into()]);
         let mut found = HashMap::with_capacity(wanted.len());

@@ -4,6 +4,7 @@
 //! everything; it reads the log in its transaction, during which no entry can be added (see `locks`).
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pocket_domain::{DeviceId, TenantId, TopicName};
@@ -64,15 +65,17 @@ impl KeyCache {
         if keys.as_of != as_of {
             return;
         }
-        if keys.devices.len() + found.devices.len() > MOST {
-            keys.devices.clear();
-        }
-        if keys.topics.len() + found.topics.len() > MOST {
-            keys.topics.clear();
-        }
-        keys.devices.extend(found.devices.into_iter().take(MOST));
-        keys.topics.extend(found.topics.into_iter().take(MOST));
+        remember(&mut keys.devices, found.devices.into_iter());
+        remember(&mut keys.topics, found.topics.into_iter());
     }
+}
+
+/// Adds what was found to what is known, which starts anew when it would be more than [`MOST`].
+pub(crate) fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, found: impl ExactSizeIterator<Item = (K, V)>) {
+    if known.len() + found.len() > MOST {
+        known.clear();
+    }
+    known.extend(found.take(MOST));
 }
 
 /// What a transaction looked up or made.

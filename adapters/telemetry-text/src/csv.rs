@@ -22,9 +22,9 @@ pub(crate) fn write_row(text: &mut Vec<u8>, row: &Telemetry) {
         write_text(text, quoted);
         text.push(b',');
     }
-    text.extend_from_slice(row.timestamp.to_string().as_bytes());
+    text.extend_from_slice(&row.timestamp.text());
     text.push(b',');
-    text.extend_from_slice(row.received_at.to_string().as_bytes());
+    text.extend_from_slice(&row.received_at.text());
     text.extend_from_slice(b"\r\n");
 }
 

@@ -7,6 +7,8 @@ use std::io::Write;
 use pocket_domain::Telemetry;
 use serde_json::value::RawValue;
 
+use crate::write::into_memory;
+
 /// Adds a row, unless its payload is damaged: that is told to the operator and leaves the others. Whether it was added.
 pub fn write_json(text: &mut Vec<u8>, row: &Telemetry) -> bool {
     let payload = readable(row);
@@ -50,10 +52,6 @@ fn write(text: &mut Vec<u8>, row: &Telemetry, payload: &str, to_the_letter: Opti
 
 fn write_string(text: &mut Vec<u8>, string: &str) {
     into_memory(serde_json::to_writer(text, string));
-}
-
-fn into_memory<E: std::fmt::Debug>(written: Result<(), E>) {
-    written.expect("a vector takes all that is written to it");
 }
 
 /// The payload without what is around its value, if it is JSON; what is not is told.

@@ -1,6 +1,7 @@
 //! Rows become text.
 
-use std::io::{self, Write};
+use std::fmt::Debug;
+use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -66,7 +67,8 @@ impl Writer {
     }
 }
 
-fn into_memory<T>(result: io::Result<T>) -> T {
+/// What writing into memory gives.
+pub(crate) fn into_memory<T, E: Debug>(result: Result<T, E>) -> T {
     result.expect("a vector takes all that is written to it")
 }
 

@@ -219,26 +219,18 @@ impl Intake {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use pocket_domain::{DeviceId, Payload, TenantId, Timestamp, TopicName};
     use pocket_ports::Fate;
 
+    use super::super::tests::message;
     use super::*;
 
     fn submission(given: &Arc<AtomicUsize>) -> Submission {
-        let message = NewTelemetry {
-            tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
-            device_id: DeviceId::new(Timestamp::MIN, [2; 10]),
-            topic: TopicName::parse("t").unwrap(),
-            payload: Payload::from_stored("1"),
-            timestamp: Timestamp::MIN,
-            received_at: Timestamp::MIN,
-        };
         let given = Arc::clone(given);
         let receipt: pocket_ports::Receipt = Box::new(move |fates| {
             assert_eq!(fates, Ok(&[Fate::DeviceGone][..]));
             given.fetch_add(1, Ordering::SeqCst);
         });
-        Submission { messages: vec![message], changes: Vec::new(), receipt: Some(receipt) }
+        Submission { messages: vec![message("1")], changes: Vec::new(), receipt: Some(receipt) }
     }
 
     /// Submits without a pause until the queue is closed; how many were taken.

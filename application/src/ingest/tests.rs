@@ -127,7 +127,7 @@ fn ingest(store: &Arc<ToldStore>, options: IngestOptions) -> BatchingIngest {
     BatchingIngest::start(store, Arc::new(SystemClock), options)
 }
 
-fn message(text: &str) -> NewTelemetry {
+pub(super) fn message(text: &str) -> NewTelemetry {
     NewTelemetry {
         tenant_id: TenantId::new(Timestamp::MIN, [1; 10]),
         device_id: DeviceId::new(Timestamp::MIN, [2; 10]),

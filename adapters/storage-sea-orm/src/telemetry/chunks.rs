@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult, 
 
 use super::damage::Damage;
 use super::window::{Scope, Window};
+use crate::devices::THERE;
 use crate::entity::corrupt;
 use crate::error::Error;
 use crate::json_rows::{self, Column};
@@ -98,9 +99,7 @@ impl Chunks<'_> {
                     SELECT key, first_at, last_at FROM telemetry_chunks
                     WHERE device = devices.key AND last_at >= of_from AND first_at <= of_to AND batch <= $2
                     ORDER BY {edge} {direction}, key {direction} LIMIT {}))
-                FROM rows
-                JOIN tenants ON tenants.id = of_tenant AND NOT tenants.deleted
-                JOIN devices ON devices.id = of_device AND devices.tenant = tenants.key AND NOT devices.deleted",
+                FROM rows {THERE}",
                 json_rows::with(DbBackend::Sqlite, &COLUMNS),
                 Self::FIRST
             );

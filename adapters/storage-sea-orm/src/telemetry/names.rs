@@ -9,10 +9,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::log::Found;
 use crate::entity::{corrupt, device, time, topic};
 use crate::error::Error;
-
-/// Names of topics that were asked for lately, by their keys: a key is never given to another name.
-#[derive(Default)]
-pub(crate) struct TopicNames(Mutex<HashMap<i64, TopicName>>);
+use crate::key_cache::remember;
 
 /// Keys in one statement.
 const STEP: usize = 500;
@@ -65,10 +62,11 @@ impl Names {
     }
 }
 
-impl TopicNames {
-    /// The most names: a few megabytes. When there are more, it starts anew.
-    const MOST: usize = 65_536;
+/// Names of topics that were asked for lately, by their keys: a key is never given to another name.
+#[derive(Default)]
+pub(crate) struct TopicNames(Mutex<HashMap<i64, TopicName>>);
 
+impl TopicNames {
     /// What the keys stand for; those of topics that are gone may be missing.
     async fn of(
         &self,
@@ -88,10 +86,7 @@ impl TopicNames {
         if !unknown.is_empty() {
             let found = topic_names(connection, &unknown).await?;
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() + found.len() > Self::MOST {
-                known.clear();
-            }
-            known.extend(found.iter().take(Self::MOST).cloned());
+            remember(&mut known, found.iter().cloned());
             names.extend(found);
         }
         Ok(names)

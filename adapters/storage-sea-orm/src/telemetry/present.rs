@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryR
 
 use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
-use super::snapshot::{Sealed, moment};
+use super::snapshot::{Reach, Sealed, begin};
 use crate::database::Database;
 use crate::error::Error;
 
@@ -72,12 +72,10 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     pub(crate) async fn look(db: &Database, wanted: &Arc<Wanted>) -> Result<Self, Error> {
-        let (transaction, sealed) = moment(db).await?;
-        let statement = Statement::from_string(db.backend(), "SELECT max(id) FROM telemetry");
-        let row = transaction.query_one_raw(statement).await?.ok_or(DbErr::RecordNotFound("telemetry".into()))?;
-        let last: Option<i64> = row.try_get_by_index(0)?;
+        let transaction = begin(db).await?;
+        let Reach { sealed, last, .. } = Reach::read(&transaction).await?;
         let present = present(db, &transaction, wanted).await?;
-        Ok(Self { present, last: last.unwrap_or_default().max(sealed.sealed) })
+        Ok(Self { present, last: last.max(sealed) })
     }
 
     /// What is there now, as the transaction sees it that writes.

@@ -39,7 +39,8 @@ pub(crate) async fn moment(db: &Database) -> Result<(DatabaseTransaction, Sealed
     Ok((transaction, sealed))
 }
 
-async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
+/// Begins a transaction that reads, and sees nothing of what is committed after its first statement.
+pub(super) async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
     match db.backend() {
         DbBackend::Postgres => {
             let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
@@ -52,16 +53,17 @@ async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
 
 /// What a snapshot of a SQLite file begins with.
 #[derive(FromQueryResult)]
-struct Reach {
-    sealed: i64,
+pub(super) struct Reach {
+    pub(super) sealed: i64,
     batch: i64,
-    /// The last row of the log; none when all are in chunks and removed.
-    last: Option<i64>,
+    /// The last row of the log; 0 when all are in chunks and removed.
+    pub(super) last: i64,
 }
 
 impl Reach {
-    async fn read(transaction: &DatabaseTransaction) -> Result<Self, DbErr> {
-        let sql = "SELECT sealed, batch, (SELECT max(id) FROM telemetry) AS last FROM telemetry_log";
+    /// As a transaction sees it.
+    pub(super) async fn read(transaction: &DatabaseTransaction) -> Result<Self, DbErr> {
+        let sql = "SELECT sealed, batch, (SELECT coalesce(max(id), 0) FROM telemetry) AS last FROM telemetry_log";
         let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, []);
         Self::find_by_statement(statement).one(transaction).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
     }
@@ -81,8 +83,8 @@ impl<'a> Snapshot<'a> {
         let (sealed, is_indexed) = match db.backend() {
             DbBackend::Sqlite => {
                 let Reach { sealed, batch, last } = Reach::read(&transaction).await?;
-                let is_indexed = db.log_index.reaches(sealed, last.unwrap_or_default())
-                    || db.log_index.catch_up(&transaction, sealed).await?;
+                let is_indexed =
+                    db.log_index.reaches(sealed, last) || db.log_index.catch_up(&transaction, sealed).await?;
                 (Sealed { sealed, batch }, is_indexed)
             }
             _ => (Sealed::read(&transaction).await?, false),

@@ -52,6 +52,7 @@ impl Ours {
     pub(crate) async fn stored<T>(&self, messages: usize, load: impl Future<Output = io::Result<T>>) -> (T, Instant) {
         let api = self.platform.api();
         let all = metric(&api, STORED).await + messages as f64;
+        let is_enough = |stored: f64| stored > all - BATCH;
         let mut at = None;
         let mut load = pin!(load);
         let done = loop {
@@ -59,14 +60,17 @@ impl Ours {
                 done = &mut load => break done.expect("the platform takes the load"),
                 // A subscriber that misses messages waits for them long after all are stored.
                 () = sleep(WATCH), if at.is_none() => {
-                    at = (metric(&api, STORED).await > all - BATCH).then(Instant::now);
+                    at = is_enough(metric(&api, STORED).await).then(Instant::now);
                 }
             }
         };
-        if at.is_none() {
-            wait(&api, STORED, |stored| stored > all - BATCH).await;
-        }
-        let at = at.unwrap_or_else(Instant::now);
+        let at = match at {
+            Some(at) => at,
+            None => {
+                wait(&api, STORED, is_enough).await;
+                Instant::now()
+            }
+        };
         wait(&api, STORED, |stored| stored >= all).await;
         assert_eq!(metric(&api, STORED).await, all, "each message is stored once");
         (done, at)
