@@ -70,7 +70,7 @@ enum Pick {
 }
 
 /// How much is taken together.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// The most rows.
     pub(crate) rows: usize,
@@ -115,7 +115,8 @@ pub(crate) async fn part(
     let limit = room.rows.min(LOG_ROWS);
     let rows_of_log = log.page(scope, window, limit).await?;
     let is_cut = rows_of_log.len() == limit;
-    let mut merge = Merge::new(chunks, scope, window, room.rows);
+    // One row more of a chunk than there is room for, which tells that something follows.
+    let mut merge = Merge::new(chunks, scope, window, room.rows + 1);
     let (picks, behind) = merge.pick(rows_of_log, is_cut, room).await?;
     Ok((merge.restore(picks).await, behind))
 }
@@ -124,7 +125,7 @@ struct Merge<'a> {
     chunks: &'a Chunks<'a>,
     scope: &'a Scope,
     window: &'a Window,
-    /// The most rows that are picked.
+    /// The most rows of a chunk that are looked at.
     limit: usize,
     ahead: Ahead<'a>,
     outlines: Vec<Outline>,
