@@ -20,19 +20,22 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// The health of a database, and its end.
 pub(crate) struct Health(pub(crate) Arc<Database>, pub(crate) Arc<Mutex<Keeper>>);
 
-/// Begins a transaction that writes, and gives it up. SQLite takes the write lock, which fails on a file or file system
-/// that is read-only; PostgreSQL says whether it is.
+/// Asks whether a transaction may write.
+///
+/// SQLite begins one and gives it up: it takes the write lock, which fails on a file or file system that is read-only. PostgreSQL
+/// is asked without one: who gives up waiting for its BEGIN leaves a connection that is in a transaction, of which the driver
+/// knows nothing.
 async fn check(db: &Database) -> Result<(), Error> {
-    let transaction = db.begin().await?;
-    if db.backend() == DbBackend::Postgres {
-        let question = "SELECT current_setting('transaction_read_only') AS read_only";
-        let answer = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;
-        let read_only: Option<String> = answer.map(|row| row.try_get("", "read_only")).transpose()?;
-        if read_only.as_deref() != Some("off") {
-            return Err(StorageError::Unavailable("the server takes no writes at present".to_owned()).into());
-        }
+    if db.backend() != DbBackend::Postgres {
+        return Ok(db.begin().await?.rollback().await?);
     }
-    Ok(transaction.rollback().await?)
+    let question = "SELECT current_setting('transaction_read_only') AS read_only";
+    let answer = db.reader().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;
+    let read_only: Option<String> = answer.map(|row| row.try_get("", "read_only")).transpose()?;
+    match read_only.as_deref() {
+        Some("off") => Ok(()),
+        _ => Err(StorageError::Unavailable("the server takes no writes at present".to_owned()).into()),
+    }
 }
 
 /// Why there was no answer in time, as far as that can be told.

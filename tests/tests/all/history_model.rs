@@ -12,7 +12,7 @@ mod world;
 use pocket_tests::PostgresDatabase;
 use tokio::runtime::Runtime;
 
-use world::World;
+use world::{Size, World};
 
 /// Steps of one seed.
 const STEPS: usize = 60;
@@ -58,8 +58,8 @@ impl World {
             10 => self.crash(),
             11 => self.usage(),
             12 => self.prune(),
-            13..15 => self.import(),
-            15 => self.walk(),
+            13 => self.import(),
+            14..16 => self.walk(),
             16..18 => self.write_beside_questions(),
             18 => self.prune_beside_questions(),
             _ if self.random.below(8) == 0 => self.replace_device(),
@@ -68,31 +68,50 @@ impl World {
     }
 }
 
-fn run(seed: u64, url: &str) {
-    let mut world = World::start(url, seed);
+fn run(seed: u64, url: &str, size: Size) {
+    let mut world = World::start(url, seed, size);
     for _ in 0..STEPS {
         world.step();
     }
+    world.walk();
     world.end();
+}
+
+fn run_in_sqlite(seeds: impl Iterator<Item = u64>, size: Size) {
+    for seed in seeds {
+        let directory = tempfile::tempdir().unwrap();
+        println!("seed {seed}");
+        run(seed, &format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display()), size);
+    }
+}
+
+fn run_in_postgresql(seeds: impl Iterator<Item = u64>, size: Size) {
+    let runtime = Runtime::new().unwrap();
+    for seed in seeds {
+        let database = runtime.block_on(PostgresDatabase::create());
+        println!("seed {seed}");
+        run(seed, &database.url(), size);
+        let _in_runtime = runtime.enter();
+        drop(database);
+    }
 }
 
 #[test]
 fn a_history_in_sqlite_is_what_was_written() {
-    for seed in seeds(40) {
-        let directory = tempfile::tempdir().unwrap();
-        println!("seed {seed}");
-        run(seed, &format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display()));
-    }
+    run_in_sqlite(seeds(40), Size::SMALL);
 }
 
 #[test]
 fn a_history_in_postgresql_is_what_was_written() {
-    let runtime = Runtime::new().unwrap();
-    for seed in seeds(12) {
-        let database = runtime.block_on(PostgresDatabase::create());
-        println!("seed {seed}");
-        run(seed, &database.url());
-        let _in_runtime = runtime.enter();
-        drop(database);
-    }
+    run_in_postgresql(seeds(12), Size::SMALL);
+}
+
+#[test]
+fn a_large_history_in_sqlite_is_what_was_written() {
+    run_in_sqlite(seeds(2), Size::LARGE);
+}
+
+#[test]
+fn a_large_history_in_postgresql_is_what_was_written() {
+    run_in_postgresql(seeds(1), Size::LARGE);
 }

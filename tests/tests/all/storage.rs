@@ -1,14 +1,15 @@
 //! What PostgreSQL alone does: it refuses U+0000, goes away and comes back, and is shared by several processes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pocket_domain::{
     Device, DeviceId, DeviceName, NewTelemetry, Payload, PayloadPolicy, Retention, SortOrder, TelemetryQuery, Tenant,
     TenantId, TenantName, Timestamp, TokenHash, TopicName,
 };
 use pocket_ports::{Storage, StorageError};
-use pocket_storage_sea_orm::{OpenError, Options, migrate, open};
-use pocket_tests::PostgresDatabase;
+use pocket_storage_sea_orm::{OpenError, Options, Sealing, migrate, open};
+use pocket_tests::{PostgresDatabase, PostgresServer};
 use sea_orm::{ConnectionTrait, Database};
 
 async fn open_pool(database: &PostgresDatabase) -> Storage {
@@ -124,6 +125,33 @@ async fn a_server_that_drops_its_connections_is_used_again() {
     }
     assert_eq!(payloads(&storage, tenant).await, ["1"]);
     assert_eq!(storage.health.check().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_check_that_a_server_did_not_answer_in_time_leaves_nothing_behind() {
+    let server = PostgresServer::start().await;
+    // One connection, which nothing else uses.
+    let sealing = Sealing { every: Duration::from_secs(86_400), ..Sealing::default() };
+    let storage = open(Options { pool: 1, sealing, ..Options::new(server.url()) }).await.unwrap();
+    let tenant = tenant(&storage).await;
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    assert!(payloads(&storage, tenant).await.is_empty());
+    // It takes longer than the connection needs to go back to its pool.
+    assert_eq!(server.number(idle).await, 0);
+    server.freeze();
+    for _ in 0..2 {
+        let unready = storage.health.check().await;
+        assert!(
+            matches!(&unready, Err(StorageError::Unavailable(why)) if why.contains("does not answer")),
+            "{unready:?}"
+        );
+    }
+    server.thaw();
+    // A statement that is no transaction, and one that begins what only a new transaction may be.
+    assert!(storage.tenants.get(tenant).await.unwrap().is_some());
+    assert!(payloads(&storage, tenant).await.is_empty());
+    assert_eq!(storage.health.check().await, Ok(()));
+    assert_eq!(server.number(idle).await, 0);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use pocket_ports::Storage;
 use tokio::task::JoinSet;
 
 use super::questions::{Question, Told, wanted};
-use super::world::{DEVICES, World, add, prune_all};
+use super::world::{World, add, prune_all};
 
 /// Tasks that ask at the same time, and what each asks.
 const ASKERS: usize = 3;
@@ -126,7 +126,7 @@ impl World {
                 question.answer(&states[most])
             );
         }
-        if self.devices.len() < DEVICES {
+        if self.devices.len() < self.size.devices {
             self.register_another();
         }
     }

@@ -11,6 +11,8 @@ use pocket_ports::Storage;
 use super::world::{World, at};
 
 pub(super) const FILTERS: [&str; 5] = ["#", "a/#", "a/+", "d", "none"];
+/// The most devices of an aggregate.
+const DEVICES: usize = 4;
 const AGGREGATES: [Aggregate; 5] =
     [Aggregate::Count, Aggregate::Min, Aggregate::Max, Aggregate::First, Aggregate::Last];
 
@@ -30,7 +32,7 @@ pub(super) enum Told {
 
 impl World {
     pub(super) fn any_query(&mut self) -> TelemetryQuery {
-        let mut query = TelemetryQuery::default().with_limit(Some(1 + self.random.below(60))).unwrap();
+        let mut query = TelemetryQuery::default().with_limit(Some(1 + self.random.below(self.size.page))).unwrap();
         query.order = self.random.one_of(&[SortOrder::Ascending, SortOrder::Descending]);
         if self.random.below(2) == 0 {
             query.device_id = Some(self.random.one_of(&self.devices));
@@ -48,8 +50,9 @@ impl World {
 
     pub(super) fn any_aggregate(&mut self) -> Question {
         let from = self.now - self.random.below(250_000);
+        let first = self.random.below(self.devices.len() as u64) as usize;
         Question::Aggregate(AggregateQuery {
-            devices: self.devices.clone(),
+            devices: self.devices[first..].iter().copied().take(DEVICES).collect(),
             keys: ["t", "b.mv", "$"].iter().map(|key| LeafPath::parse(key).unwrap()).collect(),
             aggregate: self.random.one_of(&AGGREGATES),
             interval: self.random.one_of(&["1s", "10s", "1m", "1h"]).parse().unwrap(),

@@ -15,7 +15,26 @@ use tokio::runtime::Runtime;
 use super::Random;
 use super::questions::{Question, Told};
 
-pub(super) const DEVICES: usize = 4;
+/// How much there is at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) devices: usize,
+    /// The most messages of a batch.
+    messages: u64,
+    /// The most rows of a page.
+    pub(super) page: u64,
+    /// Rows that may be sealed together.
+    batches: [u32; 3],
+}
+
+impl Size {
+    /// All is read at once.
+    pub(super) const SMALL: Self = Self { devices: 4, messages: 40, page: 60, batches: [7, 100, 100_000] };
+    /// More than is read at once: rows of a walk and of the log, chunks.
+    pub(super) const LARGE: Self =
+        Self { devices: 80, messages: 2_000, page: 1_000, batches: [1_000, 10_000, 100_000] };
+}
+
 /// Seconds that messages are kept.
 const MAX_AGE: u64 = 3_600;
 pub(super) const TOPICS: [&str; 4] = ["a", "a/b", "a/c", "d"];
@@ -33,12 +52,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(url: &str, random: &mut Random) -> Self {
+    pub(super) fn start(url: &str, random: &mut Random, size: Size) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sealing = Sealing {
             rows: random.one_of(&[1, 1, 30, 1_000_000]),
             per_device: 0,
-            batch: random.one_of(&[7, 100, 100_000]),
+            batch: random.one_of(&size.batches),
             every: Duration::from_millis(1),
             lease: Duration::from_millis(20),
             // The model does it, at times of its own.
@@ -64,6 +83,7 @@ impl Process {
 /// The database, and what is in it.
 pub(super) struct World {
     pub(super) random: Random,
+    pub(super) size: Size,
     url: String,
     process: Option<Process>,
     pub(super) tenant: TenantId,
@@ -75,9 +95,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn start(url: &str, seed: u64) -> Self {
+    pub(super) fn start(url: &str, seed: u64, size: Size) -> Self {
         let mut random = Random(seed);
-        let process = Process::start(url, &mut random);
+        let process = Process::start(url, &mut random, size);
         let tenant = Tenant {
             id: TenantId::new(at(0), [1; 10]),
             name: TenantName::parse("acme").unwrap(),
@@ -88,15 +108,16 @@ impl World {
         process.run(async { process.storage.tenants.create(&tenant).await.unwrap() });
         let mut world = Self {
             random,
+            size,
             url: url.to_owned(),
             process: Some(process),
             tenant: tenant.id,
             devices: Vec::new(),
-            registered: DEVICES,
+            registered: size.devices,
             rows: Vec::new(),
             now: 1_000_000,
         };
-        for number in 0..DEVICES {
+        for number in 0..size.devices {
             world.register(number);
         }
         world
@@ -130,7 +151,7 @@ impl World {
 
     /// Some messages of devices that are there.
     pub(super) fn messages(&mut self) -> Vec<NewTelemetry> {
-        let count = 1 + self.random.below(40);
+        let count = 1 + self.random.below(self.size.messages);
         let mut messages = Vec::new();
         for _ in 0..count {
             self.now += self.random.below(5);
@@ -189,7 +210,7 @@ impl World {
 
     /// A time, before which messages are to go, and when it is that they are too old.
     pub(super) fn any_end(&mut self) -> (Timestamp, Timestamp) {
-        let from = match self.random.below(4) {
+        let from = match self.random.below(8) {
             0 => self.now + 1,
             _ => self.now - self.random.below(200_000),
         };
@@ -276,7 +297,7 @@ impl World {
         let pause = Duration::from_micros(self.random.below(8_000));
         self.process().run(async { tokio::time::sleep(pause).await });
         self.process.take().unwrap().kill();
-        self.process = Some(Process::start(&self.url, &mut self.random));
+        self.process = Some(Process::start(&self.url, &mut self.random, self.size));
     }
 }
 
