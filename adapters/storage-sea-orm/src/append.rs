@@ -55,6 +55,32 @@ pub(crate) async fn append(
     {
         return Ok(ids.into_iter().map(Some).collect());
     }
+    let Appended { transaction, number, devices, rows, ids, as_of, found } =
+        db.answer(insert_all(db, messages, changes)).await?;
+    commit(db, transaction, number).await?;
+    note(db, &rows, &ids);
+    db.keys.learn(as_of, found);
+    let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
+    Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
+}
+
+/// What is to be committed.
+struct Appended<'a> {
+    transaction: DatabaseTransaction,
+    number: Option<TransactionId>,
+    /// Of each message.
+    devices: Vec<Option<DeviceKeys>>,
+    rows: Vec<Row<'a>>,
+    ids: Vec<i64>,
+    as_of: i64,
+    found: Found,
+}
+
+async fn insert_all<'a>(
+    db: &Database,
+    messages: &'a [NewTelemetry],
+    changes: Option<&Changes<'_>>,
+) -> Result<Appended<'a>, Error> {
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
@@ -70,11 +96,7 @@ pub(crate) async fn append(
     if let Some(changes) = changes {
         broker::apply(&transaction, changes).await?;
     }
-    commit(db, transaction, number).await?;
-    note(db, &rows, &ids);
-    db.keys.learn(as_of, found);
-    let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
-    Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
+    Ok(Appended { transaction, number, devices, rows, ids, as_of, found })
 }
 
 /// The rows of messages of which all is known, and as of which entry of the access log.

@@ -1,6 +1,6 @@
 //! Commits whose answer may be lost.
 //!
-//! When the connection to PostgreSQL breaks after COMMIT was sent, nobody was told whether it was done. Whoever tries again
+//! When the connection to PostgreSQL breaks after COMMIT was sent, or no answer comes in time, nobody was told whether it was done. Whoever tries again
 //! would store the same messages twice, so the server is asked what became of the transaction, as soon as it is there.
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) async fn commit(
     transaction: DatabaseTransaction,
     id: Option<TransactionId>,
 ) -> Result<(), DbErr> {
-    let committed = transaction.commit().await;
+    let committed = db.answer(transaction.commit()).await;
     match id {
         Some(id) => answered(db, committed, id).await,
         None => committed,
@@ -58,11 +58,12 @@ pub(crate) async fn answered(db: &Database, committed: Result<(), DbErr>, id: Tr
 async fn outcome(db: &Database, id: TransactionId) -> Outcome {
     let question =
         Statement::from_sql_and_values(DbBackend::Postgres, "SELECT txid_status($1) AS status", [id.0.into()]);
-    let status: Result<Option<String>, DbErr> = async {
-        let row = db.reader().query_one_raw(question).await?;
-        row.map_or(Ok(None), |row| row.try_get("", "status"))
-    }
-    .await;
+    let status: Result<Option<String>, DbErr> = db
+        .answer(async {
+            let row = db.reader().query_one_raw(question).await?;
+            row.map_or(Ok(None), |row| row.try_get("", "status"))
+        })
+        .await;
     match status {
         Ok(Some(status)) if status == "committed" => Outcome::Committed,
         Ok(Some(status)) if status == "in progress" => Outcome::Open,

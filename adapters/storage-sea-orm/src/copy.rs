@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BufMut;
 use pocket_domain::TelemetryId;
-use sea_orm::sqlx::{self, Connection};
+use sea_orm::sqlx::{self, Postgres, Transaction};
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
 use crate::append::Row;
@@ -31,8 +31,21 @@ const COLUMNS: i16 = 7;
 
 /// Stores rows whose keys are known as of an entry of the access log; `None`, and nothing is stored, when there is a later one.
 pub(crate) async fn append(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Result<Option<Vec<TelemetryId>>, Error> {
-    let mut connection = db.writer().get_postgres_connection_pool().acquire().await.map_err(failed)?;
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    let Some(Copied { transaction, number, ids }) = db.answer(copy(db, as_of, rows)).await? else { return Ok(None) };
+    let committed = db.answer(async { transaction.commit().await.map_err(failed) }).await;
+    answered(db, committed, number).await?;
+    Ok(Some(ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs())).collect()))
+}
+
+/// What is to be committed.
+struct Copied {
+    transaction: Transaction<'static, Postgres>,
+    number: TransactionId,
+    ids: Vec<i64>,
+}
+
+async fn copy(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Result<Option<Copied>, DbErr> {
+    let mut transaction = db.writer().get_postgres_connection_pool().begin().await.map_err(failed)?;
     // From here on no device is deleted; see `access_log::write`.
     sqlx::raw_sql(sqlx::AssertSqlSafe(locks::sharing(Lock::Access)))
         .execute(&mut *transaction)
@@ -47,8 +60,7 @@ pub(crate) async fn append(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Resul
     let mut copy = transaction.copy_in_raw(COPY).await.map_err(failed)?;
     copy.send(encode(rows, &ids)).await.map_err(failed)?;
     copy.finish().await.map_err(failed)?;
-    answered(db, transaction.commit().await.map_err(failed), TransactionId(number)).await?;
-    Ok(Some(ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs())).collect()))
+    Ok(Some(Copied { transaction, number: TransactionId(number), ids }))
 }
 
 /// The rows in PostgreSQL's binary format of COPY.

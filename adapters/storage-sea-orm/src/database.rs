@@ -1,12 +1,14 @@
 //! An open database: its connections, the runtime they belong to, and what the repositories share.
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pocket_ports::StorageError;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -16,11 +18,16 @@ use crate::devices::DeviceLookup;
 use crate::error::Error;
 use crate::key_cache::KeyCache;
 use crate::locks;
+use crate::suspicion::Suspicion;
 use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
 use crate::together::Together;
 
 /// How long somebody waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may take for the statements of an append, or for a commit: the largest batch passes a slow line in it.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long anything else may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The connections of one database. With PostgreSQL both are the same pool.
 pub(crate) struct Connections {
@@ -28,6 +35,8 @@ pub(crate) struct Connections {
     pub(crate) writer: DatabaseConnection,
     /// For everything else.
     pub(crate) reader: DatabaseConnection,
+    /// That connections of PostgreSQL do not answer.
+    pub(crate) suspicion: Arc<Suspicion>,
 }
 
 /// An open database.
@@ -112,8 +121,24 @@ impl Database {
         self.connections.writer.get_database_backend()
     }
 
-    /// Runs work on the runtime that the connections belong to. It goes on when the caller goes away.
+    /// Runs work on the runtime that the connections belong to. It goes on when the caller goes away, unless it takes too long.
     pub(crate) async fn run<T, W>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let limited = |db: Arc<Self>| {
+            let work = work(Arc::clone(&db));
+            async move { db.in_time(LIMIT, work).await }
+        };
+        self.run_to_its_end(limited).await
+    }
+
+    /// Like [`run`](Self::run), for work that limits its steps itself and has to know what became of each.
+    pub(crate) async fn run_to_its_end<T, W>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> W,
+    ) -> Result<T, StorageError>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, Error>> + Send + 'static,
@@ -137,15 +162,56 @@ impl Database {
         self.patiently(self.run(work)).await?
     }
 
+    /// The statements of an append, or a commit. PostgreSQL gives up those that are not answered in time.
+    pub(crate) fn answer<'a, T, E: From<DbErr>>(
+        &'a self,
+        work: impl Future<Output = Result<T, E>> + 'a,
+    ) -> impl Future<Output = Result<T, E>> {
+        self.in_time(ANSWER, work)
+    }
+
+    /// Work that PostgreSQL must have done in time: a connection that is gone without a word answers never. SQLite, which has no
+    /// connection to lose, takes as long as it takes.
+    pub(crate) fn in_time<'a, T, E: From<DbErr>>(
+        &'a self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>> + 'a,
+    ) -> impl Future<Output = Result<T, E>> {
+        // It is large, and would be so once more in each that has it.
+        let work = Box::pin(work);
+        async move {
+            if self.backend() != DbBackend::Postgres {
+                return work.await;
+            }
+            let told = || std::io::Error::new(ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()));
+            let gone = || DbErr::Conn(RuntimeErr::SqlxError(Arc::new(SqlxError::Io(told()))));
+            self.at_most(limit, work).await.unwrap_or_else(|| Err(gone().into()))
+        }
+    }
+
+    /// Work that is given up at a time limit, and then `None`. Its connection has to answer before it is used again.
+    pub(crate) async fn at_most<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let done = tokio::time::timeout(limit, &mut work).await.ok();
+        if done.is_none() {
+            // Before the connection goes back to its pool.
+            self.connections.suspicion.raise();
+        }
+        done
+    }
+
     /// Waits for an answer, as long as somebody waits.
     pub(crate) async fn patiently<T>(&self, answer: impl Future<Output = T>) -> Result<T, StorageError> {
+        let mut answer = pin!(answer);
         // The timer of the own runtime: the caller's may have none.
-        let answer = {
+        let waiting = {
             let _entered = self.runtime.enter();
-            tokio::time::timeout(PATIENCE, answer)
+            tokio::time::timeout(PATIENCE, &mut answer)
         };
-        let told = || format!("the database does not answer within {} s", PATIENCE.as_secs());
-        answer.await.map_err(|_| StorageError::Unavailable(told()))
+        waiting.await.map_err(|_| {
+            self.connections.suspicion.raise();
+            StorageError::Unavailable(format!("the database does not answer within {} s", PATIENCE.as_secs()))
+        })
     }
 
     /// Runs what nobody waits for on the runtime that the connections belong to.

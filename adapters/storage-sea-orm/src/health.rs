@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use pocket_ports::{StorageError, StorageHealth};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use crate::database::Database;
 use crate::error::Error;
@@ -55,9 +54,9 @@ impl StorageHealth for Health {
     async fn check(&self) -> Result<(), StorageError> {
         self.0
             .run(|db| async move {
-                match timeout(DEADLINE, check(&db)).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(StorageError::Unavailable(no_answer(&db).await).into()),
+                match db.at_most(DEADLINE, check(&db)).await {
+                    Some(answer) => answer,
+                    None => Err(StorageError::Unavailable(no_answer(&db).await).into()),
                 }
             })
             .await

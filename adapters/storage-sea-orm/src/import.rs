@@ -11,8 +11,8 @@ use sea_orm::{DatabaseTransaction, DbBackend};
 
 use crate::access_log;
 use crate::append::{Row, devices, insert, note, topics};
-use crate::commit::commit;
-use crate::database::Database;
+use crate::commit::{TransactionId, commit};
+use crate::database::{Database, LIMIT};
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
 use crate::locks::{self, Lock};
@@ -22,11 +22,39 @@ use crate::telemetry::{Ahead, Wanted, present};
 pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<Import, Error> {
     // Those that wait for their turn hold no connection.
     let _turn = db.importing.lock().await;
+    let Looked { transaction, number, new, ids, is_new, as_of, found } =
+        match db.in_time(LIMIT, look_and_insert(db, messages)).await? {
+            Ok(looked) => looked,
+            Err(gone) => return Ok(Import::DeviceGone(gone)),
+        };
+    commit(db, transaction, number).await?;
+    note(db, &new, &ids);
+    db.keys.learn(as_of, found);
+    let mut ids = ids.into_iter().map(|id| Imported::Stored(TelemetryId::from_key(id.unsigned_abs())));
+    let imported = is_new.into_iter().map(|is_new| if is_new { ids.next() } else { None });
+    Ok(Import::Done(imported.map(|id| id.unwrap_or(Imported::Present)).collect()))
+}
+
+/// What is to be committed.
+struct Looked<'a> {
+    transaction: DatabaseTransaction,
+    number: Option<TransactionId>,
+    new: Vec<Row<'a>>,
+    /// Of the new rows.
+    ids: Vec<i64>,
+    /// Of each message.
+    is_new: Vec<bool>,
+    as_of: i64,
+    found: Found,
+}
+
+/// Inserts what is not there, or says which message's device is gone.
+async fn look_and_insert<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Result<Result<Looked<'a>, usize>, Error> {
     let ahead = match db.backend() {
         // Nobody else could write while this transaction looks.
         DbBackend::Sqlite => match look_ahead(db, messages).await? {
             Ok(ahead) => Some(ahead),
-            Err(gone) => return Ok(Import::DeviceGone(gone)),
+            Err(gone) => return Ok(Err(gone)),
         },
         _ => None,
     };
@@ -34,7 +62,7 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
     locks::take(&transaction, Lock::Import).await?;
     let Resolved { rows, as_of, found } = match resolve(db, &transaction, messages).await? {
         Ok(resolved) => resolved,
-        Err(gone) => return Ok(Import::DeviceGone(gone)),
+        Err(gone) => return Ok(Err(gone)),
     };
     let (wanted, is_first) = wanted(&rows);
     let present = match ahead {
@@ -45,12 +73,7 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
         is_first.iter().enumerate().map(|(number, is_first)| *is_first && !present.contains(&number)).collect();
     let new: Vec<Row<'_>> = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(row, _)| *row).collect();
     let (ids, number) = insert(db, &transaction, &new).await?;
-    commit(db, transaction, number).await?;
-    note(db, &new, &ids);
-    db.keys.learn(as_of, found);
-    let mut ids = ids.into_iter().map(|id| Imported::Stored(TelemetryId::from_key(id.unsigned_abs())));
-    let imported = is_new.into_iter().map(|is_new| if is_new { ids.next() } else { None });
-    Ok(Import::Done(imported.map(|id| id.unwrap_or(Imported::Present)).collect()))
+    Ok(Ok(Looked { transaction, number, new, ids, is_new, as_of, found }))
 }
 
 /// What a transaction that only reads saw of the messages, or which of their devices is gone. Their topics have keys then.

@@ -47,6 +47,7 @@ mod purge;
 mod sample;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod suspicion;
 mod telemetry;
 mod tenants;
 mod together;

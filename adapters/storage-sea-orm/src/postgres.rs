@@ -1,9 +1,12 @@
 //! PostgreSQL: a pool.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::{self, PgConnection, Postgres, Row};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
 use sea_orm_migration::MigratorTrait;
 use tokio::net::TcpStream;
@@ -13,7 +16,10 @@ use crate::OpenError;
 use crate::database::Connections;
 use crate::migration::{MigrationReport, apply, plan};
 use crate::options::Options;
+use crate::suspicion::{NOTICE_OUR_END, Suspicion};
 
+/// How long a connection of the pool may take to answer before it is used.
+const TEST: Duration = Duration::from_secs(1);
 /// How long a call waits for a connection, new or of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was not used for so long is tested before it is used; a server may have gone meanwhile.
@@ -23,13 +29,14 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Opens the pool of a database that is up to date.
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
-    let pool = open(options, options.pool).await?;
-    Ok(Connections { writer: pool.clone(), reader: pool })
+    let suspicion = Arc::default();
+    let pool = open(options, options.pool, &suspicion).await?;
+    Ok(Connections { writer: pool.clone(), reader: pool, suspicion })
 }
 
 /// Brings the database up to date.
 pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<MigrationReport, OpenError> {
-    let connection = open(options, 1).await?;
+    let connection = open(options, 1, &Arc::default()).await?;
     let plan = plan::<M>(&connection).await?;
     if !plan.pending.is_empty() {
         tracing::debug!(applied = plan.applied.len(), pending = plan.pending.len(), "migrating");
@@ -41,10 +48,14 @@ pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<Migra
 
 /// Opens one connection to look at the database.
 pub(crate) async fn open_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
-    open(options, 1).await
+    open(options, 1, &Arc::default()).await
 }
 
-async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection, OpenError> {
+async fn open(
+    options: &Options,
+    connections: u32,
+    suspicion: &Arc<Suspicion>,
+) -> Result<DatabaseConnection, OpenError> {
     // sea-orm's own message about a URL that is wrong repeats it, with the password.
     let server = PgConnectOptions::from_str(&options.url)
         .map_err(|error| OpenError::Options(format!("the database URL cannot be read: {error}")))?;
@@ -55,7 +66,7 @@ async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection,
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE)
-        .test_before_acquire_if_idle_for(TEST_AFTER)
+        .map_sqlx_postgres_pool_opts(hooks(suspicion))
         .max_connections(connections)
         .min_connections(1)
         .set_application_name("pocket-iot");
@@ -65,6 +76,37 @@ async fn open(options: &Options, connections: u32) -> Result<DatabaseConnection,
             Err(OpenError::Unavailable(of_server(&server, ACQUIRE_TIMEOUT).await))
         }
         Err(error) => Err(OpenError::Unavailable(error.to_string())),
+    }
+}
+
+/// What is done with each connection: when it is new, when somebody is done with it, and before the next uses it.
+fn hooks(suspicion: &Arc<Suspicion>) -> impl Fn(PoolOptions<Postgres>) -> PoolOptions<Postgres> + use<> {
+    let suspicion = Arc::clone(suspicion);
+    move |pool| {
+        let (at_release, at_acquire) = (Arc::clone(&suspicion), Arc::clone(&suspicion));
+        pool.after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(NOTICE_OUR_END).execute(connection).await.map(|_| ()) })
+        })
+        .after_release(move |connection, _| {
+            let is_suspect = at_release.is_raised();
+            Box::pin(async move { if is_suspect { is_free(connection).await } else { Ok(true) } })
+        })
+        .test_before_acquire(false)
+        .before_acquire(move |connection, known| {
+            let is_tested = known.idle_for >= TEST_AFTER || at_acquire.is_raised();
+            Box::pin(async move { if is_tested { is_free(connection).await } else { Ok(true) } })
+        })
+    }
+}
+
+/// Whether a connection answers in time and is in no transaction; an error when it does not answer. Who gives up waiting for a BEGIN
+/// leaves a transaction of which the driver knows nothing.
+async fn is_free(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    // As one message: the time of a statement is that of the last message.
+    let question = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()");
+    match timeout(TEST, question.fetch_one(connection)).await {
+        Ok(answer) => answer?.try_get(0),
+        Err(_) => Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -95,7 +137,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_url_is_told_without_the_password() {
-        let refused = open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1).await.unwrap_err();
+        let refused =
+            open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1, &Arc::default()).await.unwrap_err();
         assert!(matches!(&refused, OpenError::Options(message) if message.contains("port")), "{refused:?}");
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
     }

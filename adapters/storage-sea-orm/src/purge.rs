@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Statement};
 
-use crate::database::Database;
+use crate::database::{Database, LIMIT};
 use crate::entity::{device, tenant};
 use crate::error::Error;
 
@@ -38,7 +38,8 @@ pub(crate) fn start(db: &Arc<Database>) {
 /// Removes all there is; `None` when the database is gone.
 async fn all(db: &Weak<Database>) -> Option<Result<(), Error>> {
     loop {
-        match step(&*db.upgrade()?).await {
+        let db = db.upgrade()?;
+        match db.in_time(LIMIT, step(&db)).await {
             Ok(true) => {}
             Ok(false) => return Some(Ok(())),
             Err(error) => return Some(Err(error)),

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::Connection;
@@ -44,7 +45,7 @@ enum Use {
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
     let writer = open(options, Use::Write).await?;
     let reader = open(options, Use::Read).await?;
-    Ok(Connections { writer, reader })
+    Ok(Connections { writer, reader, suspicion: Arc::default() })
 }
 
 /// Brings the file up to date, after a copy when it holds anything.

@@ -10,6 +10,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Db
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::suspicion::NOTICE_OUR_END;
 
 /// The first half of the keys of these locks: "node". The second half is a hash of the name.
 const NAMESPACE: i32 = 0x6e6f_6465;
@@ -40,6 +41,7 @@ async fn lock_name(db: &Database, node: &str) -> Result<DatabaseConnection, Erro
     let mut options = ConnectOptions::new(db.url());
     options.max_connections(1).min_connections(1).sqlx_logging(false);
     let connection = sea_orm::Database::connect(options).await?;
+    connection.execute_unprepared(NOTICE_OUR_END).await?;
     let sql = "SELECT pg_try_advisory_lock($1, hashtext($2)) AS locked";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [NAMESPACE.into(), node.into()]);
     let found = Locked::find_by_statement(statement).one(&connection).await?;

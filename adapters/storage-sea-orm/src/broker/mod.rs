@@ -44,7 +44,7 @@ impl BrokerStore for BrokerTables {
         let work = move |db: Arc<Database>| async move {
             append::append(&db, &messages, Some(&Changes { node: node.as_str(), changes: &changes })).await
         };
-        self.0.run(work).await
+        self.0.run_to_its_end(work).await
     }
 
     async fn claim(&self, node: &NodeName) -> Result<(), StorageError> {

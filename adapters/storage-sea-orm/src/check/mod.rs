@@ -41,7 +41,7 @@ pub async fn open_check(options: &Options) -> Result<Arc<dyn StorageCheck>, Open
     if let Some(first) = plan.pending.first() {
         return Err(OpenError::Older(first.clone()));
     }
-    let connections = Connections { writer: connection.clone(), reader: connection };
+    let connections = Connections { writer: connection.clone(), reader: connection, suspicion: Arc::default() };
     Ok(Arc::new(DatabaseCheck(Arc::new(Database::new(connections, &options.url)))))
 }
 
@@ -57,7 +57,7 @@ impl StorageCheck for DatabaseCheck {
         let work = |db: Arc<Database>| async move {
             Check { db: &db, records, report, checked: Checked::default() }.run().await
         };
-        self.0.run(work).await
+        self.0.run_to_its_end(work).await
     }
 }
 

@@ -37,6 +37,8 @@ const LONG: i64 = 10;
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a step may take. One that is given up is taken again.
+const STEP: Duration = Duration::from_secs(600);
 /// How long the database may take to hear that this process keeps the history no more. It hears it from the end of the
 /// lease otherwise.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -63,7 +65,8 @@ pub(crate) fn start(db: &Arc<Database>, keeper: Arc<Mutex<Keeper>>, every: Durat
 async fn turn(db: &Weak<Database>, keeper: &Mutex<Keeper>) -> Option<Result<(), Error>> {
     loop {
         let db = db.upgrade()?;
-        match keeper.lock().await.step(&db).await {
+        let mut keeper = keeper.lock().await;
+        match db.in_time(STEP, keeper.step(&db)).await {
             Ok(true) => {}
             Ok(false) => return Some(Ok(())),
             Err(error) => return Some(Err(error)),

@@ -57,11 +57,11 @@ pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>, pub(crate) Arc<Mute
 #[async_trait]
 impl TelemetryStore for TelemetryHistory {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        self.0.run(|db| async move { append(&db, &messages, None).await }).await
+        self.0.run_to_its_end(|db| async move { append(&db, &messages, None).await }).await
     }
 
     async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
-        self.0.run(|db| async move { import(&db, &messages).await }).await
+        self.0.run_to_its_end(|db| async move { import(&db, &messages).await }).await
     }
 
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {

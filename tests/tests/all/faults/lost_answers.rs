@@ -1,12 +1,15 @@
-//! The connection to PostgreSQL breaks after COMMIT was sent: nobody is told whether it was done.
+//! The connection to PostgreSQL breaks after COMMIT was sent: nobody is told whether it was done. Or it breaks and nobody is told
+//! even that.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pocket_tests::{Launch, PostgresServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::Site;
 
@@ -22,59 +25,94 @@ enum Fate {
     NotDone,
 }
 
+/// What the platform notices of a connection's end.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// It is closed.
+    Closed,
+    /// Nothing: a network forgot it.
+    Silent,
+}
+
 /// Stands between the platform and the server.
 struct Proxy {
     address: SocketAddr,
     /// How many of the next commits are cut off.
     armed: Arc<AtomicU32>,
+    /// Ends all connections that are there, in silence.
+    forget: watch::Sender<()>,
 }
 
 impl Proxy {
-    async fn start(server: String, fate: Fate) -> Self {
+    async fn start(server: &PostgresServer, fate: Fate, end: End) -> Self {
+        let url = server.url();
+        let address = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { address: listener.local_addr().unwrap(), armed: Arc::default() };
-        let armed = Arc::clone(&proxy.armed);
+        let proxy =
+            Self { address: listener.local_addr().unwrap(), armed: Arc::default(), forget: watch::Sender::default() };
+        let (armed, forget) = (Arc::clone(&proxy.armed), proxy.forget.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let upstream = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(relay(client, upstream, Arc::clone(&armed), fate));
+                let upstream = TcpStream::connect(&address).await.unwrap();
+                tokio::spawn(relay(client, upstream, Arc::clone(&armed), fate, end, forget.subscribe()));
             }
         });
         proxy
     }
+
+    fn url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address)
+    }
 }
 
-async fn relay(client: TcpStream, server: TcpStream, armed: Arc<AtomicU32>, fate: Fate) {
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-        (client.into_split(), server.into_split());
-    let mut back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+/// Relays until one side closes, a commit is cut off, or the connection is forgotten: then the platform's side stays open.
+async fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    armed: Arc<AtomicU32>,
+    fate: Fate,
+    end: End,
+    mut forget: watch::Receiver<()>,
+) {
+    let is_silent = tokio::select! {
+        is_cut = forward(&mut client, &mut server, &armed, fate) => is_cut && end == End::Silent,
+        _ = forget.changed() => true,
+    };
+    drop(server);
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Whether a commit was cut off.
+async fn forward(client: &mut TcpStream, server: &mut TcpStream, armed: &AtomicU32, fate: Fate) -> bool {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+    let mut back = pin!(tokio::io::copy(&mut from_server, &mut to_client));
     let mut bytes = vec![0; 65_536];
-    while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+    loop {
+        let count = tokio::select! {
+            read = from_client.read(&mut bytes) => read.unwrap_or(0),
+            _ = &mut back => 0,
+        };
+        if count == 0 {
+            return false;
+        }
         let is_commit = bytes[..count].windows(COMMIT.len()).any(|window| window == COMMIT);
         let is_cut =
             is_commit && armed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if is_cut {
-            // The answer goes nowhere from here on.
-            back.abort();
-            let _ = (&mut back).await;
-        }
         if (!is_cut || fate == Fate::Done) && to_server.write_all(&bytes[..count]).await.is_err() {
-            break;
+            return false;
         }
         if is_cut {
-            return;
+            return true;
         }
     }
-    back.abort();
 }
 
 async fn commits_are_cut(fate: Fate) {
     let server = PostgresServer::start().await;
-    let (_, address) = server.url().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
-    let (address, _) = address.split_once('/').unwrap();
-    let proxy = Proxy::start(address.to_owned(), fate).await;
-    let url = format!("postgres://postgres@{}/postgres", proxy.address);
-    let mut site = Site::start(Launch::default().set("database.url", &url)).await;
+    let proxy = Proxy::start(&server, fate, End::Closed).await;
+    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
     for _ in 0..3 {
         proxy.armed.store(2, Ordering::SeqCst);
         site.goes_on().await;
@@ -91,4 +129,34 @@ async fn a_commit_that_was_done_and_not_answered_is_not_done_again() {
 #[tokio::test]
 async fn a_commit_that_did_not_reach_the_server_is_done_once() {
     commits_are_cut(Fate::NotDone).await;
+}
+
+#[tokio::test]
+async fn connections_that_a_network_forgot_are_given_up() {
+    let server = PostgresServer::start().await;
+    let proxy = Proxy::start(&server, Fate::Done, End::Silent).await;
+    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
+    proxy.forget.send(()).unwrap();
+    site.goes_on().await;
+    site.all_is_stored_once().await;
+}
+
+async fn a_commit_is_forgotten(fate: Fate) {
+    let server = PostgresServer::start().await;
+    let proxy = Proxy::start(&server, fate, End::Silent).await;
+    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
+    proxy.armed.store(1, Ordering::SeqCst);
+    site.goes_on().await;
+    assert_eq!(proxy.armed.load(Ordering::SeqCst), 0, "no commit was cut off");
+    site.all_is_stored_once().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_was_done_on_a_connection_that_a_network_forgot_is_not_done_again() {
+    a_commit_is_forgotten(Fate::Done).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_done_on_a_connection_that_a_network_forgot_is_done_once() {
+    a_commit_is_forgotten(Fate::NotDone).await;
 }
