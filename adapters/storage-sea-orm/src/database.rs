@@ -134,7 +134,7 @@ impl Database {
         self.run_to_its_end(limited).await
     }
 
-    /// Like [`run`](Self::run), for work that limits its steps itself and has to know what became of each.
+    /// Like [`run`](Self::run), for work that has to know what became of each step and limits these itself, or takes long.
     pub(crate) async fn run_to_its_end<T, W>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> W,

@@ -54,6 +54,7 @@ impl BrokerStore for BrokerTables {
 
     async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
         let node = node.clone();
-        self.0.run(move |db| async move { load::load(&db, node.as_str(), now).await }).await
+        // Of a large broker it takes long.
+        self.0.run_to_its_end(move |db| async move { load::load(&db, node.as_str(), now).await }).await
     }
 }
