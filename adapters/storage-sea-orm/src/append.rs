@@ -2,7 +2,7 @@
 //!
 //! A statement is a trip to the thread or the server of the database, so the number of statements and not that of rows is
 //! what costs: SQLite takes rows in blocks of a few sizes, so that each statement is prepared once; PostgreSQL takes any
-//! number of them by COPY, or as arrays where devices or topics are new.
+//! number of them as arrays.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
 use crate::locks::{self, Lock};
 use crate::telemetry::Entry;
-use crate::{access_log, copy, topics};
+use crate::{access_log, direct, topics};
 
 /// Devices that are looked up in one statement.
 const LOOK_UP: usize = 500;
@@ -51,7 +51,7 @@ pub(crate) async fn append(
     if db.backend() == DbBackend::Postgres
         && changes.is_none()
         && let Some((as_of, rows)) = known(db, messages)
-        && let Some(ids) = copy::append(db, as_of, &rows).await?
+        && let Some(ids) = direct::append(db, as_of, &rows).await?
     {
         return Ok(ids.into_iter().map(Some).collect());
     }
@@ -253,8 +253,9 @@ fn values(row: &Row<'_>) -> [Value; 6] {
     ]
 }
 
-/// Keys are given in the order of the rows, and come back in one array, with the number of the transaction.
-const ARRAYS: &str = "
+/// Keys are given in the order of the rows, and come back in one array, in no order, with the number of the transaction and the
+/// newest entry of the access log.
+pub(crate) const ARRAYS: &str = "
     WITH inserted AS (
         INSERT INTO telemetry (device, topic, tenant, timestamp, received_at, payload)
         SELECT device, topic, tenant, timestamp, received_at, payload
@@ -263,7 +264,9 @@ const ARRAYS: &str = "
         ORDER BY place
         RETURNING id
     )
-    SELECT array_agg(id ORDER BY id) AS ids, txid_current() AS number FROM inserted";
+    SELECT array_agg(id) AS ids, txid_current() AS number,
+        (SELECT coalesce(max(sequence), 0) FROM access_changes) AS seen
+    FROM inserted";
 
 async fn insert_arrays(
     transaction: &DatabaseTransaction,
@@ -285,5 +288,7 @@ async fn insert_arrays(
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, ARRAYS, values);
     let row = transaction.query_one_raw(statement).await?.ok_or(DbErr::RecordNotInserted)?;
-    Ok((row.try_get("", "ids")?, Some(TransactionId(row.try_get("", "number")?))))
+    let mut ids: Vec<i64> = row.try_get("", "ids")?;
+    ids.sort_unstable();
+    Ok((ids, Some(TransactionId(row.try_get("", "number")?))))
 }

@@ -17,15 +17,15 @@ mod backup;
 mod broker;
 mod check;
 mod commit;
-#[cfg(feature = "postgres")]
-mod copy;
-#[cfg(not(feature = "postgres"))]
-#[path = "copy_absent.rs"]
-mod copy;
 mod database;
 mod dead_letters;
 mod device_events;
 mod devices;
+#[cfg(feature = "postgres")]
+mod direct;
+#[cfg(not(feature = "postgres"))]
+#[path = "direct_absent.rs"]
+mod direct;
 mod entity;
 mod error;
 mod health;

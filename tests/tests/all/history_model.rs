@@ -68,7 +68,9 @@ impl World {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "a failure names its seed")]
 fn run(seed: u64, url: &str, size: Size) {
+    println!("seed {seed}");
     let mut world = World::start(url, seed, size);
     for _ in 0..STEPS {
         world.step();
@@ -80,7 +82,6 @@ fn run(seed: u64, url: &str, size: Size) {
 fn run_in_sqlite(seeds: impl Iterator<Item = u64>, size: Size) {
     for seed in seeds {
         let directory = tempfile::tempdir().unwrap();
-        println!("seed {seed}");
         run(seed, &format!("sqlite://{}?mode=rwc", directory.path().join("pocket.db").display()), size);
     }
 }
@@ -89,7 +90,6 @@ fn run_in_postgresql(seeds: impl Iterator<Item = u64>, size: Size) {
     let runtime = Runtime::new().unwrap();
     for seed in seeds {
         let database = runtime.block_on(PostgresDatabase::create());
-        println!("seed {seed}");
         run(seed, &database.url(), size);
         let _in_runtime = runtime.enter();
         drop(database);

@@ -97,6 +97,14 @@ impl World {
                 None => break,
             }
         }
-        assert_eq!(found, expected, "{scan:?}");
+        let same = found.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
+        assert!(
+            found == expected,
+            "{scan:?} gives {} rows where there are {}; row {same} is {:?} where it is {:?}",
+            found.len(),
+            expected.len(),
+            found.get(same),
+            expected.get(same)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Without PostgreSQL nothing is appended by COPY.
+//! Without PostgreSQL nothing is appended past the layer above the driver.
 
 use pocket_domain::TelemetryId;
 
