@@ -55,32 +55,46 @@ pub(crate) async fn append(
     {
         return Ok(ids.into_iter().map(Some).collect());
     }
-    let Appended { transaction, number, devices, rows, ids, as_of, found } =
-        db.answer(insert_all(db, messages, changes)).await?;
-    commit(db, transaction, number).await?;
-    note(db, &rows, &ids);
-    db.keys.learn(as_of, found);
-    let mut ids = ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs()));
+    let (devices, inserted) = db.answer(insert_all(db, messages, changes)).await?;
+    let mut ids = inserted.commit(db).await?.into_iter();
     Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
 }
 
-/// What is to be committed.
-struct Appended<'a> {
-    transaction: DatabaseTransaction,
-    number: Option<TransactionId>,
-    /// Of each message.
-    devices: Vec<Option<DeviceKeys>>,
-    rows: Vec<Row<'a>>,
-    ids: Vec<i64>,
-    as_of: i64,
-    found: Found,
+/// Rows that are to be committed.
+pub(crate) struct Inserted<'a> {
+    pub(crate) transaction: DatabaseTransaction,
+    pub(crate) rows: Vec<Row<'a>>,
+    /// Of the rows, as [`insert`] tells them.
+    pub(crate) ids: Vec<i64>,
+    pub(crate) number: Option<TransactionId>,
+    /// What was looked up, and as of which entry of the access log.
+    pub(crate) found: Found,
+    pub(crate) as_of: i64,
 }
 
+impl Inserted<'_> {
+    /// Commits the rows, and tells those who index and cache them. The ids of the rows, in their order.
+    pub(crate) async fn commit(self, db: &Database) -> Result<Vec<TelemetryId>, DbErr> {
+        commit(db, self.transaction, self.number).await?;
+        if db.backend() == DbBackend::Sqlite {
+            db.log_index.note(self.rows.iter().zip(&self.ids).map(|(row, id)| row.entry(*id)));
+        }
+        db.keys.learn(self.as_of, self.found);
+        Ok(telemetry_ids(self.ids))
+    }
+}
+
+/// The ids that keys of rows stand for.
+pub(crate) fn telemetry_ids(keys: Vec<i64>) -> Vec<TelemetryId> {
+    keys.into_iter().map(|key| TelemetryId::from_key(key.unsigned_abs())).collect()
+}
+
+/// Inserts the messages whose device is there; the keys of each message's device, and what is to be committed.
 async fn insert_all<'a>(
     db: &Database,
     messages: &'a [NewTelemetry],
     changes: Option<&Changes<'_>>,
-) -> Result<Appended<'a>, Error> {
+) -> Result<(Vec<Option<DeviceKeys>>, Inserted<'a>), Error> {
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
@@ -96,7 +110,7 @@ async fn insert_all<'a>(
     if let Some(changes) = changes {
         broker::apply(&transaction, changes).await?;
     }
-    Ok(Appended { transaction, number, devices, rows, ids, as_of, found })
+    Ok((devices, Inserted { transaction, rows, ids, number, found, as_of }))
 }
 
 /// The rows of messages of which all is known, and as of which entry of the access log.
@@ -125,13 +139,6 @@ pub(crate) async fn insert(
     match db.backend() {
         DbBackend::Postgres => insert_arrays(transaction, rows).await,
         _ => Ok((insert_blocks(transaction, rows).await?, None)),
-    }
-}
-
-/// Tells the index of the log of rows that are committed.
-pub(crate) fn note(db: &Database, rows: &[Row<'_>], ids: &[i64]) {
-    if db.backend() == DbBackend::Sqlite {
-        db.log_index.note(rows.iter().zip(ids).map(|(row, id)| row.entry(*id)));
     }
 }
 

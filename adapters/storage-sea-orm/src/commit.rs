@@ -1,7 +1,8 @@
 //! Commits whose answer may be lost.
 //!
-//! When the connection to PostgreSQL breaks after COMMIT was sent, or no answer comes in time, nobody was told whether it was done. Whoever tries again
-//! would store the same messages twice, so the server is asked what became of the transaction, as soon as it is there.
+//! When the connection to PostgreSQL breaks after COMMIT was sent, or no answer comes in time, nobody was told whether it was
+//! done. Whoever tries again would store the same messages twice, so the server is asked what became of the transaction, as
+//! soon as it is there.
 
 use std::time::Duration;
 

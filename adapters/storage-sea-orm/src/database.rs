@@ -190,28 +190,25 @@ impl Database {
     }
 
     /// Work that is given up at a time limit, and then `None`. Its connection has to answer before it is used again.
-    pub(crate) async fn at_most<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        let done = tokio::time::timeout(limit, &mut work).await.ok();
-        if done.is_none() {
-            // Before the connection goes back to its pool.
-            self.connections.suspicion.raise();
+    pub(crate) fn at_most<T>(&self, limit: Duration, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+        // The timer of the own runtime: the caller's may have none.
+        let _entered = self.runtime.enter();
+        let limited = tokio::time::timeout(limit, work);
+        async move {
+            let mut limited = pin!(limited);
+            let done = limited.as_mut().await.ok();
+            if done.is_none() {
+                // Before the connection goes back to its pool.
+                self.connections.suspicion.raise();
+            }
+            done
         }
-        done
     }
 
     /// Waits for an answer, as long as somebody waits.
     pub(crate) async fn patiently<T>(&self, answer: impl Future<Output = T>) -> Result<T, StorageError> {
-        let mut answer = pin!(answer);
-        // The timer of the own runtime: the caller's may have none.
-        let waiting = {
-            let _entered = self.runtime.enter();
-            tokio::time::timeout(PATIENCE, &mut answer)
-        };
-        waiting.await.map_err(|_| {
-            self.connections.suspicion.raise();
-            StorageError::Unavailable(format!("the database does not answer within {} s", PATIENCE.as_secs()))
-        })
+        let told = || format!("the database does not answer within {} s", PATIENCE.as_secs());
+        self.at_most(PATIENCE, answer).await.ok_or_else(|| StorageError::Unavailable(told()))
     }
 
     /// Runs what nobody waits for on the runtime that the connections belong to.

@@ -4,14 +4,13 @@
 //! Its transactions are begun and ended here, so that the lock comes with the beginning. A connection on which one was begun and
 //! not ended is closed.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use pocket_domain::TelemetryId;
 use sea_orm::sqlx::{self, AssertSqlSafe, Postgres, pool::PoolConnection};
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
-use crate::append::{ARRAYS, Row};
+use crate::append::{ARRAYS, Row, telemetry_ids};
 use crate::commit::{TransactionId, answered};
 use crate::database::Database;
 use crate::error::Error;
@@ -23,7 +22,7 @@ pub(crate) async fn append(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Resul
         return Ok(None);
     };
     answered(db, db.answer(transaction.end("COMMIT")).await, number).await?;
-    Ok(Some(ids.into_iter().map(|id| TelemetryId::from_key(id.unsigned_abs())).collect()))
+    Ok(Some(telemetry_ids(ids)))
 }
 
 /// What is to be committed.
@@ -45,7 +44,7 @@ async fn insert(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Result<Option<In
         .bind(numbers(|row| row.message.timestamp.as_millis()))
         .bind(numbers(|row| row.message.received_at.as_millis()))
         .bind(payloads)
-        .fetch_one(&mut **transaction)
+        .fetch_one(&mut *transaction.connection)
         .await;
     let (mut ids, number, seen) = match inserted {
         Ok(inserted) => inserted,
@@ -89,20 +88,6 @@ impl Transaction {
     async fn run(&mut self, statements: &str) -> Result<(), DbErr> {
         let statements = AssertSqlSafe(statements.to_owned());
         sqlx::raw_sql(statements).execute(&mut *self.connection).await.map(|_| ()).map_err(failed)
-    }
-}
-
-impl Deref for Transaction {
-    type Target = PoolConnection<Postgres>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.connection
-    }
-}
-
-impl DerefMut for Transaction {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.connection
     }
 }
 

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{NewTelemetry, TelemetryId};
+use pocket_domain::NewTelemetry;
 use pocket_ports::{Import, Imported};
 use sea_orm::{DatabaseTransaction, DbBackend};
 
 use crate::access_log;
-use crate::append::{Row, devices, insert, note, topics};
-use crate::commit::{TransactionId, commit};
+use crate::append::{Inserted, Row, devices, insert, topics};
 use crate::database::{Database, LIMIT};
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found};
@@ -22,34 +21,20 @@ use crate::telemetry::{Ahead, Wanted, present};
 pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<Import, Error> {
     // Those that wait for their turn hold no connection.
     let _turn = db.importing.lock().await;
-    let Looked { transaction, number, new, ids, is_new, as_of, found } =
-        match db.in_time(LIMIT, look_and_insert(db, messages)).await? {
-            Ok(looked) => looked,
-            Err(gone) => return Ok(Import::DeviceGone(gone)),
-        };
-    commit(db, transaction, number).await?;
-    note(db, &new, &ids);
-    db.keys.learn(as_of, found);
-    let mut ids = ids.into_iter().map(|id| Imported::Stored(TelemetryId::from_key(id.unsigned_abs())));
+    let (is_new, inserted) = match db.in_time(LIMIT, look_and_insert(db, messages)).await? {
+        Ok(looked) => looked,
+        Err(gone) => return Ok(Import::DeviceGone(gone)),
+    };
+    let mut ids = inserted.commit(db).await?.into_iter().map(Imported::Stored);
     let imported = is_new.into_iter().map(|is_new| if is_new { ids.next() } else { None });
     Ok(Import::Done(imported.map(|id| id.unwrap_or(Imported::Present)).collect()))
 }
 
-/// What is to be committed.
-struct Looked<'a> {
-    transaction: DatabaseTransaction,
-    number: Option<TransactionId>,
-    new: Vec<Row<'a>>,
-    /// Of the new rows.
-    ids: Vec<i64>,
-    /// Of each message.
-    is_new: Vec<bool>,
-    as_of: i64,
-    found: Found,
-}
-
-/// Inserts what is not there, or says which message's device is gone.
-async fn look_and_insert<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Result<Result<Looked<'a>, usize>, Error> {
+/// Inserts what is not there, and tells of each message whether it was that; or says which message's device is gone.
+async fn look_and_insert<'a>(
+    db: &Database,
+    messages: &'a [NewTelemetry],
+) -> Result<Result<(Vec<bool>, Inserted<'a>), usize>, Error> {
     let ahead = match db.backend() {
         // Nobody else could write while this transaction looks.
         DbBackend::Sqlite => match look_ahead(db, messages).await? {
@@ -71,9 +56,9 @@ async fn look_and_insert<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Res
     };
     let is_new: Vec<bool> =
         is_first.iter().enumerate().map(|(number, is_first)| *is_first && !present.contains(&number)).collect();
-    let new: Vec<Row<'_>> = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(row, _)| *row).collect();
-    let (ids, number) = insert(db, &transaction, &new).await?;
-    Ok(Ok(Looked { transaction, number, new, ids, is_new, as_of, found }))
+    let rows: Vec<Row<'_>> = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(row, _)| *row).collect();
+    let (ids, number) = insert(db, &transaction, &rows).await?;
+    Ok(Ok((is_new, Inserted { transaction, rows, ids, number, found, as_of })))
 }
 
 /// What a transaction that only reads saw of the messages, or which of their devices is gone. Their topics have keys then.

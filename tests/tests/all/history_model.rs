@@ -50,7 +50,7 @@ impl Random {
 
 impl World {
     fn step(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(21) {
             0..5 => self.append(),
             5..8 => self.query(),
             8 => self.aggregate(),
@@ -58,10 +58,10 @@ impl World {
             10 => self.crash(),
             11 => self.usage(),
             12 => self.prune(),
-            13 => self.import(),
-            14..16 => self.walk(),
-            16..18 => self.write_beside_questions(),
-            18 => self.prune_beside_questions(),
+            13..15 => self.import(),
+            15..17 => self.walk(),
+            17..19 => self.write_beside_questions(),
+            19 => self.prune_beside_questions(),
             _ if self.random.below(8) == 0 => self.replace_device(),
             _ => self.query(),
         }

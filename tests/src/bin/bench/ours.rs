@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pocket_tests::{Api, Launch, Platform};
+use pocket_tests::{Api, Launch, Platform, PostgresDatabase};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -41,6 +41,17 @@ impl Ours {
         let platform = launch.start().await;
         let devices = register(&platform, devices).await.into();
         Self { platform, devices }
+    }
+
+    /// Starts it with a database of its own in PostgreSQL, if there is a server.
+    pub(crate) async fn start_on_postgres(devices: usize) -> Option<(PostgresDatabase, Self)> {
+        if std::env::var_os("POCKET_TEST_POSTGRES").is_none() {
+            eprintln!("POCKET_TEST_POSTGRES names no server: nothing is measured with PostgreSQL");
+            return None;
+        }
+        let database = PostgresDatabase::create().await;
+        let ours = Self::start_with(launch().set("database.url", &database.url()), devices).await;
+        Some((database, ours))
     }
 
     pub(crate) fn target(&self) -> Target {

@@ -109,12 +109,19 @@ async fn forward(client: &mut TcpStream, server: &mut TcpStream, armed: &AtomicU
     }
 }
 
-async fn commits_are_cut(fate: Fate) {
+/// A platform behind a proxy.
+async fn site_behind(server: &PostgresServer, fate: Fate, end: End) -> (Proxy, Site) {
+    let proxy = Proxy::start(server, fate, end).await;
+    let site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
+    (proxy, site)
+}
+
+/// So many commits are cut off, again and again.
+async fn commits_are_cut(fate: Fate, end: End, counts: &[u32]) {
     let server = PostgresServer::start().await;
-    let proxy = Proxy::start(&server, fate, End::Closed).await;
-    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
-    for _ in 0..3 {
-        proxy.armed.store(2, Ordering::SeqCst);
+    let (proxy, mut site) = site_behind(&server, fate, end).await;
+    for count in counts {
+        proxy.armed.store(*count, Ordering::SeqCst);
         site.goes_on().await;
     }
     assert_eq!(proxy.armed.load(Ordering::SeqCst), 0, "no commit was cut off");
@@ -123,40 +130,29 @@ async fn commits_are_cut(fate: Fate) {
 
 #[tokio::test]
 async fn a_commit_that_was_done_and_not_answered_is_not_done_again() {
-    commits_are_cut(Fate::Done).await;
+    commits_are_cut(Fate::Done, End::Closed, &[2, 2, 2]).await;
 }
 
 #[tokio::test]
 async fn a_commit_that_did_not_reach_the_server_is_done_once() {
-    commits_are_cut(Fate::NotDone).await;
+    commits_are_cut(Fate::NotDone, End::Closed, &[2, 2, 2]).await;
 }
 
 #[tokio::test]
 async fn connections_that_a_network_forgot_are_given_up() {
     let server = PostgresServer::start().await;
-    let proxy = Proxy::start(&server, Fate::Done, End::Silent).await;
-    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
+    let (proxy, mut site) = site_behind(&server, Fate::Done, End::Silent).await;
     proxy.forget.send(()).unwrap();
     site.goes_on().await;
     site.all_is_stored_once().await;
 }
 
-async fn a_commit_is_forgotten(fate: Fate) {
-    let server = PostgresServer::start().await;
-    let proxy = Proxy::start(&server, fate, End::Silent).await;
-    let mut site = Site::start(Launch::default().set("database.url", &proxy.url())).await;
-    proxy.armed.store(1, Ordering::SeqCst);
-    site.goes_on().await;
-    assert_eq!(proxy.armed.load(Ordering::SeqCst), 0, "no commit was cut off");
-    site.all_is_stored_once().await;
-}
-
 #[tokio::test]
 async fn a_commit_that_was_done_on_a_connection_that_a_network_forgot_is_not_done_again() {
-    a_commit_is_forgotten(Fate::Done).await;
+    commits_are_cut(Fate::Done, End::Silent, &[1]).await;
 }
 
 #[tokio::test]
 async fn a_commit_that_was_not_done_on_a_connection_that_a_network_forgot_is_done_once() {
-    a_commit_is_forgotten(Fate::NotDone).await;
+    commits_are_cut(Fate::NotDone, End::Silent, &[1]).await;
 }

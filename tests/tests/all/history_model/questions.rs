@@ -51,8 +51,9 @@ impl World {
     pub(super) fn any_aggregate(&mut self) -> Question {
         let from = self.now - self.random.below(250_000);
         let first = self.random.below(self.devices.len() as u64) as usize;
+        let count = DEVICES.min(self.devices.len());
         Question::Aggregate(AggregateQuery {
-            devices: self.devices[first..].iter().copied().take(DEVICES).collect(),
+            devices: self.devices.iter().copied().cycle().skip(first).take(count).collect(),
             keys: ["t", "b.mv", "$"].iter().map(|key| LeafPath::parse(key).unwrap()).collect(),
             aggregate: self.random.one_of(&AGGREGATES),
             interval: self.random.one_of(&["1s", "10s", "1m", "1h"]).parse().unwrap(),

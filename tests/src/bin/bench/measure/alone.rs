@@ -1,6 +1,6 @@
 //! One device that waits for each acknowledgement before it sends again: what a commit takes.
 
-use super::{Bench, publishing};
+use super::Bench;
 use crate::figure::Figure;
 use crate::load::Publishing;
 use crate::machine;
@@ -22,7 +22,7 @@ pub(crate) async fn one_at_a_time(bench: &mut Bench) {
     let figure = Figure::new("QoS 1, one message at a time, SQLite, mean", "µs", own).beside(theirs);
     bench.table.add(figure.note("Mosquitto does not wait for a disk"));
     bench.table.add(Figure::new("4 KiB appended and fdatasync, mean", "µs", fsync).note("in the same directory"));
-    let Some((_database, ours)) = publishing::on_postgres(1).await else { return };
+    let Some((_database, ours)) = Ours::start_on_postgres(1).await else { return };
     let mut own = Vec::new();
     for _ in 0..bench.scale.runs {
         own.push(stored(&ours, load).await);

@@ -1,11 +1,9 @@
 //! Publishing with acknowledgements: each comes when the message is a row.
 
-use pocket_tests::PostgresDatabase;
-
 use super::Bench;
 use crate::figure::Figure;
 use crate::load::{Published, Publishing, percentile};
-use crate::ours::{Ours, launch};
+use crate::ours::Ours;
 use crate::peer::Peer;
 
 /// One run: messages a second, and milliseconds of half and of 99 of 100 acknowledgements.
@@ -20,20 +18,9 @@ pub(crate) async fn qos1(bench: &mut Bench) {
 
 pub(crate) async fn qos1_on_postgres(bench: &mut Bench) {
     let load = load(bench, bench.scale.devices, bench.scale.messages, 1);
-    let Some((_database, ours)) = on_postgres(load.connections).await else { return };
+    let Some((_database, ours)) = Ours::start_on_postgres(load.connections).await else { return };
     let name = format!("QoS 1, {} devices, PostgreSQL", load.connections);
     publish(bench, &name, &ours, load, None, "120 k").await;
-}
-
-/// A platform with a database of its own in PostgreSQL, if there is a server.
-pub(crate) async fn on_postgres(devices: usize) -> Option<(PostgresDatabase, Ours)> {
-    if std::env::var_os("POCKET_TEST_POSTGRES").is_none() {
-        eprintln!("POCKET_TEST_POSTGRES names no server: nothing is measured with PostgreSQL");
-        return None;
-    }
-    let database = PostgresDatabase::create().await;
-    let ours = Ours::start_with(launch().set("database.url", &database.url()), devices).await;
-    Some((database, ours))
 }
 
 pub(crate) async fn qos1_of_many(bench: &mut Bench) {
