@@ -117,7 +117,7 @@ torture times="10" rounds="40" seeds="100" first=`date +%s`:
     cargo build
     ulimit -n "$(ulimit -Hn)" && POCKET_TORTURE={{ times }} POCKET_CRASH_ROUNDS={{ rounds }} POCKET_MODEL_FIRST={{ first }} \
         POCKET_MODEL_SEEDS={{ seeds }} tests/with-postgres.sh cargo test -p pocket-tests --test all -- \
-        torture:: reconnects:: durability:: crashes:: faults:: history_model:: --test-threads 1
+        torture:: hostile:: reconnects:: durability:: crashes:: faults:: history_model:: --test-threads 1
 
 # Sends the running binary whatever its OpenAPI document allows and forbids (schemathesis, needs Python 3)
 api-check:

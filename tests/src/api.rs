@@ -101,6 +101,17 @@ impl Api {
         (text("id"), text("token"))
     }
 
+    /// A figure of `/metrics`, with its labels as they stand there: `name{label="value"}`. Nothing when it is not there.
+    ///
+    /// # Panics
+    /// When the API does not answer, or the figure is no number.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = self.request(Method::GET, "/metrics").send().await.expect("the API answers");
+        let text = answer.text().await.expect("the answer is complete");
+        let figure = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(figure.parse().expect("a figure is a number"))
+    }
+
     /// All telemetry that a query finds, page by page through the cursor. `query` has no `cursor`.
     ///
     /// # Panics

@@ -4,20 +4,29 @@
 //! The tests themselves are in `tests/all`, one module a subject. `just test` builds the binary and starts PostgreSQL
 //! before it runs them.
 
+mod ack_probe;
 mod api;
 mod binary;
+mod device;
+mod many;
 mod memory;
 mod platform;
 mod postgres;
 mod postgres_server;
 mod shim;
 mod strict;
+mod two_tenants;
+pub mod wire;
 
+pub use ack_probe::{AckProbe, AckTimes};
 pub use api::{Answer, Api};
 pub use binary::binary;
-pub use memory::Memory;
+pub use device::{Client, Device};
+pub use many::many;
+pub use memory::{MIB, Memory, MemoryProbe};
 pub use platform::{Launch, Platform};
 pub use postgres::PostgresDatabase;
 pub use postgres_server::PostgresServer;
 pub use shim::{DiskFault, Shim};
 pub use strict::StrictClient;
+pub use two_tenants::{Tenant, TwoTenants};

@@ -15,6 +15,7 @@ mod embedded;
 mod export;
 mod faults;
 mod history_model;
+mod hostile;
 mod interop_v4;
 mod interop_v5;
 mod lifecycle;

@@ -2,94 +2,23 @@
 
 use std::time::Duration;
 
-use pocket_tests::{Api, Launch, Platform, PostgresDatabase};
+pub(crate) use pocket_tests::{Client, Device};
+use pocket_tests::{Launch, Platform, PostgresDatabase};
 use rumqttc::v5;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
-use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, Packet, QoS};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "another horse battery";
 
-/// A registered device.
-pub(crate) struct Device {
-    pub(crate) id: String,
-    pub(crate) token: String,
-}
-
-impl Device {
-    pub(crate) async fn register(api: &Api, name: &str) -> Self {
-        let (id, token) = api.register_device(name).await;
-        Self { id, token }
-    }
-
-    pub(crate) fn options(&self, platform: &Platform, client_id: &str) -> MqttOptions {
-        let address = platform.mqtt();
-        let mut options = MqttOptions::new(client_id, address.ip().to_string(), address.port());
-        options.set_credentials(&self.id, &self.token);
-        options
-    }
-
-    /// A connected client of 3.1.1.
-    pub(crate) async fn connect(&self, platform: &Platform, client_id: &str) -> Client {
-        let (client, events) = AsyncClient::new(self.options(platform, client_id), 10_000);
-        let mut client = Client { client, events };
-        client.until(|packet| matches!(packet, Packet::ConnAck(_))).await;
-        client
-    }
-}
-
-pub(crate) struct Client {
-    pub(crate) client: AsyncClient,
-    pub(crate) events: EventLoop,
-}
-
-impl Client {
-    /// The next packet from the broker for which something holds.
-    pub(crate) async fn until(&mut self, is_meant: impl Fn(&Packet) -> bool) -> Packet {
-        let next = async {
-            loop {
-                if let Event::Incoming(packet) = self.events.poll().await.expect("the connection holds")
-                    && is_meant(&packet)
-                {
-                    return packet;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, next).await.expect("the packet comes")
-    }
-
-    pub(crate) async fn subscribe(&mut self, filter: &str, qos: QoS) {
-        self.client.subscribe(filter, qos).await.expect("the request is queued");
-        self.until(|packet| matches!(packet, Packet::SubAck(_))).await;
-    }
-
-    /// Publishes and waits until everything is acknowledged.
-    async fn publish(&mut self, messages: impl IntoIterator<Item = (String, String)>) {
-        let mut waiting = 0;
-        for (topic, payload) in messages {
-            self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.expect("the request is queued");
-            waiting += 1;
+/// The topic and payload of the next message.
+async fn message(client: &mut Client) -> (String, String) {
+    match client.until(|packet| matches!(packet, Packet::Publish(_))).await {
+        Packet::Publish(publish) => {
+            (publish.topic, String::from_utf8(publish.payload.to_vec()).expect("the payload is text"))
         }
-        for _ in 0..waiting {
-            self.until(|packet| matches!(packet, Packet::PubAck(_))).await;
-        }
-    }
-
-    /// The topic and payload of the next message.
-    async fn message(&mut self) -> (String, String) {
-        match self.until(|packet| matches!(packet, Packet::Publish(_))).await {
-            Packet::Publish(publish) => {
-                (publish.topic, String::from_utf8(publish.payload.to_vec()).expect("the payload is text"))
-            }
-            other => panic!("not a message: {other:?}"),
-        }
-    }
-
-    /// The broker ends the connection.
-    pub(crate) async fn closed(&mut self) {
-        let end = async { while self.events.poll().await.is_ok() {} };
-        tokio::time::timeout(Duration::from_secs(5), end).await.expect("the broker closes within 5 s");
+        other => panic!("not a message: {other:?}"),
     }
 }
 
@@ -187,8 +116,8 @@ async fn a_subscriber_sees_what_another_device_publishes() {
     for topic in ["room/1/humidity", "room/1/temperature", "room/2/temperature"] {
         publisher.publish([(topic.to_owned(), "21.5".to_owned())]).await;
     }
-    assert_eq!(subscriber.message().await, ("room/1/temperature".to_owned(), "21.5".to_owned()));
-    assert_eq!(subscriber.message().await, ("room/2/temperature".to_owned(), "21.5".to_owned()));
+    assert_eq!(message(&mut subscriber).await, ("room/1/temperature".to_owned(), "21.5".to_owned()));
+    assert_eq!(message(&mut subscriber).await, ("room/2/temperature".to_owned(), "21.5".to_owned()));
 }
 
 #[tokio::test]

@@ -5,58 +5,25 @@
 
 use std::time::{Duration, Instant};
 
-use pocket_tests::{Launch, Memory, Platform};
+use pocket_tests::{Device, Launch, MIB, MemoryProbe, Platform, many, wire};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::mqtt::Device;
-
 /// How long something may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The connect timeout of these tests.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const MIB: u64 = 1_024 * 1_024;
 /// Bytes that a connection takes, with what it said; the allocator keeps some of them for the next.
 const KEPT: u64 = 32 * 1_024;
-
-/// So many, times what is asked for.
-fn many(count: usize) -> usize {
-    let scale = std::env::var("POCKET_TORTURE").map_or(1, |text| text.parse().expect("POCKET_TORTURE is a number"));
-    count * scale
-}
 
 async fn start(launch: Launch) -> (Platform, Device) {
     let timeout = CONNECT_TIMEOUT.as_secs().to_string();
     let platform = launch.set("mqtt.connect_timeout", &timeout).start().await;
     let device = Device::register(&platform.admin().await, "boiler").await;
     (platform, device)
-}
-
-/// What the platform took before; most of the peak is from log-ins.
-struct Before(Memory);
-
-impl Before {
-    fn of(platform: &Platform) -> Self {
-        Self(platform.memory())
-    }
-
-    /// Checks that never more than so many bytes were added.
-    fn never_grew_by(&self, platform: &Platform, bytes: u64) {
-        let grown = platform.memory().peak.saturating_sub(self.0.peak);
-        assert!(grown <= bytes, "{} MiB were taken, at most {} were due", grown / MIB, bytes / MIB);
-    }
-
-    /// Waits until no more than so many bytes are added.
-    async fn returns_to(&self, platform: &Platform, bytes: u64) {
-        let began = Instant::now();
-        while platform.memory().now > self.0.now + bytes {
-            assert!(began.elapsed() < PATIENCE, "{} MiB after {} MiB", platform.memory().now / MIB, self.0.now / MIB);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
 }
 
 /// Waits until so many sockets are open.
@@ -74,25 +41,7 @@ async fn until_connected(platform: &Platform, count: usize) {
 
 /// CONNECT of 3.1.1 with a clean session and no keep-alive.
 fn connect(device: &Device, client_id: &str) -> Vec<u8> {
-    let mut body = b"\0\x04MQTT\x04\xc2\0\0".to_vec();
-    for text in [client_id, &device.id, &device.token] {
-        body.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
-        body.extend_from_slice(text.as_bytes());
-    }
-    [&[0x10, u8::try_from(body.len()).unwrap()], body.as_slice()].concat()
-}
-
-/// The fixed header of a packet with so many bytes to come.
-fn header(first: u8, mut remaining: u32) -> Vec<u8> {
-    let mut header = vec![first];
-    loop {
-        let byte = u8::try_from(remaining & 0x7f).unwrap();
-        remaining >>= 7;
-        header.push(if remaining > 0 { byte | 0x80 } else { byte });
-        if remaining == 0 {
-            return header;
-        }
-    }
+    wire::connect(4, client_id, &device.id, &device.token)
 }
 
 async fn open(platform: &Platform) -> TcpStream {
@@ -156,7 +105,7 @@ impl Neighbour {
 async fn half_open_connections_are_closed_in_time_and_others_work_meanwhile() {
     let (platform, device) = start(Launch::default()).await;
     let neighbour = Neighbour::start(&platform, &device).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     let whole = connect(&device, "x");
     let beginnings: [&[u8]; 4] = [b"", b"\x10", &whole[..7], &whole[..whole.len() - 1]];
     let (count, mut closing) = (many(400), JoinSet::new());
@@ -229,7 +178,7 @@ async fn a_flood_of_connections_is_refused_beyond_the_limit_while_others_work() 
     let limit = many(50);
     let (platform, device) = start(Launch::default().set("mqtt.max_connections", &limit.to_string())).await;
     let neighbour = Neighbour::start(&platform, &device).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     let mut flood = JoinSet::new();
     for number in 0..many(300) {
         let mut stream = open(&platform).await;
@@ -267,7 +216,7 @@ async fn a_flood_of_connections_is_refused_beyond_the_limit_while_others_work() 
 async fn connections_that_come_and_go_leave_nothing() {
     let (platform, device) = start(Launch::default()).await;
     let neighbour = Neighbour::start(&platform, &device).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     let (packet, count) = (connect(&device, "x"), many(300));
     for _ in 0..10 {
         for number in 0..count {
@@ -289,18 +238,18 @@ const LARGEST: u32 = PAYLOAD + 8 * 1_024 - 5;
 async fn a_packet_takes_memory_as_it_comes_and_not_as_it_is_announced() {
     let (platform, device) = start(Launch::default().set("ingest.max_payload", &PAYLOAD.to_string())).await;
     let neighbour = Neighbour::start(&platform, &device).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     let (count, begun) = (many(50), [b'1'; 1_024]);
     let mut streams = Vec::new();
     for number in 0..count {
         let mut stream = connected(&platform, &device, &format!("p{number}")).await;
-        stream.write_all(&header(0x30, LARGEST)).await.unwrap();
+        stream.write_all(&wire::header(0x30, LARGEST)).await.unwrap();
         stream.write_all(b"\0\x01t").await.unwrap();
         stream.write_all(&begun).await.unwrap();
         streams.push(stream);
         // One that did not even say who it is.
         let mut stream = open(&platform).await;
-        stream.write_all(&header(0x10, LARGEST)).await.unwrap();
+        stream.write_all(&wire::header(0x10, LARGEST)).await.unwrap();
         stream.write_all(b"\0\x04MQTT\x04\x02\0\0\xff\xff").await.unwrap();
         stream.write_all(&begun).await.unwrap();
         streams.push(stream);
@@ -316,14 +265,14 @@ async fn a_packet_takes_memory_as_it_comes_and_not_as_it_is_announced() {
 #[tokio::test]
 async fn a_packet_above_the_limit_is_cut_off_at_its_header() {
     let (platform, device) = start(Launch::default().set("ingest.max_payload", &PAYLOAD.to_string())).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     for remaining in [LARGEST + 1, 268_435_455] {
         for number in 0..many(10) {
             let mut stream = connected(&platform, &device, &format!("p{number}")).await;
-            stream.write_all(&header(0x30, remaining)).await.unwrap();
+            stream.write_all(&wire::header(0x30, remaining)).await.unwrap();
             closed(stream).await;
             let mut stream = open(&platform).await;
-            stream.write_all(&header(0x10, remaining)).await.unwrap();
+            stream.write_all(&wire::header(0x10, remaining)).await.unwrap();
             closed(stream).await;
         }
     }
@@ -334,12 +283,12 @@ async fn a_packet_above_the_limit_is_cut_off_at_its_header() {
 async fn bodies_that_come_slowly_take_what_came_and_give_it_back() {
     let (platform, device) = start(Launch::default().set("ingest.max_payload", &PAYLOAD.to_string())).await;
     let neighbour = Neighbour::start(&platform, &device).await;
-    let before = Before::of(&platform);
+    let before = MemoryProbe::of(&platform);
     let (count, piece, pieces) = (many(8), vec![b'1'; 64 * 1_024], 64);
     let mut streams = Vec::new();
     for number in 0..count {
         let mut stream = connected(&platform, &device, &format!("p{number}")).await;
-        stream.write_all(&header(0x30, LARGEST)).await.unwrap();
+        stream.write_all(&wire::header(0x30, LARGEST)).await.unwrap();
         stream.write_all(b"\0\x01t").await.unwrap();
         streams.push(stream);
     }

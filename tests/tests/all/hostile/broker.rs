@@ -1,0 +1,1 @@
+//! What clients do with MQTT packets: weight of what is kept, work of matching, quotas.

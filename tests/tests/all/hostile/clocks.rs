@@ -1,0 +1,1 @@
+//! Clocks that are wrong: nothing is removed early, nothing stops.

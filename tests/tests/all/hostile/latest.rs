@@ -1,0 +1,1 @@
+//! Last values and keys of devices whose rows have many shapes.

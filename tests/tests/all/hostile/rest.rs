@@ -1,0 +1,1 @@
+//! What anybody does with the REST API before and after a log-in.

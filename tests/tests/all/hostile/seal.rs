@@ -1,0 +1,1 @@
+//! Payloads that are expensive to seal.

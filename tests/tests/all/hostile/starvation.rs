@@ -1,0 +1,1 @@
+//! Each limit, with one tenant at it and another unhurt.

@@ -1,0 +1,1 @@
+//! Tables of topics and keys have an end.
