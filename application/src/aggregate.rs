@@ -67,7 +67,8 @@ impl TelemetryService {
     ///
     /// # Errors
     /// `NotFound` for a device that the tenant does not have. `Invalid(deviceId)` when nothing names devices;
-    /// `Invalid(label)` and `Invalid(topic)` when these name too many; those of [`AggregateQuery::check`].
+    /// `Invalid(label)` and `Invalid(topic)` when these name too many; those of [`AggregateQuery::check`]. `Busy` when too many
+    /// reads of the tenant, or of all tenants, are under way.
     pub async fn aggregate(
         &self,
         caller: &Caller,
@@ -91,7 +92,9 @@ impl TelemetryService {
             self.devices_among(tenant, query.devices, label.as_ref()).await?
         };
         query.check()?;
+        let place = self.reads.enter(tenant).await?;
         let mut series = self.store.aggregate(tenant, &query).await?;
+        drop(place);
         if by_topic_only {
             series.retain(|series| !series.buckets.is_empty());
         }

@@ -16,6 +16,7 @@ use crate::auth::AuthService;
 use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
+use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
@@ -52,6 +53,8 @@ pub struct Options {
     pub ingest: IngestOptions,
     /// What is stored.
     pub telemetry: TelemetryRules,
+    /// Places for reads whose work grows with what is stored.
+    pub reads: SlotLimits,
     /// Who records what is heard of devices.
     pub activity: ActivityOptions,
     /// How many failed log-ins of people are heard.
@@ -87,6 +90,8 @@ pub struct Application {
     pub dead_letters: DeadLetterService,
     /// The door for devices.
     pub gateway: Arc<DeviceGateway>,
+    /// Places for reads whose work grows with what is stored.
+    pub reads: FairSlots,
     /// The writer of telemetry.
     pub ingest: Arc<BatchingIngest>,
     /// What is heard of devices.
@@ -114,6 +119,7 @@ impl Application {
         let activity =
             Arc::new(ActivityRecorder::new(Arc::clone(&storage.presence), options.node.clone(), options.activity));
         let watch = Arc::<AccessWatch>::default();
+        let reads = FairSlots::new(options.reads);
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
         let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
@@ -180,6 +186,7 @@ impl Application {
                 store: Arc::clone(&storage.telemetry),
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 rules: options.telemetry.clone(),
+                reads: reads.clone(),
                 clock: Arc::clone(&clock),
             },
             gateway: Arc::new(DeviceGateway {
@@ -198,6 +205,7 @@ impl Application {
                 throttle: LoginThrottle::new(options.device_throttle),
                 clock: Arc::clone(&clock),
             }),
+            reads,
             ingest,
             activity,
             storage,

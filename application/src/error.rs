@@ -41,6 +41,17 @@ pub enum Error {
         /// When the next attempt is heard.
         retry_after: Duration,
     },
+    /// As much work of this kind is under way as there may be at once; the same call may succeed later.
+    #[error("{limit}; try again in {} s", retry_after.as_secs())]
+    Busy {
+        /// Which limit is reached, for the caller.
+        limit: String,
+        /// How long to wait before the next try.
+        retry_after: Duration,
+    },
+    /// Answering would take more work than one request may cause; the text names the limit, and what to ask instead.
+    #[error("{0}")]
+    TooMuch(String),
     /// Storage cannot be used at present; the same call may succeed later.
     #[error("not available at present: {0}")]
     Unavailable(String),
@@ -55,6 +66,7 @@ impl From<StorageError> for Error {
             StorageError::NotFound => Self::NotFound,
             StorageError::Conflict(conflict) => Self::Conflict(conflict),
             StorageError::Unavailable(cause) => Self::Unavailable(cause),
+            StorageError::TooMuch(limit) => Self::TooMuch(limit),
             other => Self::Internal(other.to_string()),
         }
     }

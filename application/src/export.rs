@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pocket_domain::{Telemetry, TelemetryScan, TenantId};
 use pocket_ports::TelemetryStore;
 
+use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::telemetry::TelemetryService;
 use crate::{Caller, Error};
@@ -14,6 +15,8 @@ use crate::{Caller, Error};
 pub struct Exporter {
     store: Arc<dyn TelemetryStore>,
     tenant: TenantId,
+    /// Places for reading a part; `None` for whoever has the database in their hands.
+    reads: Option<FairSlots>,
     /// What is left; `None` at the end.
     rest: Option<TelemetryScan>,
 }
@@ -25,7 +28,7 @@ impl Exporter {
     /// `Invalid(from)` when `from` is after `to`.
     pub fn new(store: Arc<dyn TelemetryStore>, tenant: TenantId, scan: TelemetryScan) -> Result<Self, Error> {
         scan.check()?;
-        Ok(Self { store, tenant, rest: Some(scan) })
+        Ok(Self { store, tenant, reads: None, rest: Some(scan) })
     }
 
     /// The next rows; `None` when all have been given.
@@ -34,7 +37,12 @@ impl Exporter {
     /// Those of storage. What was given before is then not all.
     pub async fn next(&mut self) -> Result<Option<Vec<Telemetry>>, Error> {
         while let Some(scan) = &mut self.rest {
+            let place = match &self.reads {
+                Some(reads) => Some(reads.go_on(self.tenant).await?),
+                None => None,
+            };
             let part = self.store.scan(self.tenant, scan).await?;
+            drop(place);
             match part.next {
                 Some(next) => scan.after = Some(next),
                 None => self.rest = None,
@@ -60,6 +68,7 @@ impl TelemetryService {
     ) -> Result<Exporter, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
         let exporter = Exporter::new(Arc::clone(&self.store), tenant, scan.clone())?;
+        let exporter = Exporter { reads: Some(self.reads.clone()), ..exporter };
         if let Some(device) = scan.device_id
             && self.devices.get(tenant, device).await?.is_none()
         {

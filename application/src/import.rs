@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pocket_domain::{DeviceId, NewTelemetry, Payload, PayloadPolicy, TenantId, Timestamp, TopicName};
 use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, TenantRepository};
 
+use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::telemetry::{TelemetryRules, TelemetryService};
 use crate::{Caller, Error};
@@ -113,6 +114,8 @@ pub struct Importer {
     tenant: TenantId,
     policy: PayloadPolicy,
     max_payload: usize,
+    /// Places for looking a batch up; `None` for whoever has the database in their hands.
+    reads: Option<FairSlots>,
     /// Devices that were there.
     known: HashSet<DeviceId>,
     summary: ImportSummary,
@@ -130,7 +133,8 @@ impl Importer {
     /// `NotFound` for an unknown tenant; those of storage.
     pub async fn new(ports: ImportPorts, tenant: TenantId, max_payload: usize) -> Result<Self, Error> {
         let policy = ports.tenants.get(tenant).await?.ok_or(Error::NotFound)?.payload_policy;
-        Ok(Self { ports, tenant, policy, max_payload, known: HashSet::new(), summary: ImportSummary::default() })
+        let reads = None;
+        Ok(Self { ports, tenant, policy, max_payload, reads, known: HashSet::new(), summary: ImportSummary::default() })
     }
 
     /// How far it is.
@@ -155,6 +159,10 @@ impl Importer {
             lines.push(row.line);
             messages.push(self.message(row, now).await?);
         }
+        let _place = match &self.reads {
+            Some(reads) => Some(reads.go_on(self.tenant).await?),
+            None => None,
+        };
         let imported = match self.ports.store.import(messages.into()).await.map_err(Error::from)? {
             Import::Done(imported) => imported,
             Import::DeviceGone(index) => {
@@ -223,6 +231,7 @@ impl TelemetryService {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
         };
-        Importer::new(ports, tenant, max_payload).await
+        let importer = Importer::new(ports, tenant, max_payload).await?;
+        Ok(Importer { reads: Some(self.reads.clone()), ..importer })
     }
 }

@@ -12,6 +12,7 @@ use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
 };
 
+use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::scope::Scope;
 use crate::{Caller, Error};
@@ -60,6 +61,7 @@ pub struct TelemetryService {
     pub(crate) store: Arc<dyn TelemetryStore>,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) rules: TelemetryRules,
+    pub(crate) reads: FairSlots,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -68,6 +70,8 @@ impl TelemetryService {
     pub const MAX_ENTRIES: usize = 1_000;
     /// How long a full queue is waited for before the caller is asked to come again.
     const PATIENCE: Duration = Duration::from_secs(5);
+    /// Rows of a page of one device that needs no place among the reads.
+    const SMALL_PAGE: u32 = 200;
     /// How long a commit is waited for. The messages stay queued, and may be stored yet.
     const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -165,7 +169,8 @@ impl TelemetryService {
     /// A page of a tenant's history.
     ///
     /// # Errors
-    /// `NotFound` for a device that the tenant does not have; `Invalid(from)` when `from` is after `to`.
+    /// `NotFound` for a device that the tenant does not have; `Invalid(from)` when `from` is after `to`; `Busy` when too many
+    /// reads of the tenant, or of all tenants, are under way.
     pub async fn range(
         &self,
         caller: &Caller,
@@ -174,7 +179,12 @@ impl TelemetryService {
     ) -> Result<TelemetryPage, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
         query.check()?;
-        let page = self.store.range(tenant, query).await?;
+        let page = {
+            // A short page of one device is little work, whatever is stored.
+            let is_small = query.device_id.is_some() && query.topic.is_none() && query.limit() <= Self::SMALL_PAGE;
+            let _place = if is_small { None } else { Some(self.reads.enter(tenant).await?) };
+            self.store.range(tenant, query).await?
+        };
         // Only what is empty leaves open whether the device is there.
         if page.rows.is_empty()
             && let Some(device) = query.device_id

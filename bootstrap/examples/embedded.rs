@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pocket_application::{
     ActivityOptions, Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt,
-    NewDevice, Options, RegisteredDevice, TelemetryRules, ThrottleLimits, prepare,
+    NewDevice, Options, RegisteredDevice, SlotLimits, TelemetryRules, ThrottleLimits, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
@@ -129,6 +129,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
         activity: ActivityOptions::default(),
+        reads: SlotLimits::READS,
         people_throttle: ThrottleLimits::PEOPLE,
         device_throttle: ThrottleLimits::DEVICES,
     })

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::{ActivityStats, CredentialLookups, IngestStats};
+use pocket_application::{ActivityStats, CredentialLookups, IngestStats, SlotStats};
 use pocket_ports::StorageHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -146,6 +146,16 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
         Figure::counter("ingest_commits", "Transactions", stats.commits),
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
         Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
+    ]
+}
+
+/// The figures of reads whose work grows with what is stored.
+pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
+    let fates = [("served", stats.served), ("refused", stats.refused), ("gone", stats.gone)];
+    vec![
+        Figure::gauge("reads_under_way", "Reads that hold a place among those whose work is bounded", stats.taken),
+        Figure::gauge("reads_waiting", "Reads that wait for such a place", stats.waiting),
+        Figure::counters("reads", "Reads that asked for such a place, by what became of them", "fate", fates),
     ]
 }
 

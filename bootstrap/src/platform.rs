@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::{
-    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, TelemetryRules,
+    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, SlotLimits, TelemetryRules,
     ThrottleLimits, prepare,
 };
 
@@ -37,6 +37,8 @@ impl Platform {
         metrics.add(metrics::process);
         let ingest = Arc::clone(&application.ingest);
         metrics.add(move || metrics::ingest(ingest.stats()));
+        let reads = application.reads.clone();
+        metrics.add(move || metrics::reads(reads.stats()));
         let gateway = Arc::clone(&application.gateway);
         metrics.add(move || metrics::credentials(gateway.lookups()));
         let activity = Arc::clone(&application.activity);
@@ -133,6 +135,7 @@ fn options(settings: &Settings) -> Options {
             max_payload: settings.ingest.max_payload as usize,
         },
         activity: ActivityOptions { kept_events: settings.mqtt.device_events },
+        reads: SlotLimits { places: settings.api.reads as usize, ..SlotLimits::READS },
         people_throttle: throttle(settings.auth.people),
         device_throttle: throttle(settings.auth.devices),
     }

@@ -25,6 +25,9 @@ pub enum StorageError {
     /// What was read cannot be understood: the data is damaged or from a newer version.
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
+    /// Answering would take more work than one call may cause; the text names the limit, and what to ask instead.
+    #[error("{0}")]
+    TooMuch(String),
     /// The database refused for another reason; the same call will fail again.
     #[error("storage failed: {0}")]
     Backend(String),

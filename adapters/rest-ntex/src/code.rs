@@ -22,7 +22,9 @@ pub(crate) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     Invalid,
+    TooMuch,
     TooManyAttempts,
+    Busy,
     HeadTooLarge,
     Internal,
     Unavailable,
@@ -30,7 +32,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, by status.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -48,7 +50,9 @@ impl Code {
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
+        Self::TooMuch,
         Self::TooManyAttempts,
+        Self::Busy,
         Self::HeadTooLarge,
         Self::Internal,
         Self::Unavailable,
@@ -74,7 +78,9 @@ impl Code {
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::Invalid => "INVALID",
+            Self::TooMuch => "TOO_MUCH",
             Self::TooManyAttempts => "TOO_MANY_ATTEMPTS",
+            Self::Busy => "BUSY",
             Self::HeadTooLarge => "HEAD_TOO_LARGE",
             Self::Internal => "INTERNAL",
             Self::Unavailable => "UNAVAILABLE",
@@ -99,8 +105,8 @@ impl Code {
             | Self::Conflict => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Invalid | Self::TooMuch => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyAttempts | Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

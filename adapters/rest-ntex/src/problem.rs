@@ -213,6 +213,11 @@ impl From<Error> for Problem {
                 let detail = "too many attempts; try again after the time that Retry-After names";
                 Self { retry_after: Some(retry_after), ..Self::new(Code::TooManyAttempts, detail) }
             }
+            Error::Busy { limit, retry_after } => {
+                let detail = format!("{limit}; try again after the time that Retry-After names");
+                Self { retry_after: Some(retry_after), ..Self::new(Code::Busy, detail) }
+            }
+            Error::TooMuch(detail) => Self::new(Code::TooMuch, detail),
             Error::Unavailable(cause) => Self::unavailable(cause),
             other => Self::internal(other.to_string()),
         }
@@ -266,6 +271,8 @@ mod tests {
             (entry(Invalid::new("topic", "is wrong").into()), "INVALID", 422),
             (entry(Error::Internal("secret".into())), "INTERNAL", 500),
             (waits, "TOO_MANY_ATTEMPTS", 429),
+            (Error::Busy { limit: "4 requests".into(), retry_after: Duration::ZERO }, "BUSY", 429),
+            (Error::TooMuch("5 rows".into()), "TOO_MUCH", 422),
             (Error::Unavailable("secret".into()), "UNAVAILABLE", 503),
             (Error::Internal("secret".into()), "INTERNAL", 500),
         ] {

@@ -117,6 +117,8 @@ pub struct ApiSettings {
     pub workers: u32,
     /// Bytes of the largest body of telemetry.
     pub max_body: u32,
+    /// Reads at once whose work grows with what is stored.
+    pub reads: u32,
     /// What opens `/metrics` to others than this machine.
     pub metrics_token: Option<Secret>,
 }
@@ -326,6 +328,7 @@ impl<'a> Reader<'a> {
             address: self.address(&table::API_HOST, &table::API_PORT),
             workers: self.get(&table::API_WORKERS),
             max_body: self.get(&table::API_MAX_BODY),
+            reads: self.get(&table::API_READS),
             metrics_token: self.get(&table::METRICS_TOKEN),
         }
     }

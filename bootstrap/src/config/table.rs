@@ -71,6 +71,9 @@ settings! {
     API_MAX_BODY: u32 = Setting::new("POCKET_API_MAX_BODY", "api.max_body", "16777216",
         &Number { min: 1_024, max: 1 << 30, unit: "bytes" },
         "largest body of `POST /telemetry`; other bodies are limited to 1 MiB or this, whichever is less");
+    API_READS: u32 = Setting::new("POCKET_API_READS", "api.reads", "4",
+        &Number { min: 1, max: 1_024, unit: "reads" },
+        "reads at once whose work grows with what is stored, such as aggregates and exports; one tenant has half of them, or one");
     METRICS_TOKEN: Option<Secret> = Setting::new("POCKET_METRICS_TOKEN", "api.metrics_token", "",
         &Optional(BearerToken), "bearer token of `/metrics`").default_is("none: loopback only").hidden(Secrecy::Secret);
 

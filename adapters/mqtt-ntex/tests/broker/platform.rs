@@ -87,6 +87,7 @@ impl Platform {
             ingest,
             telemetry: rules,
             activity: ActivityOptions::default(),
+            reads: pocket_application::SlotLimits::READS,
             people_throttle: ThrottleLimits::PEOPLE,
             device_throttle: ThrottleLimits::DEVICES,
         };

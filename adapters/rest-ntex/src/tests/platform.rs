@@ -117,6 +117,7 @@ impl Platform {
             ingest: IngestOptions::default(),
             telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
             activity: ActivityOptions::default(),
+            reads: pocket_application::SlotLimits::READS,
             people_throttle,
             device_throttle: ThrottleLimits::DEVICES,
         };
