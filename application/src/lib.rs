@@ -36,6 +36,7 @@ mod scope;
 mod telemetry;
 mod tenants;
 mod throttle;
+mod token_key;
 mod usage;
 mod users;
 
@@ -60,4 +61,5 @@ pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotSto
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};
 pub use throttle::{LoginThrottle, ThrottleLimits};
+pub use token_key::{TokenKeyVerdict, claim_token_key, may_make_token_key};
 pub use users::{NewUser, PasswordChange, UserService};

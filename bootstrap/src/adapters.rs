@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pocket_application::Adapters;
-use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
-use pocket_ports::{Storage, StorageCheck, SystemClock};
+use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, KeyTooShort, OsEntropy};
+use pocket_ports::{DeviceTokenHasher, Storage, StorageCheck, SystemClock};
 use tokio::runtime::Handle;
 
 use crate::config::{DatabaseKind, DatabaseSettings, Settings};
 use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
-use crate::{Failure, features};
+use crate::{Failure, features, token_key};
 
 /// Opens the data directory, the secrets and the database, whose schema is brought up to date. Passwords are hashed and
 /// queries run on the current tokio runtime.
@@ -22,19 +22,53 @@ use crate::{Failure, features};
 /// When the data directory, a secret or the database cannot be used.
 pub(crate) async fn open(settings: &Settings) -> Result<Adapters, Failure> {
     let data_dir = DataDir::open(&settings.data_dir)?;
+    let storage = open_storage(&settings.database).await?;
+    match over(settings, &data_dir, &storage).await {
+        Ok(adapters) => Ok(adapters),
+        Err(failure) => {
+            storage.health.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// What stands over a database: the secrets, of which the token key must be the database's.
+async fn over(settings: &Settings, data_dir: &DataDir, storage: &Storage) -> Result<Adapters, Failure> {
     let entropy = OsEntropy;
-    let secrets = Secrets::open(&settings.auth, &data_dir, &entropy)?;
-    let too_short = |error| Failure::while_doing("cannot use a secret", error);
+    token_key::require(settings, data_dir, &*storage.devices).await?;
+    let secrets = Secrets::open(&settings.auth, data_dir, &entropy)?;
     let issuer = JwtIssuer::new(secrets.jwt_secret.expose().as_bytes(), settings.auth.jwt_ttl).map_err(too_short)?;
-    let hasher = HmacTokenHasher::new(secrets.token_key.expose().as_bytes()).map_err(too_short)?;
+    let hasher = token_hasher(&secrets)?;
+    token_key::claim(settings, data_dir, &*storage.devices, &hasher).await?;
     Ok(Adapters {
-        storage: open_storage(&settings.database).await?,
+        storage: storage.clone(),
         password_hasher: Arc::new(Argon2PasswordHasher::new(Handle::current(), HashingLimits::default())),
         token_issuer: Arc::new(issuer),
         token_hasher: Arc::new(hasher),
         entropy: Arc::new(entropy),
         clock: Arc::new(SystemClock),
     })
+}
+
+/// The hasher of device tokens.
+///
+/// # Errors
+/// When its key is too short.
+pub(crate) fn token_hasher(secrets: &Secrets) -> Result<HmacTokenHasher, Failure> {
+    HmacTokenHasher::new(secrets.token_key.expose().as_bytes()).map_err(too_short)
+}
+
+/// Makes the hasher's key that of the database.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn replace_token_key(storage: &Storage, hasher: &dyn DeviceTokenHasher) -> Result<(), Failure> {
+    let replaced = storage.devices.replace_token_key(hasher.fingerprint()).await;
+    replaced.map_err(|error| Failure::while_doing("cannot write to the database", error))
+}
+
+fn too_short(error: KeyTooShort) -> Failure {
+    Failure::while_doing("cannot use a secret", error)
 }
 
 /// Opens the database. Its schema is brought up to date.

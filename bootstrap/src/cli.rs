@@ -55,6 +55,9 @@ pub enum Command {
         /// The file to write; it must not exist
         file: PathBuf,
     },
+    /// The key that the hashes of device tokens are made with
+    #[command(subcommand)]
+    TokenKey(TokenKeyCommand),
     /// Verify all that the database holds, also while the platform runs; nothing is changed
     Check,
     /// Write the telemetry of a tenant, device after device, each oldest first
@@ -70,6 +73,13 @@ pub enum ConfigCommand {
     Check,
     /// Write the effective configuration with the origin of each value; secrets are not shown
     Print,
+}
+
+/// Changing the key of device tokens' hashes.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TokenKeyCommand {
+    /// Take the key of this process for that of the database; device tokens made with another stay without effect
+    Adopt,
 }
 
 /// Making people who can log in.

@@ -6,11 +6,12 @@ mod config;
 mod export;
 mod import;
 mod migrate;
+mod token_key;
 mod user;
 
 use std::future::Future;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TokenKeyCommand};
 use crate::config::Configuration;
 use crate::{Failure, logs, serve};
 
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate => once(migrate::run(&settings)),
         Command::User(command) => once(user::run(&settings, command)),
         Command::Backup { file } => once(backup::run(&settings, &file)),
+        Command::TokenKey(TokenKeyCommand::Adopt) => once(token_key::adopt(&settings)),
         Command::Check => once(check::run(&settings)),
         Command::Export(options) => once(export::run(&settings, &options)),
         Command::Import(options) => once(import::run(&settings, &options)),

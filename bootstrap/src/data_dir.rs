@@ -48,6 +48,23 @@ impl DataDir {
         let text = self
             .read_or_make(&path, random)
             .map_err(|error| Failure::while_doing(format_args!("cannot keep the secret {}", path.display()), error))?;
+        Self::checked(&path, text)
+    }
+
+    /// The secret in the file of this name, when the file is there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is too short to be what was written here.
+    pub fn present_secret(&self, name: &str) -> Result<Option<Secret>, Failure> {
+        let path = self.file(name);
+        match read(&path) {
+            Ok(text) => Self::checked(&path, text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::while_doing(format_args!("cannot read the secret {}", path.display()), error)),
+        }
+    }
+
+    fn checked(path: &Path, text: String) -> Result<Secret, Failure> {
         if text.len() < Self::SECRET_BYTES {
             let (shown, bytes, least) = (path.display(), text.len(), Self::SECRET_BYTES);
             return Err(Failure::Other(format!("the secret {shown} has {bytes} bytes; {least} are the least")));
@@ -66,8 +83,7 @@ impl DataDir {
                 self.write(path, &hex(&bytes))?;
             }
         }
-        warn_if_others_can_read(path);
-        Ok(std::fs::read_to_string(path)?.trim_end().to_owned())
+        read(path)
     }
 
     /// Writes beside the file and renames, so that a crash never leaves half a secret.
@@ -79,6 +95,12 @@ impl DataDir {
         std::fs::rename(&unfinished, path)?;
         File::open(&self.0)?.sync_all()
     }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    warn_if_others_can_read(path);
+    Ok(text.trim_end().to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

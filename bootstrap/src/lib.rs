@@ -20,6 +20,7 @@ mod platform;
 mod secrets;
 mod serve;
 mod start_block;
+mod token_key;
 mod transports;
 
 pub use commands::run;

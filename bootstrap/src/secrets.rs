@@ -16,6 +16,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// The file of the secret that signs bearer tokens.
+    pub const JWT_SECRET: &str = "jwt-secret";
+    /// The file of the key of device tokens' hashes.
+    pub const TOKEN_KEY: &str = "token-key";
+
     /// Takes the secrets of the configuration, and for those that are absent the ones in the data directory.
     ///
     /// # Errors
@@ -26,8 +31,28 @@ impl Secrets {
             None => data_dir.secret(name, |bytes| entropy.fill(bytes)),
         };
         Ok(Self {
-            jwt_secret: secret(&settings.jwt_secret, "jwt-secret")?,
-            token_key: secret(&settings.token_key, "token-key")?,
+            jwt_secret: secret(&settings.jwt_secret, Self::JWT_SECRET)?,
+            token_key: secret(&settings.token_key, Self::TOKEN_KEY)?,
+        })
+    }
+
+    /// Takes the secrets as [`open`](Self::open) does, but makes none.
+    ///
+    /// # Errors
+    /// When one is neither configured nor in the data directory, or cannot be read.
+    pub fn present(settings: &AuthSettings, data_dir: &DataDir) -> Result<Self, Failure> {
+        let secret = |given: &Option<Secret>, name: &str, setting: &str| match given {
+            Some(secret) => Ok(secret.clone()),
+            None => data_dir.present_secret(name)?.ok_or_else(|| {
+                let file = data_dir.file(name).display().to_string();
+                Failure::Usage(format!(
+                    "{setting} is not set and {file} does not exist; nothing is known of this secret"
+                ))
+            }),
+        };
+        Ok(Self {
+            jwt_secret: secret(&settings.jwt_secret, Self::JWT_SECRET, "POCKET_JWT_SECRET")?,
+            token_key: secret(&settings.token_key, Self::TOKEN_KEY, "POCKET_TOKEN_KEY")?,
         })
     }
 }

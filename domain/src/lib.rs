@@ -56,7 +56,7 @@ pub use series::{Bucket, Series, Tally};
 pub use telemetry::{NewTelemetry, SortOrder, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryQuery};
 pub use tenant::{Tenant, TenantName};
 pub use timestamp::Timestamp;
-pub use token::{DeviceToken, TokenHash};
+pub use token::{DeviceToken, TokenHash, TokenKeyFingerprint};
 pub use topic::{MAX_TOPIC_BYTES, TopicFilter, TopicName};
 pub use usage::{Usage, UsagePart};
 pub use user::{Password, PasswordHash, Role, User, Username};

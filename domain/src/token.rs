@@ -87,6 +87,37 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// Tells one key of token hashes from another, and nothing else of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenKeyFingerprint([u8; Self::BYTES]);
+
+impl TokenKeyFingerprint {
+    /// Its length.
+    pub const BYTES: usize = 16;
+
+    /// Takes what a hasher or a database gave.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that adapters store.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenKeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenKeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenKeyFingerprint({self})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Passwords, bearer tokens, hashes of device tokens, and randomness.
 
 use async_trait::async_trait;
-use pocket_domain::{DeviceToken, Password, PasswordHash, TenantId, Timestamp, TokenHash, UserId};
+use pocket_domain::{DeviceToken, Password, PasswordHash, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, UserId};
 
 /// Why a secret could not be worked with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,9 @@ pub trait TokenIssuer: Send + Sync {
 pub trait DeviceTokenHasher: Send + Sync {
     /// The hash under which the token is stored; the same for the same token and key.
     fn hash(&self, token: &DeviceToken) -> TokenHash;
+
+    /// Tells the key from others. It MUST be the same for the same key, and MUST NOT help to find the key.
+    fn fingerprint(&self) -> TokenKeyFingerprint;
 }
 
 /// Random bytes that nobody can guess.

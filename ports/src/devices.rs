@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use pocket_domain::{
     Device, DeviceFilter, DeviceId, DeviceUpdate, Page, PageRequest, PayloadPolicy, TenantId, Timestamp, TokenHash,
+    TokenKeyFingerprint,
 };
 
 use crate::StorageError;
@@ -35,6 +36,15 @@ pub struct TokenReplacement {
     pub grace_until: Option<Timestamp>,
     /// The time of the change.
     pub now: Timestamp,
+}
+
+/// What a database knows of the key of its token hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownTokenKey {
+    /// The key, when it was ever claimed.
+    pub fingerprint: Option<TokenKeyFingerprint>,
+    /// Whether there is any token, of whichever tenant.
+    pub has_tokens: bool,
 }
 
 /// Keeps devices. An entry of another tenant is the same as none, in every method.
@@ -87,4 +97,14 @@ pub trait DeviceRepository: Send + Sync {
     /// What a token gives access to, in whichever tenant: the tenant comes from the credential. An expired token MAY
     /// be found or not. It is asked for at every CONNECT, so it MUST be one look-up by an index.
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError>;
+
+    /// What is known of the key of the token hashes.
+    async fn token_key(&self) -> Result<KnownTokenKey, StorageError>;
+
+    /// Remembers the key of the token hashes when none is known yet, and returns the one that is remembered then. Of several
+    /// calls at once, one MUST win and all MUST return what it said.
+    async fn claim_token_key(&self, key: TokenKeyFingerprint) -> Result<TokenKeyFingerprint, StorageError>;
+
+    /// Remembers the key of the token hashes in place of any other. Tokens stay as they are.
+    async fn replace_token_key(&self, key: TokenKeyFingerprint) -> Result<(), StorageError>;
 }

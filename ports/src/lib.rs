@@ -38,7 +38,7 @@ pub use broker::{
 pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use dead_letters::DeadLetterRepository;
-pub use devices::{DeviceCredential, DeviceRepository, TokenReplacement};
+pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;

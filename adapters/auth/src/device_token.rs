@@ -6,11 +6,14 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use pocket_domain::{DeviceToken, TokenHash};
+use pocket_domain::{DeviceToken, TokenHash, TokenKeyFingerprint};
 use pocket_ports::DeviceTokenHasher;
 use sha2::Sha256;
 
 use crate::KeyTooShort;
+
+/// What is hashed for the fingerprint of a key. No token has this form.
+const FINGERPRINT: &str = "fingerprint of the token key";
 
 /// HMAC-SHA-256 (RFC 2104) of the token's text.
 #[derive(Clone)]
@@ -32,6 +35,13 @@ impl DeviceTokenHasher for HmacTokenHasher {
     fn hash(&self, token: &DeviceToken) -> TokenHash {
         let keyed = self.0.clone().chain_update(token.expose());
         TokenHash::from_bytes(keyed.finalize().into_bytes().into())
+    }
+
+    fn fingerprint(&self) -> TokenKeyFingerprint {
+        let hash = self.0.clone().chain_update(FINGERPRINT).finalize().into_bytes();
+        let mut bytes = [0; TokenKeyFingerprint::BYTES];
+        bytes.copy_from_slice(&hash[..TokenKeyFingerprint::BYTES]);
+        TokenKeyFingerprint::from_bytes(bytes)
     }
 }
 
@@ -62,6 +72,15 @@ mod tests {
         let expected = "5b503a6c04c27e267723f1b2473874a21815aa25d526180b344c6f0c9503edd4";
         let hex: String = hash(&[1; 32], 0).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected);
+    }
+
+    #[test]
+    fn the_fingerprint_depends_on_the_key_alone() {
+        let of = |key: &[u8]| HmacTokenHasher::new(key).unwrap().fingerprint();
+        assert_eq!(of(&[1; 32]), of(&[1; 32]));
+        assert_ne!(of(&[1; 32]), of(&[2; 32]));
+        assert_eq!(of(&[1; 32]).to_string().len(), 32);
+        assert!(DeviceToken::parse(FINGERPRINT).is_err());
     }
 
     #[test]

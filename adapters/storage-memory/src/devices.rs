@@ -3,8 +3,11 @@
 use async_trait::async_trait;
 use pocket_domain::{
     Device, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Page, PageRequest, TenantId, Timestamp, TokenHash,
+    TokenKeyFingerprint,
 };
-use pocket_ports::{AccessChange, Conflict, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
+use pocket_ports::{
+    AccessChange, Conflict, DeviceCredential, DeviceRepository, KnownTokenKey, StorageError, TokenReplacement,
+};
 
 use crate::state::{State, Token, page_of};
 use crate::{Memory, name_pattern};
@@ -123,5 +126,19 @@ impl DeviceRepository for Memory {
                     || state.rules_of(device.tenant_id, Some(device.id)).next().is_some(),
             })
         }))
+    }
+
+    async fn token_key(&self) -> Result<KnownTokenKey, StorageError> {
+        let state = self.state();
+        Ok(KnownTokenKey { fingerprint: state.token_key, has_tokens: !state.tokens.is_empty() })
+    }
+
+    async fn claim_token_key(&self, key: TokenKeyFingerprint) -> Result<TokenKeyFingerprint, StorageError> {
+        Ok(*self.state().token_key.get_or_insert(key))
+    }
+
+    async fn replace_token_key(&self, key: TokenKeyFingerprint) -> Result<(), StorageError> {
+        self.state().token_key = Some(key);
+        Ok(())
     }
 }

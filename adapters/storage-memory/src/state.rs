@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pocket_domain::{
     AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash,
-    Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, User, UserId,
+    Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, TokenKeyFingerprint, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
@@ -31,6 +31,7 @@ pub(crate) struct State {
     pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
+    pub(crate) token_key: Option<TokenKeyFingerprint>,
     pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
     pub(crate) last_telemetry_key: u64,
     pub(crate) dead_letters: BTreeMap<DeadLetterId, (TenantId, DeadLetter)>,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest,
-    Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TopicName,
+    Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, TopicName,
 };
-use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, StorageError, TokenReplacement};
+use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, KnownTokenKey, StorageError, TokenReplacement};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult};
 use sea_orm::{IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectModel};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::json_rows::{self, Column};
 use crate::name_pattern::NamePattern;
 use crate::together::Question;
-use crate::{access_log, access_rules, device_events, tenants, tokens};
+use crate::{access_log, access_rules, device_events, tenants, token_key, tokens};
 
 /// The devices of a database.
 pub(crate) struct Devices(pub(crate) Arc<Database>);
@@ -389,5 +389,17 @@ impl DeviceRepository for Devices {
 
     async fn credential(&self, token: TokenHash) -> Result<Option<DeviceCredential>, StorageError> {
         self.0.ask(move |db| async move { tokens::credential(db.reader(), token).await }).await
+    }
+
+    async fn token_key(&self) -> Result<KnownTokenKey, StorageError> {
+        self.0.ask(move |db| async move { token_key::known(db.reader()).await }).await
+    }
+
+    async fn claim_token_key(&self, key: TokenKeyFingerprint) -> Result<TokenKeyFingerprint, StorageError> {
+        self.0.ask(move |db| async move { token_key::claim(&db, key).await }).await
+    }
+
+    async fn replace_token_key(&self, key: TokenKeyFingerprint) -> Result<(), StorageError> {
+        self.0.ask(move |db| async move { token_key::replace(&db, key).await }).await
     }
 }

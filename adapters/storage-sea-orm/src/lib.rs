@@ -51,6 +51,7 @@ mod suspicion;
 mod telemetry;
 mod tenants;
 mod together;
+mod token_key;
 mod tokens;
 mod topics;
 mod users;

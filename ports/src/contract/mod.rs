@@ -27,6 +27,7 @@ pub mod retention;
 pub mod scan;
 pub mod telemetry;
 pub mod tenants;
+pub mod token_key;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -103,6 +104,13 @@ macro_rules! storage_contract {
             a_change_of_the_switch_or_the_expiry_is_logged
             a_deleted_device_is_gone_and_its_name_is_free
             a_deleted_device_is_logged
+        }
+        $crate::storage_contract! { @cases $make, token_key:
+            of_a_new_storage_nothing_is_known
+            the_first_key_that_claims_is_remembered
+            of_two_keys_that_claim_at_once_both_hear_of_the_same
+            a_replaced_key_is_the_one_that_is_remembered
+            a_token_of_any_tenant_is_known_of
         }
         $crate::storage_contract! { @cases $make, device_filters:
             a_label_filter_means_the_whole_label

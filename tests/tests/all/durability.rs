@@ -197,17 +197,19 @@ async fn retained_messages_survive_and_cleared_ones_do_not() {
 #[tokio::test]
 async fn two_brokers_of_one_name_do_not_share_a_database() {
     let database = PostgresDatabase::create().await;
-    let first = Launch::default().set("database.url", &database.url()).start().await;
+    let key = "0123456789abcdef0123456789abcdef";
+    let launch = || Launch::default().set("database.url", &database.url()).set("auth.token_key", key);
+    let first = launch().start().await;
     let directory = tempfile::tempdir().unwrap();
     let url = format!("database.url={}", database.url());
     let mut second = tokio::process::Command::new(binary());
-    second.args(["--mode", "broker", "--set", "mqtt.port=0", "--set", &url]).env_clear();
+    second.args(["--mode", "broker", "--set", "mqtt.port=0", "--set", &url]).env_clear().env("POCKET_TOKEN_KEY", key);
     second.arg("--data-dir").arg(directory.path()).kill_on_drop(true);
     let refused = tokio::time::timeout(PATIENCE, second.output()).await.expect("it ends").unwrap();
     let error = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{error}");
     assert!(error.contains("POCKET_NODE"), "{error}");
-    let mut other = Launch::default().set("database.url", &database.url()).set("node", "other").start().await;
+    let mut other = launch().set("node", "other").start().await;
     assert!(other.stop().await.success());
     drop(first);
 }

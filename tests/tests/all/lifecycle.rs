@@ -1,5 +1,6 @@
 //! The binary from start to stop: what it prints and keeps, its modes, and the commands beside a platform that runs.
 
+use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
@@ -136,6 +137,86 @@ async fn an_api_and_a_broker_share_a_database() {
     admin.patch(&format!("/api/v1/devices/{id}"), json!({ "enabled": false })).await.expect(200);
     let closed = async { while events.poll().await.is_ok() {} };
     tokio::time::timeout(REVOKED_WITHIN, closed).await.expect("the other process cuts the device off");
+}
+
+/// Starts the binary, which is to refuse, and gives what it said.
+async fn refused(data_dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(binary());
+    command.args(["--set", "api.port=0", "--set", "mqtt.port=0", "--data-dir"]).arg(data_dir).args(arguments);
+    let output = command.env_clear().kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it does not serve").expect("the binary starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("POCKET_TOKEN_KEY") && error.contains("token-key adopt"), "{error}");
+    error
+}
+
+/// Processes with another token key, or without one, let no device in: none of them starts, in whichever mode.
+async fn the_key_of_a_database_is_needed(url: &str, token_key: &str) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let database = format!("database.url={url}");
+    for mode in ["all", "api", "broker"] {
+        let error = refused(elsewhere.path(), &["--mode", mode, "--set", &database]).await;
+        assert!(error.contains("token-key does not exist"), "{error}");
+        let key = format!("auth.token_key={}", "k".repeat(32));
+        let error = refused(elsewhere.path(), &["--mode", mode, "--set", &database, "--set", &key]).await;
+        assert!(error.contains("POCKET_TOKEN_KEY is not the key") && !error.contains(&"k".repeat(32)), "{error}");
+    }
+    assert!(!elsewhere.path().join("token-key").exists(), "a key was made for a database that has one");
+    std::fs::write(elsewhere.path().join("token-key"), "f".repeat(64)).unwrap();
+    let error = refused(elsewhere.path(), &["--set", &database]).await;
+    assert!(error.contains("token-key is not the key"), "{error}");
+    // With the right one, from wherever, it serves.
+    std::fs::write(elsewhere.path().join("token-key"), token_key).unwrap();
+    Launch::default().set("database.url", url).set("auth.token_key", token_key).set("node", "other").start().await;
+}
+
+#[tokio::test]
+async fn a_sqlite_database_is_not_served_with_another_token_key() {
+    let mut platform = Launch::default().start().await;
+    let (id, token) = platform.admin().await.register_device("boiler-1").await;
+    platform.stop().await;
+    let url = format!("sqlite://{}", platform.data_dir().join("pocket.db").display());
+    let token_key = std::fs::read_to_string(platform.data_dir().join("token-key")).unwrap();
+    the_key_of_a_database_is_needed(&url, token_key.trim()).await;
+
+    // When the key is lost, another can be taken, and devices get new tokens.
+    std::fs::remove_file(platform.data_dir().join("token-key")).unwrap();
+    refused(&platform.data_dir(), &[]).await;
+    let adopted = command(&platform, &["token-key", "adopt"]).await;
+    assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+    platform.start_again().await;
+    let path = format!("/api/v1/devices/{id}/regenerate-token");
+    let again = platform.admin().await.post(&path, Value::Null).await.expect(201);
+    let new = again["token"].as_str().unwrap();
+    assert_ne!(new, token);
+    connect(&platform, &id, new).await;
+}
+
+#[tokio::test]
+async fn a_postgresql_database_is_not_served_with_another_token_key() {
+    let database = PostgresDatabase::create().await;
+    let platform = Launch::default().set("database.url", &database.url()).start().await;
+    let token_key = std::fs::read_to_string(platform.data_dir().join("token-key")).unwrap();
+    the_key_of_a_database_is_needed(&database.url(), token_key.trim()).await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_version_without_fingerprints_takes_the_key_that_is_there() {
+    let mut platform = Launch::default().start().await;
+    let (id, token) = platform.admin().await.register_device("boiler-1").await;
+    platform.stop().await;
+    let url = format!("sqlite://{}", platform.data_dir().join("pocket.db").display());
+    let connection = sea_orm::Database::connect(&url).await.unwrap();
+    sea_orm::ConnectionTrait::execute_unprepared(&connection, "DELETE FROM token_key").await.unwrap();
+    connection.close().await.unwrap();
+    // Its tokens tell that there was a key.
+    let elsewhere = tempfile::tempdir().unwrap();
+    refused(elsewhere.path(), &["--set", &format!("database.url={url}")]).await;
+    platform.start_again().await;
+    connect(&platform, &id, &token).await;
+    let other = format!("auth.token_key={}", "k".repeat(32));
+    refused(elsewhere.path(), &["--set", &format!("database.url={url}"), "--set", &other]).await;
 }
 
 #[tokio::test]
