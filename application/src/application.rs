@@ -18,6 +18,7 @@ use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
 use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::gateway::{DeviceGateway, LookupCounters};
+use crate::hashing::Hashing;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
 use crate::rule_reader::RuleReader;
@@ -57,6 +58,8 @@ pub struct Options {
     pub reads: SlotLimits,
     /// Who records what is heard of devices.
     pub activity: ActivityOptions,
+    /// How long after a log-in its bearer tokens are renewed.
+    pub max_login_age: Duration,
     /// How many failed log-ins of people are heard.
     pub people_throttle: ThrottleLimits,
     /// How many failed log-ins of devices are heard.
@@ -103,6 +106,11 @@ pub struct Application {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+impl Options {
+    /// For how long bearer tokens of a log-in are renewed, where nothing else is chosen.
+    pub const MAX_LOGIN_AGE: Duration = Duration::from_secs(30 * 86_400);
+}
+
 impl Application {
     /// The time beyond the deadline of a shutdown for the last words to the database, and for its end.
     pub const CLOSING: Duration = Duration::from_secs(2);
@@ -120,6 +128,8 @@ impl Application {
             Arc::new(ActivityRecorder::new(Arc::clone(&storage.presence), options.node.clone(), options.activity));
         let watch = Arc::<AccessWatch>::default();
         let reads = FairSlots::new(options.reads);
+        let hashing = Hashing::new(password_hasher);
+        let people_throttle = Arc::new(LoginThrottle::new(options.people_throttle));
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
         let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
@@ -139,7 +149,8 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
                 watch: Arc::clone(&watch),
-                hasher: Arc::clone(&password_hasher),
+                hashing: hashing.clone(),
+                throttle: Arc::clone(&people_throttle),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
             },
@@ -162,16 +173,18 @@ impl Application {
                 rules: Arc::clone(&storage.access_rules),
                 watch: Arc::clone(&watch),
                 clock: Arc::clone(&clock),
-                entropy,
+                entropy: Arc::clone(&entropy),
             },
             auth: AuthService {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
-                known: watch.people(),
-                hasher: password_hasher,
+                watch: Arc::clone(&watch),
+                hashing,
                 issuer: Arc::clone(&token_issuer),
-                throttle: LoginThrottle::new(options.people_throttle),
+                throttle: people_throttle,
+                max_login_age: options.max_login_age,
                 clock: Arc::clone(&clock),
+                entropy,
             },
             dead_letters: DeadLetterService {
                 scope: scope.clone(),

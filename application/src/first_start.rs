@@ -46,7 +46,8 @@ pub async fn prepare(adapters: &Adapters, admin: FirstAdmin) -> Result<Option<Cr
     };
     let new = NewUser { username: admin.username, password, role: Role::PlatformAdmin };
     let users = &*adapters.storage.users;
-    match add_user(tenant.id, new, users, &*adapters.password_hasher, &*adapters.clock, &*adapters.entropy).await {
+    let hash = adapters.password_hasher.hash(new.password.clone()).await?;
+    match add_user(tenant.id, new, &hash, users, &*adapters.clock, &*adapters.entropy).await {
         Ok(user) => Ok(Some(CreatedAdmin { user, generated })),
         Err(Error::Conflict(Conflict::Username)) => Ok(None),
         Err(error) => Err(error),

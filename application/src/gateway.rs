@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_domain::{
-    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, NewDeviceEvent,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, Excerpt, NewDeviceEvent,
     NewTelemetry, NodeName, Payload, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId, Timestamp,
     TokenHash, TopicName, TopicRights,
 };
@@ -127,15 +127,24 @@ impl DeviceGateway {
     /// # Errors
     /// See [`AccessDenied`].
     pub async fn connect(&self, credentials: ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
-        let source = credentials.source;
-        let account = account_of(&credentials);
-        let now = self.clock.now();
-        self.throttle.check(source, &account, now).map_err(|_| AccessDenied::TooManyAttempts)?;
+        // The device's id or the person's name; of a client that shows a token alone, the token.
+        let account = credentials.username.map(str::as_bytes);
+        let attempt = self
+            .throttle
+            .begin_unguessable(credentials.source, account, self.clock.now())
+            .map_err(|_| AccessDenied::TooManyAttempts)?;
         let result = self.prove(&credentials).await;
         match &result {
-            Ok(_) => self.throttle.succeeded(&account),
-            Err(AccessDenied::BadCredentials) => self.throttle.failed(source, &account, now),
-            Err(_) => {}
+            Ok(_) => attempt.succeeded(),
+            // It stays counted.
+            Err(AccessDenied::BadCredentials) => drop(attempt),
+            Err(_) => attempt.withdrawn(),
+        }
+        if let (Ok(access), Some(name)) = (&result, credentials.username)
+            && let Principal::User(user) = access.principal
+        {
+            let source = credentials.source;
+            tracing::info!(name = %Excerpt(name), %user, tenant = %access.tenant_id, %source, "logged in over MQTT");
         }
         result
     }
@@ -363,14 +372,6 @@ impl DeviceGateway {
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-}
-
-/// Whose failures are counted. The source is part of it, so that nobody can lock others out from elsewhere.
-fn account_of(credentials: &ClientCredentials<'_>) -> String {
-    match (credentials.username, credentials.password) {
-        (Some(username), Some(_)) => format!("{}/{:.64}", credentials.source, username),
-        _ => credentials.source.to_string(),
     }
 }
 

@@ -1,16 +1,16 @@
 //! Who the people are whose bearer tokens came lately, so that a person's requests do not each begin with a look-up.
 //!
-//! - Somebody is forgotten as soon as this process changes them or their tenant, and when the access log tells of a change that
+//! - Somebody is forgotten as soon as this process changes them, their log-ins or their tenant, and when the access log tells of a change that
 //!   another made.
 //! - Whatever happens elsewhere, nobody is known for longer than [`KnownPeople::MAX_AGE`].
 //! - What was read from storage before a change became known, and comes in after it, is not kept.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pocket_domain::{TenantId, User, UserId};
-use pocket_ports::AccessChange;
+use pocket_domain::{TenantId, UserId};
+use pocket_ports::{AccessChange, UserStanding};
 use tokio::time::Instant;
 
 /// Taken before storage is asked, and shown with the answer.
@@ -23,7 +23,7 @@ pub(crate) struct KnownPeople(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    people: HashMap<UserId, (Instant, User)>,
+    people: HashMap<UserId, (Instant, Arc<UserStanding>)>,
     /// How many changes became known.
     epoch: u64,
 }
@@ -35,10 +35,10 @@ impl KnownPeople {
     pub(crate) const MAX_AGE: Duration = Duration::from_secs(1);
 
     /// A person as they are, if that is known.
-    pub(crate) fn get(&self, tenant: TenantId, id: UserId) -> Option<User> {
+    pub(crate) fn get(&self, tenant: TenantId, id: UserId) -> Option<Arc<UserStanding>> {
         let state = self.state();
-        let (since, user) = state.people.get(&id)?;
-        (user.tenant_id == tenant && since.elapsed() <= Self::MAX_AGE).then(|| user.clone())
+        let (since, standing) = state.people.get(&id)?;
+        (standing.user.tenant_id == tenant && since.elapsed() <= Self::MAX_AGE).then(|| Arc::clone(standing))
     }
 
     /// To be called before storage is asked.
@@ -47,7 +47,7 @@ impl KnownPeople {
     }
 
     /// Keeps what storage answered, unless something changed since it was asked. They are known from that time on.
-    pub(crate) fn keep(&self, (epoch, asked): (Epoch, Instant), user: &User) {
+    pub(crate) fn keep(&self, (epoch, asked): (Epoch, Instant), standing: &Arc<UserStanding>) {
         let mut state = self.state();
         if state.epoch != epoch.0 {
             return;
@@ -56,7 +56,7 @@ impl KnownPeople {
             state.people.retain(|_, (since, _)| since.elapsed() <= Self::MAX_AGE);
         }
         if state.people.len() < Self::MOST {
-            state.people.insert(user.id, (asked, user.clone()));
+            state.people.insert(standing.user.id, (asked, Arc::clone(standing)));
         }
     }
 
@@ -68,7 +68,9 @@ impl KnownPeople {
             AccessChange::User { user_id, .. } => {
                 state.people.remove(&user_id);
             }
-            AccessChange::Tenant { tenant_id } => state.people.retain(|_, (_, user)| user.tenant_id != tenant_id),
+            AccessChange::Tenant { tenant_id } => {
+                state.people.retain(|_, (_, standing)| standing.user.tenant_id != tenant_id);
+            }
             AccessChange::Device { .. } => {}
         }
     }
@@ -80,7 +82,7 @@ impl KnownPeople {
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{Role, Timestamp, Username};
+    use pocket_domain::{Role, Timestamp, User, Username};
 
     use super::*;
 
@@ -101,6 +103,10 @@ mod tests {
         }
     }
 
+    fn standing(n: usize) -> Arc<UserStanding> {
+        Arc::new(UserStanding { user: user(n), ended: Vec::new() })
+    }
+
     fn changed(n: usize) -> AccessChange {
         AccessChange::User { tenant_id: tenant(1), user_id: user(n).id }
     }
@@ -114,7 +120,7 @@ mod tests {
         let people = KnownPeople::default();
         let asked = people.epoch();
         tokio::time::advance(Duration::from_millis(400)).await;
-        people.keep(asked, &user(1));
+        people.keep(asked, &standing(1));
         tokio::time::advance(Duration::from_millis(600)).await;
         assert!(is_known(&people, 1));
         assert!(people.get(tenant(2), user(1).id).is_none(), "somebody is asked for in their own tenant");
@@ -125,8 +131,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_forgets_whom_it_is_about() {
         let people = KnownPeople::default();
-        people.keep(people.epoch(), &user(1));
-        people.keep(people.epoch(), &user(2));
+        people.keep(people.epoch(), &standing(1));
+        people.keep(people.epoch(), &standing(2));
         people.forget(changed(1));
         assert!(!is_known(&people, 1) && is_known(&people, 2));
         people.forget(AccessChange::Tenant { tenant_id: tenant(2) });
@@ -140,7 +146,7 @@ mod tests {
         let people = KnownPeople::default();
         let asked = people.epoch();
         people.forget(changed(1));
-        people.keep(asked, &user(1));
+        people.keep(asked, &standing(1));
         assert!(!is_known(&people, 1));
     }
 
@@ -148,11 +154,11 @@ mod tests {
     async fn when_too_many_are_known_no_more_are_kept_until_some_are_too_old() {
         let people = KnownPeople::default();
         for n in 0..=KnownPeople::MOST {
-            people.keep(people.epoch(), &user(n));
+            people.keep(people.epoch(), &standing(n));
         }
         assert!(is_known(&people, 0) && !is_known(&people, KnownPeople::MOST));
         tokio::time::advance(KnownPeople::MAX_AGE + Duration::from_millis(1)).await;
-        people.keep(people.epoch(), &user(KnownPeople::MOST));
+        people.keep(people.epoch(), &standing(KnownPeople::MOST));
         assert!(is_known(&people, KnownPeople::MOST) && people.state().people.len() == 1);
     }
 }

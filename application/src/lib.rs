@@ -23,6 +23,7 @@ mod export;
 mod fair_slots;
 mod first_start;
 mod gateway;
+mod hashing;
 mod host;
 mod import;
 mod ingest;
@@ -60,6 +61,6 @@ pub use import::{ImportError, ImportPorts, ImportRow, ImportSummary, Importer, W
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};
-pub use throttle::{LoginThrottle, ThrottleLimits};
+pub use throttle::{Attempt, LoginThrottle, ThrottleLimits, network_of};
 pub use token_key::{TokenKeyVerdict, claim_token_key, may_make_token_key};
 pub use users::{NewUser, PasswordChange, UserService};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{Role, TenantId, Timestamp, User, UserId};
+use pocket_domain::{LoginId, Role, TenantId, Timestamp, User, UserId};
 use pocket_ports::{TokenIssuer, UserRepository};
 
 use crate::gateway::AccessDenied;
@@ -14,6 +14,7 @@ pub(crate) struct Pass {
     pub(crate) user_id: UserId,
     pub(crate) role: Role,
     credential_version: u32,
+    login: LoginId,
     /// When the token stops.
     pub(crate) until: Timestamp,
 }
@@ -29,7 +30,7 @@ impl People {
     pub(crate) async fn prove(&self, username: &str, token: &str, now: Timestamp) -> Result<Pass, AccessDenied> {
         let token = self.issuer.verify(token, now).map_err(|_| AccessDenied::BadCredentials)?;
         let claims = token.claims;
-        let user = self.find(claims.tenant_id, claims.user_id).await?;
+        let user = self.find(claims.tenant_id, claims.user_id, claims.login, now).await?;
         if user.username.as_str() != username || user.credential_version != claims.credential_version {
             return Err(AccessDenied::BadCredentials);
         }
@@ -38,18 +39,23 @@ impl People {
             user_id: user.id,
             role: user.role,
             credential_version: user.credential_version,
+            login: claims.login,
             until: token.until,
         })
     }
 
-    /// Judges a person anew. A pass does not outlive a change of password or role: who has another role connects again.
+    /// Judges a person anew. A pass does not outlive its log-in, nor a change of password or role: who has another role connects
+    /// again.
     pub(crate) async fn recheck(&self, pass: Pass, now: Timestamp) -> Result<(), AccessDenied> {
-        let user = self.find(pass.tenant_id, pass.user_id).await?;
+        let user = self.find(pass.tenant_id, pass.user_id, pass.login, now).await?;
         let is_same = (user.role, user.credential_version) == (pass.role, pass.credential_version);
         if is_same && now < pass.until { Ok(()) } else { Err(AccessDenied::BadCredentials) }
     }
 
-    async fn find(&self, tenant: TenantId, user: UserId) -> Result<User, AccessDenied> {
-        self.users.get(tenant, user).await?.ok_or(AccessDenied::BadCredentials)
+    /// A person, unless they ended the log-in.
+    async fn find(&self, tenant: TenantId, user: UserId, login: LoginId, now: Timestamp) -> Result<User, AccessDenied> {
+        let standing = self.users.standing(tenant, user, now).await?;
+        let standing = standing.filter(|standing| !standing.ended.contains(&login));
+        standing.map(|standing| standing.user).ok_or(AccessDenied::BadCredentials)
     }
 }

@@ -15,9 +15,10 @@ use crate::{Adapters, Error};
 /// `Conflict(Username)`; those of storage and of the password hasher.
 pub async fn add_platform_admin(adapters: &Adapters, username: Username, password: Password) -> Result<User, Error> {
     let tenant = default_tenant(adapters).await?;
+    let hash = adapters.password_hasher.hash(password.clone()).await?;
     let new = NewUser { username, password, role: Role::PlatformAdmin };
     let users = &*adapters.storage.users;
-    add_user(tenant.id, new, users, &*adapters.password_hasher, &*adapters.clock, &*adapters.entropy).await
+    add_user(tenant.id, new, &hash, users, &*adapters.clock, &*adapters.entropy).await
 }
 
 /// Replaces somebody's password, which ends all their log-ins.

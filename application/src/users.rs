@@ -1,13 +1,19 @@
 //! People: added, listed, changed and removed by the administrators of their tenant.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use pocket_domain::{Invalid, Page, PageRequest, Password, Role, TenantId, TenantName, User, UserId, Username};
-use pocket_ports::{AccessChange, Clock, Entropy, PasswordHasher, TenantRepository, UserRepository, UserUpdate};
+use pocket_domain::{
+    Invalid, Page, PageRequest, Password, PasswordHash, Role, TenantId, TenantName, User, UserId, Username,
+};
+use pocket_ports::{AccessChange, Clock, Entropy, TenantRepository, UserRepository, UserUpdate};
 
 use crate::access_watch::AccessWatch;
+use crate::auth::account_of;
+use crate::hashing::{Hashing, Lane};
 use crate::policy::{self, Action};
 use crate::scope::Scope;
+use crate::throttle::LoginThrottle;
 use crate::{Caller, Error};
 
 /// What a new user begins with.
@@ -26,8 +32,10 @@ pub struct NewUser {
 pub struct PasswordChange {
     /// The new one.
     pub password: Password,
-    /// The present one; needed by somebody who changes their own without managing users.
+    /// The present one; needed by everybody who changes their own.
     pub current: Option<String>,
+    /// Where the request comes from: wrong present passwords count like failed log-ins.
+    pub source: IpAddr,
 }
 
 /// Use cases of people.
@@ -36,7 +44,8 @@ pub struct UserService {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) users: Arc<dyn UserRepository>,
     pub(crate) watch: Arc<AccessWatch>,
-    pub(crate) hasher: Arc<dyn PasswordHasher>,
+    pub(crate) hashing: Hashing,
+    pub(crate) throttle: Arc<LoginThrottle>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -50,7 +59,8 @@ impl UserService {
     pub async fn create(&self, caller: &Caller, tenant: Option<TenantId>, new: NewUser) -> Result<User, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ManageUsers).await?;
         self.permit_role_in(caller, tenant, new.role).await?;
-        let user = add_user(tenant, new, &*self.users, &*self.hasher, &*self.clock, &*self.entropy).await?;
+        let hash = self.hashing.hash(Lane::of(caller), new.password.clone()).await?;
+        let user = add_user(tenant, new, &hash, &*self.users, &*self.clock, &*self.entropy).await?;
         tracing::info!(user = %user.id, tenant = %tenant, role = %user.role, by = %caller.user_id(), "user added");
         Ok(user)
     }
@@ -113,11 +123,13 @@ impl UserService {
         Ok(())
     }
 
-    /// Gives a user a new password, which ends their bearer tokens and their connections to the broker. Administrators may do it for those who are not above
-    /// them; everybody may do it for themselves with their present password.
+    /// Gives a user a new password, which ends their bearer tokens and their connections to the broker.
+    /// Administrators may do it for those who are not above them. Everybody may do it for themselves with their present password:
+    /// a stolen token alone does not take an account over.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden`, `Invalid(currentPassword)` when it is missing or wrong.
+    /// `NotFound`, `Forbidden`, `Invalid(currentPassword)` when it is missing or wrong, `TooManyAttempts` when it was wrong too
+    /// often.
     pub async fn set_password(
         &self,
         caller: &Caller,
@@ -125,15 +137,16 @@ impl UserService {
         id: UserId,
         change: PasswordChange,
     ) -> Result<(), Error> {
-        let user = if id == caller.user_id() && policy::permit(caller, Action::ManageUsers).is_err() {
-            self.check_current(caller, change.current).await?;
+        let lane = Lane::of(caller);
+        let user = if id == caller.user_id() && tenant.is_none_or(|tenant| tenant == caller.tenant_id()) {
+            self.check_current(caller, change.current, change.source).await?;
             caller.user().clone()
         } else {
             let user = self.get(caller, tenant, id).await?;
             policy::permit_role(caller, user.role)?;
             user
         };
-        let hash = self.hasher.hash(change.password).await?;
+        let hash = self.hashing.hash(lane, change.password).await?;
         self.users.set_password(user.tenant_id, id, &hash).await?;
         self.announce(&user);
         tracing::info!(user = %id, by = %caller.user_id(), "password changed");
@@ -145,11 +158,35 @@ impl UserService {
         self.watch.announce(AccessChange::User { tenant_id: user.tenant_id, user_id: user.id });
     }
 
-    async fn check_current(&self, caller: &Caller, current: Option<String>) -> Result<(), Error> {
+    async fn check_current(&self, caller: &Caller, current: Option<String>, source: IpAddr) -> Result<(), Error> {
         let wrong = || Error::from(Invalid::new("currentPassword", "must be your present password"));
         let current = current.ok_or_else(wrong)?;
+        let (tenant, user) = (self.tenants.get(caller.tenant_id()).await?.ok_or(Error::NotFound)?, caller.user());
+        let attempt = self
+            .throttle
+            .begin(source, Some(&account_of(&tenant.name, &user.username)), self.clock.now())
+            .await
+            .map_err(|retry_after| Error::TooManyAttempts { retry_after })?;
+        match self.is_current(caller, current).await {
+            Ok(true) => {
+                attempt.succeeded();
+                Ok(())
+            }
+            Ok(false) => {
+                drop(attempt);
+                tracing::info!(user = %user.id, tenant = %tenant.id, %source, "wrong present password");
+                Err(wrong())
+            }
+            Err(error) => {
+                attempt.withdrawn();
+                Err(error)
+            }
+        }
+    }
+
+    async fn is_current(&self, caller: &Caller, current: String) -> Result<bool, Error> {
         let stored = self.users.find_by_name(caller.tenant_id(), &caller.user().username).await?;
-        if self.hasher.verify(current, stored.map(|(_, hash)| hash)).await? { Ok(()) } else { Err(wrong()) }
+        Ok(self.hashing.verify(Lane::of(caller), current, stored.map(|(_, hash)| hash)).await?)
     }
 
     /// Platform administrators live in the tenant `default` only, so that deleting a tenant never removes one.
@@ -169,12 +206,11 @@ impl UserService {
 pub(crate) async fn add_user(
     tenant: TenantId,
     new: NewUser,
+    hash: &PasswordHash,
     users: &dyn UserRepository,
-    hasher: &dyn PasswordHasher,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<User, Error> {
-    let hash = hasher.hash(new.password).await?;
     let now = clock.now();
     let mut random = [0; 10];
     entropy.fill(&mut random);
@@ -186,6 +222,6 @@ pub(crate) async fn add_user(
         credential_version: 0,
         created_at: now,
     };
-    users.create(&user, &hash).await?;
+    users.create(&user, hash).await?;
     Ok(user)
 }

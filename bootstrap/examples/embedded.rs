@@ -130,6 +130,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
         activity: ActivityOptions::default(),
         reads: SlotLimits::READS,
+        max_login_age: Options::MAX_LOGIN_AGE,
         people_throttle: ThrottleLimits::PEOPLE,
         device_throttle: ThrottleLimits::DEVICES,
     })

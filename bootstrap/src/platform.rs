@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::{
-    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, SlotLimits, TelemetryRules,
-    ThrottleLimits, prepare,
+    ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, SlotLimits,
+    TelemetryRules, ThrottleLimits, prepare,
 };
 
 use crate::config::{FailureLimits, Settings};
@@ -136,6 +136,7 @@ fn options(settings: &Settings) -> Options {
         },
         activity: ActivityOptions { kept_events: settings.mqtt.device_events },
         reads: SlotLimits { places: settings.api.reads as usize, ..SlotLimits::READS },
+        max_login_age: settings.auth.jwt_max_age,
         people_throttle: throttle(settings.auth.people),
         device_throttle: throttle(settings.auth.devices),
     }

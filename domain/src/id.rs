@@ -67,6 +67,11 @@ id!(
     "tenantId"
 );
 id!(
+    /// Identifies one log-in of a person. Bearer tokens that are renewed keep the id of the log-in they came from.
+    LoginId,
+    "loginId"
+);
+id!(
     /// Identifies a person who may log in.
     UserId,
     "userId"

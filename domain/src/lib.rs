@@ -12,6 +12,7 @@ mod connection;
 mod dead_letter;
 mod device;
 mod device_event;
+mod excerpt;
 mod id;
 mod invalid;
 mod json;
@@ -41,7 +42,8 @@ pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate,
 pub use device_event::{
     DeviceEvent, DeviceEventCursor, DeviceEventId, DeviceEventKind, DeviceEventPage, DeviceEventQuery, NewDeviceEvent,
 };
-pub use id::{AccessRuleId, DeviceId, TenantId, UserId};
+pub use excerpt::Excerpt;
+pub use id::{AccessRuleId, DeviceId, LoginId, TenantId, UserId};
 pub use invalid::Invalid;
 pub use latest::{LatestValue, MAX_DEVICE_KEYS};
 pub use leaf::{Leaf, LeafPath, LeafValue};

@@ -1,7 +1,9 @@
 //! Passwords, bearer tokens, hashes of device tokens, and randomness.
 
 use async_trait::async_trait;
-use pocket_domain::{DeviceToken, Password, PasswordHash, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, UserId};
+use pocket_domain::{
+    DeviceToken, LoginId, Password, PasswordHash, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, UserId,
+};
 
 /// Why a secret could not be worked with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,10 @@ pub struct Claims {
     pub tenant_id: TenantId,
     /// Their `credential_version` when it was issued.
     pub credential_version: u32,
+    /// The log-in that it came from.
+    pub login: LoginId,
+    /// When that log-in was, in whole seconds.
+    pub logged_in_at: Timestamp,
 }
 
 /// A bearer token that was checked.
@@ -51,14 +57,14 @@ pub struct ValidToken {
 
 /// Signs and checks bearer tokens.
 pub trait TokenIssuer: Send + Sync {
-    /// A token that is valid from `now` for [`ttl_seconds`](Self::ttl_seconds).
-    fn issue(&self, claims: &Claims, now: Timestamp) -> Result<String, AuthError>;
+    /// A token that is valid from `now` until `until`, both in whole seconds.
+    fn issue(&self, claims: &Claims, now: Timestamp, until: Timestamp) -> Result<String, AuthError>;
 
     /// The claims of a token, and when it stops. MUST return `InvalidToken` for one that is malformed, signed with another key or algorithm,
-    /// or expired at `now`.
+    /// made by or for another program, or expired at `now`.
     fn verify(&self, token: &str, now: Timestamp) -> Result<ValidToken, AuthError>;
 
-    /// How long a token is valid.
+    /// For how many seconds a token is valid, unless its log-in ends earlier.
     fn ttl_seconds(&self) -> u64;
 }
 

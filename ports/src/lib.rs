@@ -45,4 +45,4 @@ pub use sessions::DeviceSessions;
 pub use storage::{Conflict, Storage, StorageError, StorageHealth};
 pub use telemetry::{Import, Imported, Pruned, TelemetryStore};
 pub use tenants::{TenantRepository, TenantUpdate};
-pub use users::{UserRepository, UserUpdate};
+pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::KeyTooShort;
 
+/// Who makes the tokens, and whom they are for (RFC 7519, sections 4.1.1 and 4.1.3): one program is both.
+const PARTY: &str = "pocket-iot";
+
 /// Signs and checks bearer tokens with one key.
 pub struct JwtIssuer {
     signing: EncodingKey,
@@ -28,6 +31,12 @@ struct WireClaims {
     tenant: String,
     /// The owner's `credential_version`.
     version: u32,
+    /// The log-in that the token came from.
+    sid: String,
+    /// When that log-in was (OpenID Connect Core 1.0, section 2).
+    auth_time: i64,
+    iss: String,
+    aud: String,
     iat: i64,
     exp: i64,
 }
@@ -42,6 +51,9 @@ impl JwtIssuer {
         let mut validation = Validation::new(Algorithm::HS256);
         // The library would ask the system clock; `verify` compares with the time it is given.
         validation.validate_exp = false;
+        validation.set_issuer(&[PARTY]);
+        validation.set_audience(&[PARTY]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         Ok(Self {
             signing: EncodingKey::from_secret(key),
             checking: DecodingKey::from_secret(key),
@@ -52,14 +64,17 @@ impl JwtIssuer {
 }
 
 impl TokenIssuer for JwtIssuer {
-    fn issue(&self, claims: &Claims, now: Timestamp) -> Result<String, AuthError> {
-        let iat = seconds(now);
+    fn issue(&self, claims: &Claims, now: Timestamp, until: Timestamp) -> Result<String, AuthError> {
         let claims = WireClaims {
             sub: claims.user_id.to_string(),
             tenant: claims.tenant_id.to_string(),
             version: claims.credential_version,
-            iat,
-            exp: iat.saturating_add_unsigned(self.ttl_seconds),
+            sid: claims.login.to_string(),
+            auth_time: seconds(claims.logged_in_at),
+            iss: PARTY.to_owned(),
+            aud: PARTY.to_owned(),
+            iat: seconds(now),
+            exp: seconds(until),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
             .map_err(|error| AuthError::Backend(error.to_string()))
@@ -79,6 +94,12 @@ impl TokenIssuer for JwtIssuer {
             user_id: claims.sub.parse().map_err(|_| AuthError::InvalidToken)?,
             tenant_id: claims.tenant.parse().map_err(|_| AuthError::InvalidToken)?,
             credential_version: claims.version,
+            login: claims.sid.parse().map_err(|_| AuthError::InvalidToken)?,
+            logged_in_at: claims
+                .auth_time
+                .checked_mul(1_000)
+                .and_then(|millis| Timestamp::from_millis(millis).ok())
+                .ok_or(AuthError::InvalidToken)?,
         };
         Ok(ValidToken { claims, until })
     }
@@ -100,7 +121,7 @@ impl fmt::Debug for JwtIssuer {
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{TenantId, UserId};
+    use pocket_domain::{LoginId, TenantId, UserId};
 
     use super::*;
 
@@ -116,12 +137,32 @@ mod tests {
     }
 
     fn claims() -> Claims {
-        Claims { user_id: UserId::new(at(0), [1; 10]), tenant_id: TenantId::new(at(0), [2; 10]), credential_version: 7 }
+        Claims {
+            user_id: UserId::new(at(0), [1; 10]),
+            tenant_id: TenantId::new(at(0), [2; 10]),
+            credential_version: 7,
+            login: LoginId::new(at(0), [3; 10]),
+            logged_in_at: at(-5_000),
+        }
+    }
+
+    fn end() -> Timestamp {
+        at(0).plus(Duration::from_secs(TTL))
     }
 
     fn wire(exp: i64) -> WireClaims {
         let claims = claims();
-        WireClaims { sub: claims.user_id.to_string(), tenant: claims.tenant_id.to_string(), version: 7, iat: 0, exp }
+        WireClaims {
+            sub: claims.user_id.to_string(),
+            tenant: claims.tenant_id.to_string(),
+            version: 7,
+            sid: claims.login.to_string(),
+            auth_time: 0,
+            iss: PARTY.into(),
+            aud: PARTY.into(),
+            iat: 0,
+            exp,
+        }
     }
 
     fn refused(token: &str) -> bool {
@@ -130,23 +171,33 @@ mod tests {
 
     #[test]
     fn a_token_gives_back_its_claims() {
-        let token = issuer().issue(&claims(), at(0)).unwrap();
-        let until = at(0).plus(Duration::from_secs(TTL));
-        assert_eq!(issuer().verify(&token, at(0)), Ok(ValidToken { claims: claims(), until }));
+        let token = issuer().issue(&claims(), at(0), end()).unwrap();
+        assert_eq!(issuer().verify(&token, at(0)), Ok(ValidToken { claims: claims(), until: end() }));
     }
 
     #[test]
     fn a_token_ends_with_its_last_second() {
-        let token = issuer().issue(&claims(), at(0)).unwrap();
-        let end = i64::try_from(TTL).unwrap() * 1_000;
-        assert!(issuer().verify(&token, at(end - 1)).is_ok());
-        assert_eq!(issuer().verify(&token, at(end)), Err(AuthError::InvalidToken));
+        let token = issuer().issue(&claims(), at(0), end()).unwrap();
+        assert!(issuer().verify(&token, end().minus(Duration::from_millis(1))).is_ok());
+        assert_eq!(issuer().verify(&token, end()), Err(AuthError::InvalidToken));
+    }
+
+    #[test]
+    fn a_token_of_or_for_another_program_is_refused() {
+        let sign = |claims: &WireClaims| {
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(KEY)).unwrap()
+        };
+        assert!(!refused(&sign(&wire(i64::MAX))));
+        assert!(refused(&sign(&WireClaims { iss: "another".into(), ..wire(i64::MAX) })));
+        assert!(refused(&sign(&WireClaims { aud: "another".into(), ..wire(i64::MAX) })));
+        assert!(refused(&sign(&WireClaims { sid: "none".into(), ..wire(i64::MAX) })));
+        assert!(refused(&sign(&WireClaims { auth_time: i64::MAX, ..wire(i64::MAX) })));
     }
 
     #[test]
     fn another_key_is_refused() {
         let other = JwtIssuer::new(&[7; 32], Duration::from_secs(TTL)).unwrap();
-        assert!(refused(&other.issue(&claims(), at(0)).unwrap()));
+        assert!(refused(&other.issue(&claims(), at(0), end()).unwrap()));
     }
 
     #[test]
@@ -160,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_unsigned_token_is_refused() {
-        let token = issuer().issue(&claims(), at(0)).unwrap();
+        let token = issuer().issue(&claims(), at(0), end()).unwrap();
         let claims = token.split('.').nth(1).unwrap();
         // {"alg":"none","typ":"JWT"} and {"alg":"none"}
         for header in ["eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0", "eyJhbGciOiJub25lIn0"] {
@@ -171,8 +222,8 @@ mod tests {
 
     #[test]
     fn a_changed_token_is_refused() {
-        let token = issuer().issue(&claims(), at(0)).unwrap();
-        let other = JwtIssuer::new(KEY, Duration::from_secs(TTL + 1)).unwrap().issue(&claims(), at(0)).unwrap();
+        let token = issuer().issue(&claims(), at(0), end()).unwrap();
+        let other = issuer().issue(&claims(), at(0), end().plus(Duration::from_secs(1))).unwrap();
         let [header, _, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
         let foreign = other.split('.').nth(1).unwrap();
         assert!(refused(&format!("{header}.{foreign}.{signature}")));

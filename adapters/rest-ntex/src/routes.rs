@@ -43,6 +43,7 @@ macro_rules! call {
 pub(crate) static API: &[Call] = &[
     call!(POST "/auth/login" anyone auth::login, Unauthenticated, TooManyAttempts),
     call!(POST "/auth/refresh" user auth::refresh),
+    call!(POST "/auth/logout" user auth::logout),
     call!(GET "/auth/me" user auth::me),
     call!(POST "/tenants" user tenants::create, TenantNameTaken),
     call!(GET "/tenants" user tenants::list),

@@ -6,7 +6,7 @@ use crate::answer::{Answer, created_at, no_content, ok};
 use crate::body::Json;
 use crate::dto::page::{IdParameter, Page, TenantPageParameters, TenantParameters};
 use crate::dto::users::{self as dto, CreateUser, SetPassword, UpdateUser};
-use crate::extract::{App, Id, User};
+use crate::extract::{App, Id, Source, User};
 use crate::query::Query;
 
 /// Add a user
@@ -67,7 +67,7 @@ pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>,
 
 /// Give a user a new password
 ///
-/// Their bearer tokens end at once. Administrators do it for those who are not above them; everybody may do it for
+/// Their bearer tokens end at once. Administrators do it for others who are not above them; everybody does it for
 /// themselves with their present password.
 #[utoipa::path(post, path = "/users/{id}/password", tag = "users", operation_id = "setPassword",
     params(IdParameter, TenantParameters),
@@ -78,8 +78,9 @@ pub(crate) async fn set_password(
     user: User,
     query: Query<TenantParameters>,
     id: Id<UserId>,
+    source: Source,
     body: Json<SetPassword>,
 ) -> Answer {
-    app.users.set_password(&user, query.tenant(), id.0, body.0.parse()?).await?;
+    app.users.set_password(&user, query.tenant(), id.0, body.0.parse(source.0)?).await?;
     no_content()
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pocket_domain::{
-    AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, NodeName, Page, PageRequest, PasswordHash,
-    Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, TokenKeyFingerprint, User, UserId,
+    AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, LoginId, NodeName, Page, PageRequest,
+    PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, TokenKeyFingerprint, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
@@ -27,6 +27,8 @@ pub(crate) struct Token {
 pub(crate) struct State {
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) users: BTreeMap<UserId, (User, PasswordHash)>,
+    /// Log-ins that were ended, and until when that matters.
+    pub(crate) ended_logins: HashMap<UserId, Vec<(LoginId, Timestamp)>>,
     pub(crate) devices: BTreeMap<DeviceId, Device>,
     pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,

@@ -64,6 +64,8 @@ impl TenantRepository for Memory {
             return Ok(false);
         }
         state.users.retain(|_, (user, _)| user.tenant_id != id);
+        let State { users, ended_logins, .. } = &mut *state;
+        ended_logins.retain(|user, _| users.contains_key(user));
         let devices: Vec<_> =
             state.devices.values().filter(|device| device.tenant_id == id).map(|device| device.id).collect();
         state.telemetry.remove(&id);

@@ -1,8 +1,11 @@
 //! People.
 
 use async_trait::async_trait;
-use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
-use pocket_ports::{AccessChange, Conflict, StorageError, UserRepository, UserUpdate};
+use pocket_domain::{LoginId, Page, PageRequest, PasswordHash, Role, TenantId, Timestamp, User, UserId, Username};
+use pocket_ports::{
+    AccessChange, Conflict, ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, StorageError, UserRepository, UserStanding,
+    UserUpdate,
+};
 
 use crate::Memory;
 use crate::state::{State, page_of};
@@ -14,6 +17,16 @@ impl State {
 
     fn user_named(&self, tenant: TenantId, name: &Username) -> Option<&(User, PasswordHash)> {
         self.users.values().find(|(user, _)| user.tenant_id == tenant && user.username == *name)
+    }
+
+    fn end_all_logins(&mut self, tenant: TenantId, id: UserId) -> Result<User, StorageError> {
+        let (user, _) =
+            self.users.get_mut(&id).filter(|(user, _)| user.tenant_id == tenant).ok_or(StorageError::NotFound)?;
+        user.credential_version += 1;
+        let user = user.clone();
+        self.ended_logins.remove(&id);
+        self.log(AccessChange::User { tenant_id: tenant, user_id: id });
+        Ok(user)
     }
 
     /// Refuses what leaves the tenant without a user who administers, or the platform without a platform administrator.
@@ -104,8 +117,46 @@ impl UserRepository for Memory {
         let Some(user) = state.user(tenant, id) else { return Ok(false) };
         state.check_not_last_admin(user, None)?;
         state.users.remove(&id);
+        state.ended_logins.remove(&id);
         state.log(AccessChange::User { tenant_id: tenant, user_id: id });
         Ok(true)
+    }
+
+    async fn standing(
+        &self,
+        tenant: TenantId,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<UserStanding>, StorageError> {
+        let state = self.state();
+        let Some(user) = state.user(tenant, id).cloned() else { return Ok(None) };
+        let ended = state.ended_logins.get(&id).into_iter().flatten();
+        let ended = ended.filter(|(_, until)| *until > now).map(|(login, _)| *login).collect();
+        Ok(Some(UserStanding { user, ended }))
+    }
+
+    async fn end_login(
+        &self,
+        tenant: TenantId,
+        id: UserId,
+        login: LoginId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let mut state = self.state();
+        state.user(tenant, id).ok_or(StorageError::NotFound)?;
+        let ended = state.ended_logins.entry(id).or_default();
+        ended.retain(|(other, until)| until.plus(ENDED_LOGIN_MARGIN) > now && *other != login);
+        if ended.iter().filter(|(_, until)| *until > now).count() >= MAX_ENDED_LOGINS {
+            return state.end_all_logins(tenant, id).map(drop);
+        }
+        ended.push((login, until));
+        state.log(AccessChange::User { tenant_id: tenant, user_id: id });
+        Ok(())
+    }
+
+    async fn end_all_logins(&self, tenant: TenantId, id: UserId) -> Result<User, StorageError> {
+        self.state().end_all_logins(tenant, id)
     }
 
     async fn any(&self) -> Result<bool, StorageError> {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{Page, PageRequest, PasswordHash, Role, TenantId, User, UserId, Username};
-use pocket_ports::{AccessChange, Conflict, StorageError, UserRepository, UserUpdate};
+use pocket_domain::{LoginId, Page, PageRequest, PasswordHash, Role, TenantId, Timestamp, User, UserId, Username};
+use pocket_ports::{
+    AccessChange, Conflict, ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, StorageError, UserRepository, UserStanding,
+    UserUpdate,
+};
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel};
 use sea_orm::{ModelTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use crate::database::Database;
-use crate::entity::{corrupt, time, user};
+use crate::entity::{corrupt, ended_login, time, user};
 use crate::error::Error;
 use crate::locks::{self, Lock};
 use crate::{access_log, tenants};
@@ -68,6 +71,27 @@ async fn check_not_last_admin(
         }
     }
     Ok(())
+}
+
+/// Milliseconds for which an expired entry stays.
+fn margin() -> i64 {
+    i64::try_from(ENDED_LOGIN_MARGIN.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Log-ins that a user ended.
+fn ended_of(user_key: i64) -> Select<ended_login::Entity> {
+    ended_login::Entity::find().filter(ended_login::Column::UserKey.eq(user_key))
+}
+
+/// Adds one to `credential_version` and forgets the log-ins that were ended one by one.
+async fn end_all(transaction: &DatabaseTransaction, tenant: TenantId, row: user::Model) -> Result<user::Model, Error> {
+    let (id, version) = (UserId::from_uuid(row.id), row.credential_version + 1);
+    ended_login::Entity::delete_many().filter(ended_login::Column::UserKey.eq(row.key)).exec(transaction).await?;
+    let mut changed = row.into_active_model();
+    changed.credential_version = Set(version);
+    let row = changed.update(transaction).await?;
+    access_log::write(transaction, AccessChange::User { tenant_id: tenant, user_id: id }).await?;
+    Ok(row)
 }
 
 #[async_trait]
@@ -188,6 +212,80 @@ impl UserRepository for Users {
                 Ok(true)
             })
             .await
+    }
+
+    async fn standing(
+        &self,
+        tenant: TenantId,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<UserStanding>, StorageError> {
+        let found = self
+            .0
+            .ask(move |db| async move {
+                let Some(row) = by_id(tenant, id).one(db.reader()).await? else { return Ok(None) };
+                let ended = ended_of(row.key)
+                    .filter(ended_login::Column::Until.gt(now.as_millis()))
+                    .limit(MAX_ENDED_LOGINS as u64)
+                    .all(db.reader())
+                    .await?;
+                Ok(Some((row, ended)))
+            })
+            .await?;
+        let Some((row, ended)) = found else { return Ok(None) };
+        let (user, _) = from_row(tenant, row)?;
+        let ended = ended.into_iter().map(|ended| LoginId::from_uuid(ended.login)).collect();
+        Ok(Some(UserStanding { user, ended }))
+    }
+
+    async fn end_login(
+        &self,
+        tenant: TenantId,
+        id: UserId,
+        login: LoginId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        self.0
+            .ask(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = require(&transaction, tenant, id).await?;
+                ended_login::Entity::delete_many()
+                    .filter(ended_login::Column::Until.lte(now.as_millis().saturating_sub(margin())))
+                    .exec(&transaction)
+                    .await?;
+                let others = ended_of(row.key)
+                    .filter(ended_login::Column::Login.ne(login.as_uuid()))
+                    .filter(ended_login::Column::Until.gt(now.as_millis()));
+                if others.count(&transaction).await? >= MAX_ENDED_LOGINS as u64 {
+                    end_all(&transaction, tenant, row).await?;
+                } else {
+                    ended_login::Entity::delete_by_id((row.key, login.as_uuid())).exec(&transaction).await?;
+                    let ended = ended_login::ActiveModel {
+                        user_key: Set(row.key),
+                        login: Set(login.as_uuid()),
+                        until: Set(until.as_millis()),
+                    };
+                    ended_login::Entity::insert(ended).exec_without_returning(&transaction).await?;
+                    access_log::write(&transaction, AccessChange::User { tenant_id: tenant, user_id: id }).await?;
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn end_all_logins(&self, tenant: TenantId, id: UserId) -> Result<User, StorageError> {
+        let row = self
+            .0
+            .ask(move |db| async move {
+                let transaction = db.begin().await?;
+                let row = require(&transaction, tenant, id).await?;
+                let row = end_all(&transaction, tenant, row).await?;
+                transaction.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        from_row(tenant, row).map(|(user, _)| user)
     }
 
     async fn any(&self) -> Result<bool, StorageError> {

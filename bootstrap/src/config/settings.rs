@@ -178,6 +178,8 @@ pub struct AuthSettings {
     pub jwt_secret: Option<Secret>,
     /// How long a bearer token is valid.
     pub jwt_ttl: Duration,
+    /// How long after a log-in its bearer tokens are renewed.
+    pub jwt_max_age: Duration,
     /// Keys the hashes of device tokens; generated when absent.
     pub token_key: Option<Secret>,
     /// The name of the first administrator.
@@ -359,6 +361,7 @@ impl<'a> Reader<'a> {
         AuthSettings {
             jwt_secret: self.get(&table::JWT_SECRET),
             jwt_ttl: self.seconds(&table::JWT_TTL),
+            jwt_max_age: self.seconds(&table::JWT_MAX_AGE),
             token_key: self.get(&table::TOKEN_KEY),
             admin_username: self.get(&table::ADMIN_USERNAME),
             admin_password: self.get(&table::ADMIN_PASSWORD),

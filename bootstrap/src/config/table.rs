@@ -149,6 +149,9 @@ settings! {
         .also(&["JWT_SECRET"]).default_is("generated, kept in <data dir>/jwt-secret").hidden(Secrecy::Secret);
     JWT_TTL: u64 = Setting::new("POCKET_JWT_TTL", "auth.jwt_ttl", "3600",
         &Number { min: 60, max: 366 * DAY, unit: "seconds" }, "seconds for which a bearer token is valid");
+    JWT_MAX_AGE: u64 = Setting::new("POCKET_JWT_MAX_AGE", "auth.jwt_max_age", "2592000",
+        &Number { min: 60, max: 3_660 * DAY, unit: "seconds" },
+        "seconds after a log-in at which its bearer tokens end and are not renewed any more");
     TOKEN_KEY: Option<Secret> = Setting::new("POCKET_TOKEN_KEY", "auth.token_key", "",
         &Optional(SecretOf { min_bytes: KEY_BYTES }),
         "keys the hashes of device tokens; the same for all processes on one database, and never changed")
@@ -161,7 +164,7 @@ settings! {
     LOGIN_WINDOW: u64 = Setting::new("POCKET_LOGIN_WINDOW", "auth.login_window", "60",
         &Number { min: 1, max: DAY, unit: "seconds" }, "seconds over which failed log-ins are counted");
     LOGIN_FAILURES: u32 = Setting::new("POCKET_LOGIN_FAILURES", "auth.login_failures", "10",
-        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed log-ins of one user in that time");
+        &Number { min: 1, max: 1_000_000, unit: "failures" }, "failed log-ins of one user from one address in that time");
     LOGIN_FAILURES_PER_SOURCE: u32 = Setting::new("POCKET_LOGIN_FAILURES_PER_SOURCE", "auth.login_failures_per_source",
         "50", &Number { min: 1, max: 1_000_000, unit: "failures" },
         "failed log-ins of users from one address in that time");

@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod device_events;
 pub mod device_filters;
 pub mod devices;
+pub mod ended_logins;
 mod fixture;
 pub mod history;
 pub mod import;
@@ -89,6 +90,14 @@ macro_rules! storage_contract {
             another_role_a_new_password_and_a_deletion_are_logged
             what_ends_no_access_of_a_user_is_not_logged
             any_tells_whether_there_is_a_user
+        }
+        $crate::storage_contract! { @cases $make, ended_logins:
+            an_ended_login_is_remembered_until_its_tokens_are_over
+            ended_logins_of_one_user_are_not_those_of_another
+            all_logins_of_a_user_end_together
+            when_too_many_logins_were_ended_one_by_one_all_end
+            logins_whose_tokens_are_over_make_room
+            a_deleted_user_leaves_no_ended_logins
         }
         $crate::storage_contract! { @cases $make, devices:
             a_new_device_comes_back_as_it_was

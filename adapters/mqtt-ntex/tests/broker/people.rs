@@ -1,11 +1,12 @@
 //! People who connect with a bearer token: what their role lets them do, and when their access ends.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use pocket_application::{LoginAttempt, NewAccessRule, NewUser, PasswordChange};
 use pocket_auth::JwtIssuer;
 use pocket_domain::{
-    Effect, Password, PayloadPolicy, Role, TenantId, Timestamp, TopicAction, TopicPattern, User, Username,
+    Effect, LoginId, Password, PayloadPolicy, Role, TenantId, Timestamp, TopicAction, TopicPattern, User, Username,
 };
 use pocket_ports::{Claims, Clock, SystemClock, TokenIssuer, UserUpdate};
 
@@ -20,6 +21,19 @@ pub(crate) struct Person {
     pub(crate) token: String,
 }
 
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The claims of a log-in at a time.
+fn claims(user: &User, now: Timestamp) -> Claims {
+    Claims {
+        user_id: user.id,
+        tenant_id: user.tenant_id,
+        credential_version: user.credential_version,
+        login: LoginId::new(now, [1; 10]),
+        logged_in_at: now,
+    }
+}
+
 impl Platform {
     /// Somebody of a tenant, `default` when none is named; the name is that of the role.
     pub(crate) async fn person(&self, tenant: Option<TenantId>, role: Role) -> Person {
@@ -32,9 +46,8 @@ impl Platform {
 
     /// A bearer token that this platform accepts for so long.
     fn token(&self, user: &User, ttl: Duration) -> String {
-        let claims =
-            Claims { user_id: user.id, tenant_id: user.tenant_id, credential_version: user.credential_version };
-        JwtIssuer::new(&[7; 32], ttl).unwrap().issue(&claims, SystemClock.now()).unwrap()
+        let now = SystemClock.now();
+        JwtIssuer::new(&[7; 32], ttl).unwrap().issue(&claims(user, now), now, now.plus(ttl)).unwrap()
     }
 
     /// A connected person, by 3.1.1.
@@ -81,7 +94,7 @@ async fn a_person_connects_with_their_name_and_the_token_of_a_log_in() {
         tenant: None,
         username: "admin".to_owned(),
         password: "a long enough password".to_owned(),
-        source: [127, 0, 0, 1].into(),
+        source: LOCALHOST,
     };
     let session = platform.application.auth.login(attempt).await.unwrap();
     let admin = Person { user: session.user, token: session.token };
@@ -95,9 +108,9 @@ async fn nothing_tells_a_wrong_name_from_a_wrong_token() {
     let person = platform.person(None, Role::Operator).await;
     let (name, token) = (person.user.username.as_str(), person.token.as_str());
     let expired = {
-        let claims = Claims { user_id: person.user.id, tenant_id: person.user.tenant_id, credential_version: 0 };
-        let issuer = JwtIssuer::new(&[7; 32], Duration::from_secs(60)).unwrap();
-        issuer.issue(&claims, Timestamp::from_millis(1_700_000_000_000).unwrap()).unwrap()
+        let (then, ttl) = (Timestamp::from_millis(1_700_000_000_000).unwrap(), Duration::from_secs(60));
+        let issuer = JwtIssuer::new(&[7; 32], ttl).unwrap();
+        issuer.issue(&claims(&person.user, then), then, then.plus(ttl)).unwrap()
     };
     let id = person.user.id.to_string();
     for (name, token) in
@@ -301,7 +314,7 @@ async fn a_person_who_is_removed_or_changed_is_disconnected() {
     socket.send(&publish5(1, "a", 1, b"", b"1")).await;
     socket.expect(b"\x40\x03\0\x01\x87").await;
     let password = Password::parse("quite another password").unwrap();
-    users.set_password(admin, None, id, PasswordChange { password, current: None }).await.unwrap();
+    users.set_password(admin, None, id, PasswordChange { password, current: None, source: LOCALHOST }).await.unwrap();
     socket.expect_disconnect(0x87).await;
     assert_eq!(platform.refusals(person.user.username.as_str(), &person.token).await, (4, 0x86));
 
@@ -311,6 +324,34 @@ async fn a_person_who_is_removed_or_changed_is_disconnected() {
     users.delete(admin, None, id).await.unwrap();
     socket.expect_disconnect(0x87).await;
     other.expect_nothing().await;
+}
+
+/// Logs the administrator in.
+async fn log_in(platform: &Platform) -> Person {
+    let (username, password) = ("admin".to_owned(), "a long enough password".to_owned());
+    let attempt = LoginAttempt { tenant: None, username, password, source: LOCALHOST };
+    let session = platform.application.auth.login(attempt).await.unwrap();
+    Person { user: session.user, token: session.token }
+}
+
+#[tokio::test]
+async fn connections_of_a_log_in_end_with_it_and_those_of_another_stay() {
+    let platform = Platform::start().await;
+    let auth = &platform.application.auth;
+    let (first, other) = (log_in(&platform).await, log_in(&platform).await);
+    let (mut ended, mut stays) = (platform.person5(&first, "a").await, platform.person5(&other, "b").await);
+    let caller = auth.authenticate(&first.token).await.unwrap();
+    auth.logout(&caller, false).await.unwrap();
+    ended.expect_disconnect(0x87).await;
+    assert_eq!(platform.refusals("admin", &first.token).await, (4, 0x86));
+    stays.expect_nothing().await;
+    // As another process does: in the database only.
+    tokio::time::sleep(pocket_application::AccessWatch::POLL).await;
+    let before = SystemClock.now();
+    platform.application.storage.users.end_all_logins(other.user.tenant_id, other.user.id).await.unwrap();
+    stays.expect_disconnect(0x87).await;
+    assert!(SystemClock.now().since(before) < Duration::from_secs(5));
+    assert_eq!(platform.refusals("admin", &other.token).await, (4, 0x86));
 }
 
 #[tokio::test]

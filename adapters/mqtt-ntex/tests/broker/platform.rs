@@ -88,6 +88,7 @@ impl Platform {
             telemetry: rules,
             activity: ActivityOptions::default(),
             reads: pocket_application::SlotLimits::READS,
+            max_login_age: Options::MAX_LOGIN_AGE,
             people_throttle: ThrottleLimits::PEOPLE,
             device_throttle: ThrottleLimits::DEVICES,
         };

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use garde::Validate;
 use pocket_application::{LoginAttempt, Session};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::patch::present;
+use super::text::Switch;
 use super::users::{Secret, User};
 
 /// A name and a password.
@@ -29,6 +30,23 @@ impl Login {
     /// The attempt, from where it came. Names are not checked: one that cannot exist is answered like one that does not.
     pub(crate) fn attempt(self, source: IpAddr) -> LoginAttempt {
         LoginAttempt { tenant: self.tenant, username: self.username, password: self.password.0, source }
+    }
+}
+
+/// Which log-ins end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LogoutParameters {
+    /// `true`: all log-ins of the user; otherwise the one whose token is shown.
+    #[param(value_type = Option<bool>, default = false)]
+    all: Option<Switch>,
+}
+
+impl LogoutParameters {
+    /// Whether all log-ins of the user end.
+    pub(crate) fn all(&self) -> bool {
+        self.all.is_some_and(|all| all.0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! People in JSON.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use garde::Validate;
 use pocket_application::{NewUser, PasswordChange};
@@ -130,7 +131,7 @@ pub(crate) struct SetPassword {
     #[garde(custom(parses(|text| Password::parse(text))))]
     #[schema(value_type = String, format = Password, min_length = 12, max_length = 256)]
     password: Secret,
-    /// The present password; needed by somebody who changes the own without managing users.
+    /// The present password; needed by everybody who changes their own.
     #[serde(default, deserialize_with = "present")]
     #[garde(skip)]
     #[schema(value_type = Option<String>, nullable = false, format = Password)]
@@ -138,8 +139,8 @@ pub(crate) struct SetPassword {
 }
 
 impl SetPassword {
-    pub(crate) fn parse(self) -> Result<PasswordChange, Invalid> {
+    pub(crate) fn parse(self, source: IpAddr) -> Result<PasswordChange, Invalid> {
         let current = self.current_password.map(|current| current.0);
-        Ok(PasswordChange { password: Password::parse(self.password.0)?, current })
+        Ok(PasswordChange { password: Password::parse(self.password.0)?, current, source })
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pocket_application::ThrottleLimits;
+use pocket_application::{Options, ThrottleLimits};
 use serde_json::json;
 
 use super::platform::{PASSWORD, Platform, TTL};
@@ -76,4 +76,51 @@ async fn a_refreshed_token_lives_on_when_the_first_has_ended() {
     platform.clock.advance(TTL / 2);
     platform.get(&first, "/api/v1/auth/me").await.problem(401, "UNAUTHENTICATED");
     platform.get(session["token"].as_str().unwrap(), "/api/v1/auth/me").await.expect(200);
+}
+
+#[ntex::test]
+async fn a_log_in_ends_at_a_time_however_often_it_is_renewed() {
+    let platform = Platform::start().await;
+    let mut token = platform.admin().await;
+    let renewals = Options::MAX_LOGIN_AGE.as_secs() / (TTL.as_secs() / 2);
+    for _ in 1..renewals {
+        platform.clock.advance(TTL / 2);
+        let session = platform.post(&token, "/api/v1/auth/refresh", json!(null)).await.expect(200);
+        token = session["token"].as_str().unwrap().to_owned();
+    }
+    let session = platform.post(&token, "/api/v1/auth/refresh", json!(null)).await.expect(200);
+    assert_eq!(session["expiresIn"], json!(TTL.as_secs() / 2));
+    platform.clock.advance(TTL / 2);
+    for path in ["/api/v1/auth/refresh", "/api/v1/auth/logout"] {
+        platform.post(&token, path, json!(null)).await.problem(401, "UNAUTHENTICATED");
+    }
+    platform.admin().await;
+}
+
+#[ntex::test]
+async fn who_logs_out_ends_this_log_in_and_its_renewed_tokens_alone() {
+    let platform = Platform::start().await;
+    let (first, other) = (platform.admin().await, platform.admin().await);
+    let renewed = platform.post(&first, "/api/v1/auth/refresh", json!(null)).await.expect(200);
+    platform.post(&first, "/api/v1/auth/logout?all=maybe", json!(null)).await.problem(422, "INVALID");
+    platform.post(&first, "/api/v1/auth/logout", json!(null)).await.expect(204);
+    for ended in [&first, renewed["token"].as_str().unwrap()] {
+        platform.get(ended, "/api/v1/auth/me").await.problem(401, "UNAUTHENTICATED");
+        platform.post(ended, "/api/v1/auth/refresh", json!(null)).await.problem(401, "UNAUTHENTICATED");
+    }
+    platform.get(&other, "/api/v1/auth/me").await.expect(200);
+}
+
+#[ntex::test]
+async fn who_logs_out_everywhere_ends_all_log_ins_of_their_own() {
+    let platform = Platform::start().await;
+    let (first, other) = (platform.admin().await, platform.admin().await);
+    let tenant = platform.tenant(&first, "acme").await;
+    let viewer = platform.user(&first, &tenant, "viewer").await;
+    platform.post(&first, "/api/v1/auth/logout?all=true", json!(null)).await.expect(204);
+    for ended in [&first, &other] {
+        platform.get(ended, "/api/v1/auth/me").await.problem(401, "UNAUTHENTICATED");
+    }
+    platform.get(&viewer, "/api/v1/auth/me").await.expect(200);
+    platform.admin().await;
 }

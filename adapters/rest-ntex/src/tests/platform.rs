@@ -118,6 +118,7 @@ impl Platform {
             telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
             activity: ActivityOptions::default(),
             reads: pocket_application::SlotLimits::READS,
+            max_login_age: Options::MAX_LOGIN_AGE,
             people_throttle,
             device_throttle: ThrottleLimits::DEVICES,
         };

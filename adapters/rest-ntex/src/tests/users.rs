@@ -1,3 +1,4 @@
+use pocket_application::ThrottleLimits;
 use serde_json::json;
 
 use super::platform::{PASSWORD, Platform};
@@ -67,4 +68,27 @@ async fn a_new_password_ends_the_old_token() {
     platform.get(&viewer, "/api/v1/auth/me").await.problem(401, "UNAUTHENTICATED");
     let login = json!({"tenant": "acme", "username": "some-viewer", "password": new});
     platform.post("", "/api/v1/auth/login", login).await.expect(200);
+}
+
+#[ntex::test]
+async fn nobody_changes_their_own_password_by_a_token_alone_and_guesses_are_counted() {
+    let platform = Platform::start().await;
+    let admin = platform.admin().await;
+    let me = platform.get(&admin, "/api/v1/auth/me").await.expect(200);
+    let path = format!("{USERS}/{}/password", me["id"].as_str().unwrap());
+    let new = "another horse battery";
+    assert_eq!(
+        platform.post(&admin, &path, json!({"password": new})).await.problem(422, "INVALID"),
+        ["currentPassword"]
+    );
+    for _ in 0..ThrottleLimits::PEOPLE.per_account {
+        let guess = json!({"password": new, "currentPassword": "guess"});
+        platform.post(&admin, &path, guess).await.problem(422, "INVALID");
+    }
+    let right = json!({"password": new, "currentPassword": PASSWORD});
+    let reply = platform.post(&admin, &path, right.clone()).await;
+    reply.problem(429, "TOO_MANY_ATTEMPTS");
+    assert_eq!(reply.header("retry-after"), "60");
+    platform.clock.advance(ThrottleLimits::PEOPLE.window);
+    platform.post(&admin, &path, right).await.expect(204);
 }

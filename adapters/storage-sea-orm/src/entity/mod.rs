@@ -7,6 +7,7 @@ pub(crate) mod access_rule;
 pub(crate) mod dead_letter;
 pub(crate) mod device;
 pub(crate) mod device_token;
+pub(crate) mod ended_login;
 pub(crate) mod tenant;
 pub(crate) mod topic;
 pub(crate) mod user;
