@@ -1,9 +1,10 @@
 //! All use cases of a process together, with the tasks that run beside them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use pocket_domain::NodeName;
+use pocket_domain::{MaxAhead, NodeName};
 use pocket_ports::{
     Clock, DeviceSessions, DeviceTokenHasher, Entropy, PasswordHasher, Storage, StorageError, TelemetryIngest,
     TokenIssuer,
@@ -21,11 +22,13 @@ use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::hashing::Hashing;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::people::People;
+use crate::retention::{RetentionTask, TimeOptions};
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
 use crate::telemetry::{TelemetryRules, TelemetryService};
 use crate::tenants::TenantService;
 use crate::throttle::{LoginThrottle, ThrottleLimits};
+use crate::timekeeper::Timekeeper;
 use crate::users::UserService;
 
 /// What the application runs on.
@@ -56,6 +59,8 @@ pub struct Options {
     pub telemetry: TelemetryRules,
     /// Places for reads whose work grows with what is stored.
     pub reads: SlotLimits,
+    /// What happens by time.
+    pub time: TimeOptions,
     /// Who records what is heard of devices.
     pub activity: ActivityOptions,
     /// How long after a log-in its bearer tokens are renewed.
@@ -103,6 +108,7 @@ pub struct Application {
     pub storage: Storage,
     clock: Arc<dyn Clock>,
     watch: Arc<AccessWatch>,
+    time: Arc<Timekeeper>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -130,12 +136,17 @@ impl Application {
         let reads = FairSlots::new(options.reads);
         let hashing = Hashing::new(password_hasher);
         let people_throttle = Arc::new(LoginThrottle::new(options.people_throttle));
+        let time = Timekeeper::new(Arc::clone(&clock), Arc::clone(&storage.telemetry), options.node.clone());
+        let time = Arc::new(time);
+        let (store, every) = (Arc::clone(&storage.telemetry), options.time.prune_every);
+        let retention = RetentionTask { store, time: Arc::clone(&time), every };
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
         let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
         let tasks = vec![
             tokio::spawn(async move { recorder.run().await }),
             tokio::spawn(async move { follower.0.follow(follower.1).await }),
+            tokio::spawn(retention.run()),
         ];
         Arc::new(Self {
             tenants: TenantService {
@@ -200,6 +211,8 @@ impl Application {
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 rules: options.telemetry.clone(),
                 reads: reads.clone(),
+                max_ahead: MaxAhead::new(options.time.max_ahead),
+                time: Arc::clone(&time),
                 clock: Arc::clone(&clock),
             },
             gateway: Arc::new(DeviceGateway {
@@ -216,6 +229,9 @@ impl Application {
                 activity: Arc::clone(&activity),
                 rules: options.telemetry,
                 throttle: LoginThrottle::new(options.device_throttle),
+                max_ahead: MaxAhead::new(options.time.max_ahead),
+                dated_at_arrival: AtomicU64::new(0),
+                time: Arc::clone(&time),
                 clock: Arc::clone(&clock),
             }),
             reads,
@@ -224,6 +240,7 @@ impl Application {
             storage,
             clock,
             watch,
+            time,
             tasks,
         })
     }
@@ -263,6 +280,9 @@ impl Application {
         }
         for task in &self.tasks {
             task.abort();
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(left() / 2, self.time.end()).await {
+            tracing::debug!(%error, "the next process will not know what the clock showed");
         }
         if tokio::time::timeout(left(), self.storage.health.close()).await.is_err() {
             tracing::warn!("the database did not close in time");

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_domain::{
-    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, Excerpt, NewDeviceEvent,
-    NewTelemetry, NodeName, Payload, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId, Timestamp,
-    TokenHash, TopicName, TopicRights,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, Excerpt, MaxAhead,
+    NewDeviceEvent, NewTelemetry, NodeName, Payload, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId,
+    Timestamp, TokenHash, TopicName, TopicRights,
 };
 use pocket_ports::{
     BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
@@ -23,6 +23,7 @@ use crate::policy;
 use crate::rule_reader::RuleReader;
 use crate::telemetry::TelemetryRules;
 use crate::throttle::LoginThrottle;
+use crate::timekeeper::Timekeeper;
 
 /// What a client shows when it connects.
 #[derive(Clone, Copy)]
@@ -117,6 +118,9 @@ pub struct DeviceGateway {
     pub(crate) activity: Arc<ActivityRecorder>,
     pub(crate) rules: TelemetryRules,
     pub(crate) throttle: LoginThrottle,
+    pub(crate) max_ahead: MaxAhead,
+    pub(crate) dated_at_arrival: AtomicU64,
+    pub(crate) time: Arc<Timekeeper>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -293,14 +297,34 @@ impl DeviceGateway {
         };
         let read = read.inspect_err(|error| self.note_refusal(access, topic, &error.to_string(), received_at))?;
         let (Some(read), Some(device_id)) = (read, access.principal.device()) else { return Ok(None) };
+        let timestamp = read.own_time.map_or(received_at, |time| self.dated(access, topic, time, received_at));
         Ok(Some(NewTelemetry {
             tenant_id: access.tenant_id,
             device_id,
             topic: topic.clone(),
             payload: read.payload,
-            timestamp: read.own_time.unwrap_or(received_at),
+            timestamp,
             received_at,
         }))
+    }
+
+    /// The time of a message that says one itself: that of its arrival when it says one that is too far ahead, which is noted on
+    /// the device.
+    fn dated(&self, access: &ClientAccess, topic: &TopicName, time: Timestamp, received_at: Timestamp) -> Timestamp {
+        // A clock that is behind makes no message one from the future.
+        match self.max_ahead.check(time, received_at.max(self.time.steady())) {
+            Ok(()) => time,
+            Err(ahead) => {
+                self.dated_at_arrival.fetch_add(1, Ordering::Relaxed);
+                self.note_refusal(access, topic, &format!("stored with the time of its arrival: {ahead}"), received_at);
+                received_at
+            }
+        }
+    }
+
+    /// How many messages said a time that is too far ahead, since the start.
+    pub fn dated_at_arrival(&self) -> u64 {
+        self.dated_at_arrival.load(Ordering::Relaxed)
     }
 
     /// Whether the payload of a message that is published later, a will, has a size that messages may have.
@@ -328,7 +352,8 @@ impl DeviceGateway {
         match &self.broker {
             Some(broker) => {
                 broker.claim(&self.node).await?;
-                broker.load(&self.node, self.clock.now()).await.map(Some)
+                self.time.load().await?;
+                broker.load(&self.node, self.time.steady()).await.map(Some)
             }
             None => Ok(None),
         }
@@ -369,9 +394,15 @@ impl DeviceGateway {
         }
     }
 
-    /// The present moment.
+    /// The present moment, as the wall clock shows it.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The present moment for intervals, such as how long a session has been away or a message may wait: it goes on by the time
+    /// that passed, whatever the wall clock does, also from one process of this node to the next.
+    pub fn steady_now(&self) -> Timestamp {
+        self.time.steady()
     }
 }
 

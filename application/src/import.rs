@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use pocket_domain::{DeviceId, NewTelemetry, Payload, PayloadPolicy, TenantId, Timestamp, TopicName};
+use pocket_domain::{DeviceId, MaxAhead, NewTelemetry, Payload, PayloadPolicy, TenantId, Timestamp, TopicName};
 use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, TenantRepository};
 
 use crate::fair_slots::FairSlots;
@@ -116,6 +116,8 @@ pub struct Importer {
     max_payload: usize,
     /// Places for looking a batch up; `None` for whoever has the database in their hands.
     reads: Option<FairSlots>,
+    /// How far ahead the time of a row may be, for those who have no more than the API.
+    max_ahead: Option<MaxAhead>,
     /// Devices that were there.
     known: HashSet<DeviceId>,
     summary: ImportSummary,
@@ -133,8 +135,16 @@ impl Importer {
     /// `NotFound` for an unknown tenant; those of storage.
     pub async fn new(ports: ImportPorts, tenant: TenantId, max_payload: usize) -> Result<Self, Error> {
         let policy = ports.tenants.get(tenant).await?.ok_or(Error::NotFound)?.payload_policy;
-        let reads = None;
-        Ok(Self { ports, tenant, policy, max_payload, reads, known: HashSet::new(), summary: ImportSummary::default() })
+        Ok(Self {
+            ports,
+            tenant,
+            policy,
+            max_payload,
+            reads: None,
+            max_ahead: None,
+            known: HashSet::new(),
+            summary: ImportSummary::default(),
+        })
     }
 
     /// How far it is.
@@ -188,10 +198,14 @@ impl Importer {
             .map_err(|error| wrong("payload", error.to_string()))?;
         // That of its arrival would be another each time, and the row never found again.
         let missing = || wrong("timestamp", "is needed where the payload does not carry its own time".into());
+        let timestamp = row.timestamp.or(read.own_time).ok_or_else(missing)?;
+        if let Some(Err(ahead)) = self.max_ahead.map(|most| most.check(timestamp, now)) {
+            return Err(wrong("timestamp", ahead.to_string()));
+        }
         Ok(NewTelemetry {
             tenant_id: self.tenant,
             device_id: row.device_id,
-            timestamp: row.timestamp.or(read.own_time).ok_or_else(missing)?,
+            timestamp,
             topic: row.topic,
             payload: read.payload,
             received_at: row.received_at.unwrap_or(now).min(now),
@@ -232,6 +246,6 @@ impl TelemetryService {
             clock: Arc::clone(&self.clock),
         };
         let importer = Importer::new(ports, tenant, max_payload).await?;
-        Ok(Importer { reads: Some(self.reads.clone()), ..importer })
+        Ok(Importer { reads: Some(self.reads.clone()), max_ahead: Some(self.max_ahead), ..importer })
     }
 }

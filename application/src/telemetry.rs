@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_domain::{
-    DeviceId, Invalid, NewTelemetry, Payload, PayloadError, PayloadPolicy, TelemetryId, TelemetryPage, TelemetryQuery,
-    TenantId, Timestamp, TopicFilter, TopicName,
+    DeviceId, Invalid, MaxAhead, NewTelemetry, Payload, PayloadError, PayloadPolicy, TelemetryId, TelemetryPage,
+    TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
 };
 use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
@@ -15,6 +15,7 @@ use pocket_ports::{
 use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::scope::Scope;
+use crate::timekeeper::Timekeeper;
 use crate::{Caller, Error};
 
 /// What is stored of what devices publish.
@@ -62,6 +63,8 @@ pub struct TelemetryService {
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) rules: TelemetryRules,
     pub(crate) reads: FairSlots,
+    pub(crate) max_ahead: MaxAhead,
+    pub(crate) time: Arc<Timekeeper>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -127,14 +130,25 @@ impl TelemetryService {
         }
         let read = Payload::read(input.payload.as_bytes(), policy, self.rules.max_payload)
             .map_err(|error| Invalid::new("payload", error.to_string()))?;
+        let is_near = |time: &Timestamp| self.check_ahead(*time, received_at);
+        if let Some(Err(ahead)) = input.timestamp.as_ref().map(is_near) {
+            return Err(Invalid::new("timestamp", ahead.to_string()).into());
+        }
+        // A device's own time that is too far ahead is that of its arrival, whichever way the message takes.
+        let own_time = read.own_time.filter(|time| is_near(time).is_ok());
         Ok(NewTelemetry {
             tenant_id,
             device_id: input.device_id,
             topic: input.topic,
             payload: read.payload,
-            timestamp: input.timestamp.or(read.own_time).unwrap_or(received_at),
+            timestamp: input.timestamp.or(own_time).unwrap_or(received_at),
             received_at,
         })
+    }
+
+    /// Judges the time of a message. A clock that is behind makes no message one from the future.
+    pub(crate) fn check_ahead(&self, time: Timestamp, arrival: Timestamp) -> Result<(), TooFarAhead> {
+        self.max_ahead.check(time, arrival.max(self.time.steady()))
     }
 
     async fn store_all(&self, messages: Vec<NewTelemetry>) -> Result<Vec<TelemetryId>, Error> {

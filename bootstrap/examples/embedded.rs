@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pocket_application::{
     ActivityOptions, Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt,
-    NewDevice, Options, RegisteredDevice, SlotLimits, TelemetryRules, ThrottleLimits, prepare,
+    NewDevice, Options, RegisteredDevice, SlotLimits, TelemetryRules, ThrottleLimits, TimeOptions, prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
@@ -128,6 +128,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         node: NodeName::default(),
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
+        time: TimeOptions::default(),
         activity: ActivityOptions::default(),
         reads: SlotLimits::READS,
         max_login_age: Options::MAX_LOGIN_AGE,

@@ -158,7 +158,6 @@ fn sea_orm_options(settings: &DatabaseSettings) -> pocket_storage_sea_orm::Optio
         sealing: pocket_storage_sea_orm::Sealing {
             rows: settings.seal_rows,
             after: settings.seal_after,
-            prune_every: settings.prune_every,
             ..pocket_storage_sea_orm::Sealing::default()
         },
     }

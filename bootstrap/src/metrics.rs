@@ -6,7 +6,7 @@
 use std::fmt;
 
 use pocket_application::{ActivityStats, CredentialLookups, IngestStats, SlotStats};
-use pocket_ports::StorageHealth;
+use pocket_ports::{StorageHealth, Upkeep};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -162,13 +162,28 @@ pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
 /// The figures of storage.
 pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
     let help = "Chunks of telemetry that were found damaged since the start";
-    vec![Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks())]
+    let Upkeep { behind, dead_letters_dropped, topics_removed } = health.upkeep();
+    let dropped = "Dead letters that were removed because there were too many";
+    vec![
+        Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks()),
+        Figure::gauge(
+            "history_behind_seconds",
+            "For how long the history has not been kept in shape though something is due",
+            behind.as_secs(),
+        ),
+        Figure::counter("dead_letters_dropped", dropped, dead_letters_dropped),
+        Figure::counter("topics_removed", "Topics that went with their last message", topics_removed),
+    ]
 }
 
 /// The figures of the door for devices.
-pub(crate) fn credentials(lookups: CredentialLookups) -> Vec<Figure> {
+pub(crate) fn door(lookups: CredentialLookups, dated_at_arrival: u64) -> Vec<Figure> {
     let from = [("cache", lookups.from_cache), ("storage", lookups.from_storage)];
-    vec![Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from)]
+    let dated = "Messages whose own time was too far ahead, stored with that of their arrival";
+    vec![
+        Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from),
+        Figure::counter("messages_dated_at_arrival", dated, dated_at_arrival),
+    ]
 }
 
 /// The figures of what is heard of devices.

@@ -8,8 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::{DeviceId, Invalid, PageLimit, Timestamp, TopicName};
 
-/// The most dead letters that a database keeps; the oldest go first. A device that sends nothing else must not fill the disk.
+/// The most dead letters that a tenant keeps; its oldest go first. A device that sends nothing else must not fill the disk.
 pub const MAX_DEAD_LETTERS: u64 = 10_000;
+/// The most dead letters of all tenants together; beyond them, the oldest of the tenant that has most go first.
+pub const MAX_DEAD_LETTERS_IN_ALL: u64 = 50_000;
 
 /// A message that was put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 
 mod access_rule;
 mod aggregate;
+mod arrival;
 mod connection;
 mod dead_letter;
 mod device;
@@ -31,13 +32,17 @@ mod tenant;
 mod timestamp;
 mod token;
 mod topic;
+mod trusted_time;
 mod usage;
 mod user;
 
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
 pub use aggregate::{Aggregate, AggregateQuery, Interval};
+pub use arrival::{MaxAhead, TooFarAhead};
 pub use connection::{DeviceConnection, Peer};
-pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS};
+pub use dead_letter::{
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL,
+};
 pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate, Label, Labels, Notes};
 pub use device_event::{
     DeviceEvent, DeviceEventCursor, DeviceEventId, DeviceEventKind, DeviceEventPage, DeviceEventQuery, NewDeviceEvent,
@@ -60,5 +65,6 @@ pub use tenant::{Tenant, TenantName};
 pub use timestamp::Timestamp;
 pub use token::{DeviceToken, TokenHash, TokenKeyFingerprint};
 pub use topic::{MAX_TOPIC_BYTES, TopicFilter, TopicName};
-pub use usage::{Usage, UsagePart};
+pub use trusted_time::{Jump, LastSeen, TimeMark, TrustedTime};
+pub use usage::{NameUsage, Usage, UsagePart};
 pub use user::{Password, PasswordHash, Role, User, Username};

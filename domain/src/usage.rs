@@ -44,12 +44,37 @@ pub struct Usage {
     pub log: UsagePart,
     /// What is compressed.
     pub chunks: UsagePart,
+    /// Names that messages share.
+    pub names: NameUsage,
+}
+
+/// Names of topics, which are stored once for all messages that have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct NameUsage {
+    /// How many there are.
+    pub count: u64,
+    /// The bytes that they take, if these are worth counting.
+    pub bytes: u64,
+}
+
+impl NameUsage {
+    /// What a name takes beside its text.
+    pub const NAME_BYTES: u64 = 64;
+    /// Names that take less are not counted: nobody whose topics are a few hundred has to think of them.
+    pub const FREE_BYTES: u64 = 65_536;
+
+    /// So many names, whose texts have so many bytes in all.
+    pub fn new(count: u64, text_bytes: u64) -> Self {
+        let bytes = text_bytes + count * Self::NAME_BYTES;
+        if bytes > Self::FREE_BYTES { Self { count, bytes } } else { Self::default() }
+    }
 }
 
 impl Usage {
     /// All of it.
     pub fn total(&self) -> UsagePart {
-        self.log.and(self.chunks)
+        let all = self.log.and(self.chunks);
+        UsagePart { bytes: all.bytes + self.names.bytes, ..all }
     }
 }
 
@@ -62,10 +87,13 @@ mod tests {
         let at = |millis| Timestamp::from_millis(millis).ok();
         let log = UsagePart { rows: 2, bytes: 100, oldest: at(5), newest: at(9) };
         let chunks = UsagePart { rows: 8, bytes: 20, oldest: at(1), newest: at(6) };
-        let total = Usage { log, chunks }.total();
-        assert_eq!(total, UsagePart { rows: 10, bytes: 120, oldest: at(1), newest: at(9) });
-        assert_eq!(total.bytes_per_row(), Some(12.0));
-        assert_eq!(Usage { log, chunks: UsagePart::default() }.total(), log);
+        let names = NameUsage { count: 1, bytes: 7 };
+        let total = Usage { log, chunks, names }.total();
+        assert_eq!(total, UsagePart { rows: 10, bytes: 127, oldest: at(1), newest: at(9) });
+        assert_eq!(total.bytes_per_row(), Some(12.7));
+        assert_eq!(Usage { log, ..Usage::default() }.total(), log);
+        assert_eq!(NameUsage::new(100, 5_000), NameUsage::default());
+        assert_eq!(NameUsage::new(1_000, 5_000), NameUsage { count: 1_000, bytes: 69_000 });
         assert_eq!(Usage::default().total().bytes_per_row(), None);
     }
 }

@@ -41,7 +41,8 @@ pub struct LoggedChange {
 /// Reads the log. Repositories write it in the transaction of the change itself.
 #[async_trait]
 pub trait AccessLog: Send + Sync {
-    /// The entries after `sequence`, ordered by sequence, at most `limit`. Entries older than an hour MAY be gone.
+    /// The entries after `sequence`, ordered by sequence, at most `limit`. An entry MAY be gone once 100,000
+    /// others came after it; no time that passes removes one.
     async fn after(&self, sequence: u64, limit: u32) -> Result<Vec<LoggedChange>, StorageError>;
 
     /// The sequence of the newest entry; 0 when there was none.

@@ -9,7 +9,8 @@ use crate::StorageError;
 
 /// Shows dead letters and removes them. A letter of another tenant is the same as none, in every method. Letters of a device
 /// that is deleted, or of a tenant that is, MUST go with it. The last
-/// [`MAX_DEAD_LETTERS`](pocket_domain::MAX_DEAD_LETTERS) of all tenants are kept.
+/// [`MAX_DEAD_LETTERS`](pocket_domain::MAX_DEAD_LETTERS) of each tenant are kept, unless all tenants together have more than
+/// [`MAX_DEAD_LETTERS_IN_ALL`](pocket_domain::MAX_DEAD_LETTERS_IN_ALL): then the oldest of the tenant that has most goes.
 #[async_trait]
 pub trait DeadLetterRepository: Send + Sync {
     /// A page of the tenant's dead letters, the newest first: those put aside later have larger ids. MUST return only letters

@@ -42,7 +42,7 @@ pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplac
 pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
-pub use storage::{Conflict, Storage, StorageError, StorageHealth};
+pub use storage::{Conflict, Storage, StorageError, StorageHealth, Upkeep};
 pub use telemetry::{Import, Imported, Pruned, TelemetryStore};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};

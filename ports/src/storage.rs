@@ -1,6 +1,7 @@
 //! What all storage ports share: their error, and the bundle that an adapter hands over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -57,6 +58,17 @@ pub enum Conflict {
     LastAdmin,
 }
 
+/// What keeping storage in shape came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// For how long something has been due that no process of the database has done.
+    pub behind: Duration,
+    /// Dead letters that were removed because there were too many.
+    pub dead_letters_dropped: u64,
+    /// Names of topics that were removed with their last message.
+    pub topics_removed: u64,
+}
+
 /// Whether storage can do its work, and its orderly end.
 #[async_trait]
 pub trait StorageHealth: Send + Sync {
@@ -66,6 +78,11 @@ pub trait StorageHealth: Send + Sync {
     /// How many pieces of stored telemetry this process has found unreadable since it opened storage, each counted once, up to
     /// a limit of the adapter. Nothing is read to find it out.
     fn damaged_chunks(&self) -> u64;
+
+    /// What keeping the history in shape came to since storage was opened. Nothing is read to find it out.
+    fn upkeep(&self) -> Upkeep {
+        Upkeep::default()
+    }
 
     /// Ends all connections. Calls after it MAY fail.
     async fn close(&self);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
-    TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
+    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, Usage,
 };
 
 use crate::StorageError;
@@ -70,7 +70,8 @@ pub trait TelemetryStore: Send + Sync {
     /// How much the tenant's history takes. MUST count each message once, in the log or in the chunks, and nothing of another
     /// tenant or of a device that is deleted; nothing at all for a tenant that is not there. The bytes of the log MUST be
     /// those of its payloads and [`UsagePart::LOG_ROW_BYTES`](pocket_domain::UsagePart::LOG_ROW_BYTES) for each; those of
-    /// chunks are what is stored of them.
+    /// chunks are what is stored of them. Names that messages share, which go with the last of these, MAY be counted beside them
+    /// as [`NameUsage`](pocket_domain::NameUsage) says.
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError>;
 
     /// Removes a part of what tenants do not keep any more, small enough that appends go on beside it. Is called again until
@@ -83,6 +84,19 @@ pub trait TelemetryStore: Send + Sync {
     /// one while the history is within its bytes, or while an older one is there; when it is done, each history MUST be
     /// within its bytes. MUST leave other tenants as they are.
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError>;
+
+    /// What is known about the time before a process of this node started. Storage that keeps nothing knows nothing.
+    async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {
+        let _ = node;
+        Ok(LastSeen::default())
+    }
+
+    /// Keeps a mark for the next process of this node, in place of the one before. MUST be what
+    /// [`last_seen`](Self::last_seen) tells from then on, if storage keeps anything at all.
+    async fn keep_time(&self, node: &NodeName, mark: TimeMark) -> Result<(), StorageError> {
+        let _ = (node, mark);
+        Ok(())
+    }
 }
 
 /// What became of messages that were imported.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ntex::util::{Either, select};
+use pocket_application::DeviceGateway;
 use pocket_domain::{NewTelemetry, Timestamp};
 use pocket_mqtt_core::{Acknowledgement, BatchId, Closing, Inbound, Outcome, ReasonCode, Reply};
 use pocket_ports::{BrokerChange, Fate, IngestError, Receipt, Refused, Submission};
@@ -19,8 +20,10 @@ use crate::worker::Worker;
 
 /// Collected while packets are decoded, handed over when nothing is left to decode.
 pub(crate) struct Batch {
-    /// When the read began.
+    /// When the read began, for intervals.
     pub(crate) now: Timestamp,
+    /// The same moment as the wall clock shows it.
+    pub(crate) received_at: Timestamp,
     /// The messages that came.
     pub(crate) tally: Tally,
     /// What is to be stored of the broker's state, and the letters that leave when it is handed over.
@@ -38,8 +41,10 @@ pub(crate) struct Queued {
 
 impl Batch {
     /// An empty batch.
-    pub(crate) fn new(now: Timestamp) -> Self {
-        Self { now, tally: Tally::default(), queued: Queued::default(), messages: Vec::new(), replies: Vec::new() }
+    pub(crate) fn new(gateway: &DeviceGateway) -> Self {
+        let (now, received_at) = (gateway.steady_now(), gateway.now());
+        let (messages, replies) = (Vec::new(), Vec::new());
+        Self { now, received_at, tally: Tally::default(), queued: Queued::default(), messages, replies }
     }
 
     /// A message that is fine, with what is to be stored of it.

@@ -120,7 +120,7 @@ impl Connection<'_> {
     /// Acts upon the first packet of a read and all that came with it. Tells whether a mailbox is full, and gives back what there
     /// was no room for.
     fn handle(&mut self, io: &Io, first: Frame) -> (bool, Option<Box<Unsubmitted>>) {
-        let mut batch = Batch::new(self.worker.broker.gateway.now());
+        let mut batch = Batch::new(&self.worker.broker.gateway);
         self.client.begin_read();
         self.take_all(io, first, &mut batch);
         self.worker.counters().messages_in(&batch.tally);
@@ -191,11 +191,11 @@ impl Connection<'_> {
         }
         let gateway = &worker.broker.gateway;
         if inbound.is_misdeclared() {
-            gateway.note_refusal(&client.access.borrow(), &inbound.topic, NOT_UTF8, batch.now);
+            gateway.note_refusal(&client.access.borrow(), &inbound.topic, NOT_UTF8, batch.received_at);
             worker.counters().rejected.add(1);
             return batch.refuse(inbound.refusal(ReasonCode::PayloadFormatInvalid, Some(NOT_UTF8.into())));
         }
-        let accepted = gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.now);
+        let accepted = gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.received_at);
         match accepted {
             Ok(telemetry) => {
                 batch.accept(inbound, telemetry);

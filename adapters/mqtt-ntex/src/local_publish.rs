@@ -43,7 +43,7 @@ impl Worker {
             self.retain(&index, tenant_id, None, &message, &mut queued);
         }
         let (_, routes) = Routes::find(&index, &message.topic, self.number);
-        let fanout = Fanout::of_message(&message, self.broker.gateway.now());
+        let fanout = Fanout::of_message(&message, self.broker.gateway.steady_now());
         self.route(&fanout, &routes, SubscriberId::nobody(self.number), &mut queued);
         self.send_mail();
         // What other tasks have for storage comes first.

@@ -62,7 +62,7 @@ impl LocalSubscription {
         // [MQTT-3.3.1-9] a shared subscription gets none
         let retained = match subscription.group {
             Some(_) => Vec::new(),
-            None => client.index.retained().matches(&subscription.filter, broker.gateway.now()),
+            None => client.index.retained().matches(&subscription.filter, broker.gateway.steady_now()),
         };
         Ok(Self { client: Arc::clone(client), id, subscription, retained: retained.into_iter(), queue })
     }
@@ -71,7 +71,7 @@ impl LocalSubscription {
     /// not lost when this is given up waiting for.
     pub async fn next(&mut self) -> Option<LocalMessage> {
         loop {
-            let now = self.client.broker.gateway.now();
+            let now = self.client.broker.gateway.steady_now();
             if let Some(message) = self.retained.find(|message| !message.is_expired(now)) {
                 let qos = message.qos.min(self.subscription.options.qos);
                 return Some(seen(&message, qos, true, now));

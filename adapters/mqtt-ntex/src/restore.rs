@@ -29,7 +29,7 @@ impl Broker {
         let Some(state) = self.gateway.broker_state().await? else { return Ok(()) };
         self.keys.begin_after(state.last_key);
         self.set_stored();
-        let now = self.gateway.now();
+        let now = self.gateway.steady_now();
         for (tenant, record) in &state.retained {
             match records::retained(*tenant, record) {
                 Ok((message, publisher)) => {

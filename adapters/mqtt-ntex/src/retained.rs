@@ -24,7 +24,7 @@ const STORED_AT_A_TIME: usize = 64;
 impl Worker {
     /// Sends the retained messages that new subscriptions ask for.
     pub(crate) fn send_retained(self: &Rc<Self>, client: &Rc<Client>, granted: &[NewSubscription]) {
-        let now = self.broker.gateway.now();
+        let now = self.broker.gateway.steady_now();
         for new in granted {
             let is_wanted = match new.subscription.options.retain_handling {
                 RetainHandling::AtSubscribe => true,
@@ -113,7 +113,7 @@ impl Sending {
 
     fn send(&self, message: &Arc<Message>) {
         let worker = &self.worker;
-        let fanout = Fanout::of_message(message, worker.broker.gateway.now());
+        let fanout = Fanout::of_message(message, worker.broker.gateway.steady_now());
         if self.found.subscriber.session.is_none() || fanout.qos_for(&self.found) == QoS::AtMostOnce {
             return worker.deliver(&fanout, std::slice::from_ref(&self.found), None, None, None);
         }

@@ -125,7 +125,7 @@ impl Worker {
 
     fn tell(&self, index: &crate::Index, messages: &[Arc<Message>]) {
         let broker = SubscriberId::nobody(self.number);
-        let now = self.broker.gateway.now();
+        let now = self.broker.gateway.steady_now();
         for message in messages {
             let (_, routes) = Routes::find(index, &message.topic, self.number);
             // At QoS 0 nothing is queued for storage.

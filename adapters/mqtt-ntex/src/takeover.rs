@@ -148,7 +148,7 @@ impl Worker {
         let Some(Place::Opening(pending)) = present else { return };
         for waiting in pending {
             match waiting {
-                Pending::Letter(letter) => self.handle(letter, self.broker.gateway.now()),
+                Pending::Letter(letter) => self.handle(letter, self.broker.gateway.steady_now()),
                 Pending::Delivery(delivery) => {
                     let stored = delivery.stored;
                     if !self.may_receive(&client.owner, &client.access.borrow(), &delivery.message.topic) {
@@ -160,7 +160,7 @@ impl Worker {
                 }
             }
         }
-        self.send_queued(client, self.broker.gateway.now());
+        self.send_queued(client, self.broker.gateway.steady_now());
         self.run_errands();
     }
 
@@ -201,7 +201,7 @@ impl Worker {
             access: client.access.borrow().clone(),
             index: Arc::clone(&client.index),
             session,
-            left_at: self.broker.gateway.now(),
+            left_at: self.broker.gateway.steady_now(),
             expiry,
             ends_at: now + expiry,
             will,
@@ -245,7 +245,7 @@ impl Worker {
             self.counters().denied.add(1);
             return;
         }
-        let expires_at = expiry.map(|expiry| Message::expiry(self.broker.gateway.now(), expiry));
+        let expires_at = expiry.map(|expiry| Message::expiry(self.broker.gateway.steady_now(), expiry));
         self.publish(publisher, owner, index, &Arc::new(Message { expires_at, ..message }));
     }
 
@@ -261,7 +261,7 @@ impl Worker {
                 .subscriptions()
                 .find(|held| held.group == delivery.group && held.filter.matches(delivery.message.topic.as_str()));
             if let Some(group) = group.and_then(|held| index.group(held)) {
-                let fanout = Fanout::of_message(&delivery.message, self.broker.gateway.now());
+                let fanout = Fanout::of_message(&delivery.message, self.broker.gateway.steady_now());
                 self.share(&fanout, &group, &mut None, &mut queued);
             }
         }

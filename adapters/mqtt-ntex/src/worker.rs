@@ -63,7 +63,7 @@ impl Worker {
             self.retain(index, owner.tenant_id, Some(owner), message, &mut queued);
         }
         let (_, routes) = Routes::find(index, &message.topic, self.number);
-        self.route(&Fanout::of_message(message, self.broker.gateway.now()), &routes, publisher, &mut queued);
+        self.route(&Fanout::of_message(message, self.broker.gateway.steady_now()), &routes, publisher, &mut queued);
         self.send_mail();
         self.note_with_letters(queued.changes, queued.letters);
         self.run_errands();
@@ -86,7 +86,13 @@ impl Worker {
             queued.changes.extend(cleared.map(change));
             return;
         }
-        match index.retained().keep(message, publisher.cloned(), &self.broker.limits, keys, self.broker.gateway.now()) {
+        match index.retained().keep(
+            message,
+            publisher.cloned(),
+            &self.broker.limits,
+            keys,
+            self.broker.gateway.steady_now(),
+        ) {
             Retention::Full => self.counters().dropped_retained_full.add(1),
             Retention::Kept { key, forgotten } if is_stored => {
                 let cleared = |topic| BrokerChange::Cleared { tenant_id, topic, key };
@@ -186,7 +192,7 @@ impl Worker {
         loop {
             mailbox.arrival().await;
             mailbox.take(&mut letters);
-            let mut now = self.broker.gateway.now();
+            let mut now = self.broker.gateway.steady_now();
             let mut handled = 0;
             for letter in letters.drain(..) {
                 self.handle(letter, now);
@@ -194,7 +200,7 @@ impl Worker {
                 if handled % LETTERS_A_TURN == 0 {
                     self.run_errands();
                     tokio::task::yield_now().await;
-                    now = self.broker.gateway.now();
+                    now = self.broker.gateway.steady_now();
                 }
             }
             self.run_errands();
@@ -255,7 +261,7 @@ impl Worker {
             Ok(settled) => {
                 self.send_retained(client, &settled.granted);
                 if settled.resume {
-                    self.send_queued(client, self.broker.gateway.now());
+                    self.send_queued(client, self.broker.gateway.steady_now());
                 }
             }
             Err(closing) => client.close(closing),

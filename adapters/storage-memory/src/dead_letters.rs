@@ -1,8 +1,11 @@
 //! Messages that were put aside. This storage refuses none by itself; a caller may still have a reason.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use pocket_domain::{
-    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, NewTelemetry, TenantId, Timestamp,
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL, NewTelemetry,
+    TenantId, Timestamp,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
 
@@ -23,8 +26,25 @@ impl State {
             at: now,
         };
         self.dead_letters.insert(letter.id, (message.tenant_id, letter));
-        while self.dead_letters.len() as u64 > MAX_DEAD_LETTERS {
-            self.dead_letters.pop_first();
+        if self.letters_of(message.tenant_id) > MAX_DEAD_LETTERS {
+            self.drop_oldest(message.tenant_id);
+        }
+        if self.dead_letters.len() as u64 > MAX_DEAD_LETTERS_IN_ALL {
+            let tenants: HashSet<TenantId> = self.dead_letters.values().map(|(owner, _)| *owner).collect();
+            if let Some(largest) = tenants.into_iter().max_by_key(|tenant| self.letters_of(*tenant)) {
+                self.drop_oldest(largest);
+            }
+        }
+    }
+
+    fn letters_of(&self, tenant: TenantId) -> u64 {
+        self.dead_letters.values().filter(|(owner, _)| *owner == tenant).count() as u64
+    }
+
+    fn drop_oldest(&mut self, tenant: TenantId) {
+        let oldest = self.dead_letters.iter().find(|(_, (owner, _))| *owner == tenant).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.dead_letters.remove(&oldest);
         }
     }
 

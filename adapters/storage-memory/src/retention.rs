@@ -21,7 +21,7 @@ impl State {
             UsagePart { rows: 1, bytes: bytes_of(row), oldest: at, newest: at }
         };
         let log = rows.map(part).fold(UsagePart::default(), UsagePart::and);
-        Usage { log, chunks: UsagePart::default() }
+        Usage { log, ..Usage::default() }
     }
 
     pub(crate) fn prune(&mut self, now: Timestamp) -> Pruned {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pocket_domain::{
     AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, LoginId, NodeName, Page, PageRequest,
-    PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, TokenKeyFingerprint, User, UserId,
+    PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, TimeMark, Timestamp, TokenKeyFingerprint, User, UserId,
 };
 use pocket_ports::{AccessChange, LoggedChange, StorageError};
 
@@ -41,6 +41,7 @@ pub(crate) struct State {
     pub(crate) log: VecDeque<(Instant, LoggedChange)>,
     pub(crate) last_sequence: u64,
     pub(crate) brokers: HashMap<NodeName, Node>,
+    pub(crate) time_marks: HashMap<NodeName, TimeMark>,
 }
 
 impl State {

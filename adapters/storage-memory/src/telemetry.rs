@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, SortOrder, Telemetry, TelemetryCursor,
-    TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, SortOrder, Telemetry,
+    TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
+    Timestamp, Usage,
 };
 use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
 
@@ -112,5 +113,14 @@ impl TelemetryStore for Memory {
 
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
         Ok(self.state().prune(now))
+    }
+
+    async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {
+        Ok(LastSeen { mark: self.state().time_marks.get(node).copied(), newest: None })
+    }
+
+    async fn keep_time(&self, node: &NodeName, mark: TimeMark) -> Result<(), StorageError> {
+        self.state().time_marks.insert(node.clone(), mark);
+        Ok(())
     }
 }

@@ -1,21 +1,23 @@
 //! The log of changes of access.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, TenantId, UserId};
-use pocket_ports::{AccessChange, AccessLog, Clock, LoggedChange, StorageError, SystemClock};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter};
-use sea_orm::{QueryOrder, QuerySelect, Set};
+use pocket_ports::{AccessChange, AccessLog, LoggedChange, StorageError};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use crate::broker::statement;
 use crate::database::Database;
+use crate::database_time::time_now;
 use crate::entity::access_change;
 use crate::error::Error;
 use crate::locks::{self, Lock};
 
-/// How long an entry is kept. Processes read the log every few seconds.
-const KEPT: Duration = Duration::from_secs(3_600);
+/// How many entries are kept. Processes read the log every second; whatever the clock says, an entry goes only when so many
+/// came after it.
+const KEPT: i64 = 100_000;
 
 /// The log of a database, for reading.
 pub(crate) struct AccessLogReader(pub(crate) Arc<Database>);
@@ -26,24 +28,34 @@ pub(crate) struct AccessLogReader(pub(crate) Arc<Database>);
 /// shares it, is either over before the change or sees its entry.
 pub(crate) async fn write(transaction: &DatabaseTransaction, change: AccessChange) -> Result<(), Error> {
     locks::take(transaction, Lock::Access).await?;
-    let now = SystemClock.now();
     let (tenant, device, person) = match change {
         AccessChange::Device { tenant_id, device_id } => (tenant_id, Some(device_id.as_uuid()), None),
         AccessChange::User { tenant_id, user_id } => (tenant_id, None, Some(user_id.as_uuid())),
         AccessChange::Tenant { tenant_id } => (tenant_id, None, None),
     };
-    let entry = access_change::ActiveModel {
-        sequence: NotSet,
-        tenant: Set(tenant.as_uuid()),
-        device: Set(device),
-        person: Set(person),
-        at: Set(now.as_millis()),
-    };
-    access_change::Entity::insert(entry).exec(transaction).await?;
-    access_change::Entity::delete_many()
-        .filter(access_change::Column::At.lt(now.minus(KEPT).as_millis()))
-        .exec(transaction)
-        .await?;
+    add(transaction, tenant.as_uuid(), device, person).await
+}
+
+/// Adds an entry that concerns nobody, so that appends look up anew which keys there are. It is the last step of its
+/// transaction, which has the lock.
+pub(crate) async fn keys_went(transaction: &DatabaseTransaction) -> Result<(), Error> {
+    add(transaction, Uuid::nil(), None, None).await
+}
+
+async fn add(
+    transaction: &DatabaseTransaction,
+    tenant: Uuid,
+    device: Option<Uuid>,
+    person: Option<Uuid>,
+) -> Result<(), Error> {
+    let backend = transaction.get_database_backend();
+    let now = time_now(backend);
+    let sql = format!("INSERT INTO access_changes (tenant, device, person, at) VALUES (?, ?, ?, {now})");
+    let values = vec![tenant.into(), device.into(), person.into()];
+    transaction.execute_raw(statement(backend, &sql, values)).await?;
+    let sql =
+        format!("DELETE FROM access_changes WHERE sequence <= (SELECT max(sequence) FROM access_changes) - {KEPT}");
+    transaction.execute_unprepared(&sql).await?;
     Ok(())
 }
 
@@ -92,16 +104,17 @@ mod tests {
     use crate::sample::Sample;
 
     #[tokio::test]
-    async fn entries_are_kept_for_an_hour() {
+    async fn entries_go_by_their_number_and_never_by_the_time() {
         let sample = Sample::new().await;
-        let ago = |millis: i64| SystemClock.now().as_millis() - 3_600_000 - millis;
-        // One that was too old a second ago, and one that is so in a minute.
-        for at in [ago(1_000), ago(-60_000)] {
+        // The clock was years behind, and years ahead.
+        for at in [0, 1_i64 << 52] {
             sample.execute(&format!("INSERT INTO access_changes (tenant, at) VALUES (zeroblob(16), {at})")).await;
         }
+        sample.execute(&format!("UPDATE sqlite_sequence SET seq = {KEPT} WHERE name = 'access_changes'")).await;
         sample.storage.devices.delete(sample.tenant, sample.device).await.unwrap();
         let kept = sample.storage.access_log.after(0, 10).await.unwrap();
-        assert_eq!(kept.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(sample.storage.access_log.latest().await, Ok(3));
+        let last = KEPT.unsigned_abs() + 1;
+        assert_eq!(kept.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [2, last]);
+        assert_eq!(sample.storage.access_log.latest().await, Ok(last));
     }
 }

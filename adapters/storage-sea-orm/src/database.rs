@@ -21,6 +21,7 @@ use crate::locks;
 use crate::suspicion::Suspicion;
 use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
 use crate::together::Together;
+use crate::upkeep::Upkeep;
 
 /// How long somebody waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -59,6 +60,10 @@ pub(crate) struct Database {
     pub(crate) topic_names: TopicNames,
     /// Chunks that cannot be read.
     pub(crate) damage: Damage,
+    /// Whether something was removed whose topic nothing else may have.
+    pub(crate) topics_loose: AtomicBool,
+    /// What keeping the database in shape came to.
+    pub(crate) upkeep: Upkeep,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     /// What goes on in the background.
@@ -83,6 +88,8 @@ impl Database {
             parts: Parts::default(),
             topic_names: TopicNames::default(),
             damage: Damage::default(),
+            topics_loose: AtomicBool::new(true),
+            upkeep: Upkeep::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),

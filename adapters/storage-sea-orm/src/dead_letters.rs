@@ -1,22 +1,23 @@
 //! Messages that the database refused.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, MAX_DEAD_LETTERS, NewTelemetry, TenantId,
-    Timestamp, TopicName,
+    DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL,
+    NewTelemetry, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
-use sea_orm::{ColumnTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, NotSet, PaginatorTrait, QueryFilter};
+use sea_orm::{QueryOrder, QuerySelect, Select, Set};
 
+use crate::broker::statement;
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, time};
 use crate::error::Error;
 
-const KEPT: i64 = MAX_DEAD_LETTERS.cast_signed();
-
-/// The dead letters of a database. There are so few that those of a tenant need no index.
+/// The dead letters of a database.
 pub(crate) struct DeadLetters(pub(crate) Arc<Database>);
 
 /// Keeps a message with the reason of its refusal.
@@ -33,12 +34,41 @@ pub(crate) async fn insert(db: &Database, message: NewTelemetry, reason: &str, n
         at: Set(now.as_millis()),
     };
     let transaction = db.begin().await?;
-    let inserted = dead_letter::Entity::insert(row).exec(&transaction).await?;
-    dead_letter::Entity::delete_many()
-        .filter(dead_letter::Column::Key.lte(inserted.last_insert_id - KEPT))
-        .exec(&transaction)
-        .await?;
-    Ok(transaction.commit().await?)
+    dead_letter::Entity::insert(row).exec(&transaction).await?;
+    let dropped = make_room(&transaction, message.tenant_id, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL).await?;
+    transaction.commit().await?;
+    if dropped > 0 {
+        db.upkeep.dead_letters_dropped.fetch_add(dropped, Ordering::Relaxed);
+        tracing::warn!(tenant = %message.tenant_id, dropped, "there are too many dead letters; the oldest went");
+    }
+    Ok(())
+}
+
+/// Removes the oldest letters of a tenant beyond so many, and of the tenant that has most beyond so many in all.
+async fn make_room(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    of_tenant: u64,
+    in_all: u64,
+) -> Result<u64, Error> {
+    let backend = transaction.get_database_backend();
+    let id = tenant.as_uuid();
+    let sql = format!(
+        "DELETE FROM dead_letters WHERE tenant = ? AND key <=
+            (SELECT key FROM dead_letters WHERE tenant = ? ORDER BY key DESC LIMIT 1 OFFSET {of_tenant})"
+    );
+    let own = transaction.execute_raw(statement(backend, &sql, vec![id.into(), id.into()])).await?.rows_affected();
+    let count = dead_letter::Entity::find().count(transaction).await?;
+    let excess = count.saturating_sub(in_all);
+    if excess == 0 {
+        return Ok(own);
+    }
+    let sql = format!(
+        "DELETE FROM dead_letters WHERE key IN (SELECT key FROM dead_letters WHERE tenant =
+            (SELECT tenant FROM dead_letters GROUP BY tenant ORDER BY count(*) DESC, min(key) LIMIT 1)
+        ORDER BY key LIMIT {excess})"
+    );
+    Ok(own + transaction.execute_unprepared(&sql).await?.rows_affected())
 }
 
 fn of_tenant(tenant: TenantId) -> Select<dead_letter::Entity> {
@@ -104,22 +134,40 @@ impl DeadLetterRepository for DeadLetters {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use pocket_domain::Timestamp;
+    use pocket_domain::{TenantId, Timestamp};
 
-    use super::KEPT;
+    use super::make_room;
     use crate::sample::Sample;
 
     #[tokio::test]
-    async fn the_latest_are_kept_up_to_a_bound() {
+    async fn a_tenant_that_has_too_many_loses_its_own_and_nobody_else_does() {
         let sample = Sample::new().await;
-        let message = sample.message(sample.device, 1);
-        sample.storage.telemetry.set_aside(&message, "first", Timestamp::MIN).await.unwrap();
-        // The next key is that of the last message that leaves room for the first, and then one more.
-        sample.execute(&format!("UPDATE sqlite_sequence SET seq = {} WHERE name = 'dead_letters'", KEPT - 1)).await;
-        for (reason, left) in [("last with the first", 2), ("one more", 2)] {
-            sample.storage.telemetry.set_aside(&message, reason, Timestamp::MIN).await.unwrap();
-            assert_eq!(sample.number("SELECT count(*) FROM dead_letters").await, left);
+        let of = |n: u8| TenantId::new(Timestamp::MIN, [n; 10]);
+        for (n, letters) in [(1, 3), (2, 6), (3, 1)] {
+            for letter in 0..letters {
+                let message = pocket_domain::NewTelemetry { tenant_id: of(n), ..sample.message(sample.device, letter) };
+                sample.storage.telemetry.set_aside(&message, &letter.to_string(), Timestamp::MIN).await.unwrap();
+            }
         }
-        assert_eq!(sample.number("SELECT count(*) FROM dead_letters WHERE reason = 'first'").await, 0);
+        let room = async |tenant: u8, of_tenant, in_all| {
+            let transaction = sample.database.begin().await.unwrap();
+            let dropped = make_room(&transaction, of(tenant), of_tenant, in_all).await.unwrap();
+            transaction.commit().await.unwrap();
+            dropped
+        };
+        let left = async || {
+            let mut left = Vec::new();
+            for n in 1..=3 {
+                let id = of(n).as_uuid().simple().to_string();
+                let of_tenant = format!("FROM dead_letters WHERE tenant = x'{id}'");
+                let oldest = sample.number(&format!("SELECT CAST(min(reason) AS INTEGER) {of_tenant}")).await;
+                left.push((sample.number(&format!("SELECT count(*) {of_tenant}")).await, oldest));
+            }
+            left
+        };
+        assert_eq!((room(2, 6, 10).await, left().await), (0, vec![(3, 0), (6, 0), (1, 0)]));
+        assert_eq!((room(1, 2, 10).await, left().await), (1, vec![(2, 1), (6, 0), (1, 0)]));
+        assert_eq!((room(3, 2, 7).await, left().await), (2, vec![(2, 1), (4, 2), (1, 0)]));
+        assert_eq!((room(2, 3, 7).await, left().await), (1, vec![(2, 1), (3, 3), (1, 0)]));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pocket_ports::{StorageError, StorageHealth};
+use pocket_ports::{StorageError, StorageHealth, Upkeep};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
 
@@ -64,6 +64,10 @@ impl StorageHealth for Health {
 
     fn damaged_chunks(&self) -> u64 {
         self.0.damage.count()
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        self.0.upkeep.read()
     }
 
     async fn close(&self) {

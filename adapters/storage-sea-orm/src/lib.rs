@@ -18,6 +18,7 @@ mod broker;
 mod check;
 mod commit;
 mod database;
+mod database_time;
 mod dead_letters;
 mod device_events;
 mod devices;
@@ -50,10 +51,12 @@ mod sqlite;
 mod suspicion;
 mod telemetry;
 mod tenants;
+mod time_marks;
 mod together;
 mod token_key;
 mod tokens;
 mod topics;
+mod upkeep;
 mod users;
 
 #[cfg(feature = "sqlite")]

@@ -31,10 +31,8 @@ pub struct Sealing {
     pub batch: u32,
     /// How often to look.
     pub every: Duration,
-    /// How often what tenants do not keep any more is removed.
-    pub prune_every: Duration,
-    /// For how long a process that shares the database keeps the others from doing it, from its last step on. Their clocks
-    /// may differ by less than this.
+    /// For how long a process that shares the database keeps the others from doing it, from its last step on, by the clock of
+    /// the database.
     pub lease: Duration,
 }
 
@@ -64,7 +62,6 @@ impl Default for Sealing {
             after: Duration::from_secs(3_600),
             batch: 400_000,
             every: Duration::from_secs(1),
-            prune_every: Duration::from_secs(60),
             lease: Duration::from_secs(60),
         }
     }

@@ -49,11 +49,20 @@ pub(crate) async fn require(transaction: &impl ConnectionTrait, id: TenantId) ->
     Ok(found.ok_or(StorageError::NotFound)?.key)
 }
 
-/// The keys of tenants that do not keep everything, with what they keep.
-pub(crate) async fn limited(connection: &impl ConnectionTrait) -> Result<Vec<(i64, Retention)>, Error> {
+/// A tenant that does not keep everything.
+pub(crate) struct Limited {
+    pub(crate) key: i64,
+    pub(crate) id: TenantId,
+    pub(crate) retention: Retention,
+}
+
+/// The tenants that do not keep everything.
+pub(crate) async fn limited(connection: &impl ConnectionTrait) -> Result<Vec<Limited>, Error> {
     let is_limited = tenant::Column::MaxAgeSeconds.is_not_null().or(tenant::Column::MaxBytes.is_not_null());
     let rows = live().filter(is_limited).order_by_asc(tenant::Column::Key).all(connection).await?;
-    Ok(rows.iter().map(|row| Ok((row.key, retention(row)?))).collect::<Result<_, StorageError>>()?)
+    let of =
+        |row: &tenant::Model| Ok(Limited { key: row.key, id: TenantId::from_uuid(row.id), retention: retention(row)? });
+    Ok(rows.iter().map(of).collect::<Result<_, StorageError>>()?)
 }
 
 fn retention(row: &tenant::Model) -> Result<Retention, StorageError> {

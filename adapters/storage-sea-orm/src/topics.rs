@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pocket_domain::{TopicFilter, TopicName};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{Select, Set};
 
 use crate::entity::{corrupt, topic};
 use crate::error::Error;
@@ -78,10 +79,19 @@ pub(crate) async fn matching(
         let found = of_tenant(tenant).filter(topic::Column::Name.eq(filter.as_str())).one(connection).await?;
         return Ok(found.into_iter().map(|row| row.key).collect());
     }
+    let form = Form::of(filter, connection.get_database_backend());
     let prefix = filter.literal_prefix();
     let mut range = of_tenant(tenant).filter(topic::Column::Name.gte(prefix));
     if let Some(end) = after_all_with(prefix) {
         range = range.filter(topic::Column::Name.lt(end));
+    }
+    if let Some(condition) = form.condition {
+        range = range.filter(condition);
+    }
+    if form.is_exact {
+        // The index alone tells the keys; the names stay where they are.
+        let keys = range.select_only().column(topic::Column::Key);
+        return Ok(keys.into_tuple().all(connection).await?);
     }
     let range = range.order_by_asc(topic::Column::Name).limit(PAGE);
     let (mut keys, mut page) = (Vec::new(), range.clone().all(connection).await?);
@@ -93,6 +103,58 @@ pub(crate) async fn matching(
             }
             _ => return Ok(keys),
         }
+    }
+}
+
+/// What a filter with wildcards says of names, beside their prefix, in the SQL of a database.
+struct Form {
+    condition: Option<SimpleExpr>,
+    /// Whether prefix and condition leave exactly the names that the filter matches.
+    is_exact: bool,
+}
+
+impl Form {
+    fn of(filter: &TopicFilter, backend: DbBackend) -> Self {
+        let text = filter.as_str();
+        let (levels, takes_more) = match text.strip_suffix("/#") {
+            Some(levels) => (levels, true),
+            None => (text, text == "#"),
+        };
+        if !levels.contains('+') {
+            // `a/#` has the prefix `a`, which other names begin with too. A range of names below it is all that is meant.
+            let below = format!("{levels}/");
+            let is_meant = topic::Column::Name.eq(levels).or(topic::Column::Name
+                .gte(below.as_str())
+                .and(after_all_with(&below).map_or_else(|| Expr::value(true), |end| topic::Column::Name.lt(end))));
+            return match text {
+                "#" => Self { condition: None, is_exact: false },
+                _ => Self { condition: Some(is_meant), is_exact: true },
+            };
+        }
+        let mut form = String::new();
+        for c in levels.chars() {
+            match (c, backend) {
+                ('+', DbBackend::Sqlite) => form.push('*'),
+                ('+', _) => form.push('%'),
+                ('*' | '?' | '[', DbBackend::Sqlite) => form.extend(['[', c, ']']),
+                ('%' | '_' | '\\', DbBackend::Postgres) => form.extend(['\\', c]),
+                _ => form.push(c),
+            }
+        }
+        let has_form = |form: String| match backend {
+            DbBackend::Sqlite => Expr::cust_with_values("name GLOB ?", [form]),
+            _ => Expr::cust_with_values("name LIKE $1", [form]),
+        };
+        if takes_more {
+            let more = if backend == DbBackend::Sqlite { "*" } else { "%" };
+            let below = has_form(format!("{form}/{more}"));
+            return Self { condition: Some(has_form(form).or(below)), is_exact: false };
+        }
+        // A wildcard of the database also takes slashes, of which there are as many as in the filter.
+        let slashes = levels.matches('/').count();
+        let as_many = Expr::cust(format!("length(name) - length(replace(name, '/', '')) = {slashes}"));
+        // A wildcard at the beginning does not match a name that begins with `$`, and no name of telemetry does.
+        Self { condition: Some(has_form(form).and(as_many)), is_exact: true }
     }
 }
 
@@ -112,6 +174,38 @@ fn after_all_with(prefix: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::after_all_with;
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn a_filter_finds_the_names_that_it_matches_and_no_others() {
+        use pocket_domain::{NewTelemetry, TopicFilter, TopicName};
+
+        let sample = crate::sample::Sample::new().await;
+        let levels = ["a", "b", "a*", "[b]", "?", "%", "_", "", "A", "a.", "é"];
+        let mut names: Vec<String> = levels.iter().filter(|level| !level.is_empty()).map(ToString::to_string).collect();
+        for one in levels {
+            for two in levels {
+                names.push(format!("{one}/{two}"));
+                names.extend(levels.iter().map(|three| format!("{one}/{two}/{three}")));
+            }
+        }
+        let message =
+            |name: &String| NewTelemetry { topic: TopicName::parse(name).unwrap(), ..sample.message(sample.device, 1) };
+        sample.storage.telemetry.append(names.iter().map(message).collect()).await.unwrap();
+        let wanted = ["a", "+", "a*", "[b]", "%", "", "é"];
+        let mut filters: Vec<String> = vec!["#".into(), "+".into(), "a/#".into(), "A/#".into(), "/#".into()];
+        for one in wanted {
+            for two in wanted {
+                filters.extend([format!("{one}/{two}"), format!("{one}/{two}/#"), format!("{one}/{two}/+")]);
+            }
+        }
+        for filter in filters {
+            let filter = TopicFilter::parse(&filter).unwrap();
+            let keys = super::matching(sample.database.reader(), 1, &filter).await.unwrap();
+            let expected = names.iter().filter(|name| filter.matches(name)).count();
+            assert_eq!(keys.len(), expected, "{filter}");
+        }
+    }
 
     #[test]
     fn a_prefix_is_a_range_of_texts() {

@@ -252,7 +252,7 @@ impl TelemetryStore for Journal {
                 log = log.and(part);
             }
         }
-        Ok(Usage { log, chunks: UsagePart::default() })
+        Ok(Usage { log, ..Usage::default() })
     }
 
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {

@@ -190,6 +190,10 @@ settings! {
         "`stored`: a message is acknowledged when it is committed; `received`: when it has arrived");
     TELEMETRY_TOPICS: Vec<TopicFilter> = Setting::new("POCKET_TELEMETRY_TOPICS", "ingest.topics", "#", &TopicFilters,
         "topics that are stored; empty: nothing, a pure broker");
+    MAX_TIMESTAMP_AHEAD: u64 = Setting::new("POCKET_MAX_TIMESTAMP_AHEAD", "ingest.max_timestamp_ahead", "600",
+        &Number { min: 0, max: 36_500 * DAY, unit: "seconds" },
+        "seconds by which the time that a message says may be later than its arrival; one that is later is stored with the \
+         time of its arrival, and refused over HTTP");
     MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
         &Number { min: 1, max: 256 << 20, unit: "bytes" }, "largest payload of a message");
 

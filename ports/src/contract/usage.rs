@@ -25,7 +25,7 @@ pub async fn the_log_takes_its_payloads_and_a_number_of_bytes_each(storage: &Sto
     let boiler = device(storage, acme, "boiler").await;
     // Both payloads are of six bytes.
     append_payloads(storage, acme, boiler, &[(1, r#""abcd""#), (2, r#""äö""#)]).await;
-    let Usage { log, chunks } = storage.telemetry.usage(acme).await.unwrap();
+    let Usage { log, chunks, .. } = storage.telemetry.usage(acme).await.unwrap();
     assert_eq!(log.rows + chunks.rows, 2);
     assert_eq!(log.bytes, log.rows * (6 + UsagePart::LOG_ROW_BYTES));
     for part in [log, chunks] {

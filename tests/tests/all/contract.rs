@@ -35,9 +35,9 @@ async fn postgres(sealing: Sealing) -> Made<PostgresDatabase> {
     Made { storage: open(options).await.unwrap(), _kept: database }
 }
 
-/// All stays in the log for a while. Cases prune by themselves, at times of their own.
+/// All stays in the log for a while.
 fn in_the_log() -> Sealing {
-    Sealing { prune_every: Duration::from_secs(86_400), ..Sealing::default() }
+    Sealing::default()
 }
 
 /// All that is in the log becomes chunks, as fast as it can.

@@ -86,6 +86,7 @@ impl Platform {
             node: NodeName::default(),
             ingest,
             telemetry: rules,
+            time: pocket_application::TimeOptions::default(),
             activity: ActivityOptions::default(),
             reads: pocket_application::SlotLimits::READS,
             max_login_age: Options::MAX_LOGIN_AGE,

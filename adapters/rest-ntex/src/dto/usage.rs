@@ -16,6 +16,21 @@ pub(crate) struct Usage {
     log: UsagePart,
     /// What is compressed, as it is stored.
     chunks: UsagePart,
+    /// Names of topics, which all messages that have them share. Absent while they take less than 64 KiB, which are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<NameUsage>,
+}
+
+/// How much the names of topics take.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NameUsage {
+    /// The number of topics.
+    #[schema(minimum = 0)]
+    count: u64,
+    /// Their bytes, 64 for each among them.
+    #[schema(minimum = 0)]
+    bytes: u64,
 }
 
 /// How much a part of the telemetry takes.
@@ -41,7 +56,9 @@ pub(crate) struct UsagePart {
 
 impl From<pocket_domain::Usage> for Usage {
     fn from(usage: pocket_domain::Usage) -> Self {
-        Self { total: usage.total().into(), log: usage.log.into(), chunks: usage.chunks.into() }
+        let pocket_domain::NameUsage { count, bytes } = usage.names;
+        let names = (count > 0).then_some(NameUsage { count, bytes });
+        Self { total: usage.total().into(), log: usage.log.into(), chunks: usage.chunks.into(), names }
     }
 }
 

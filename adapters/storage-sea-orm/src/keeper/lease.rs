@@ -1,5 +1,10 @@
 //! Which process keeps the history.
 //!
+//! A lease ends at a time of the database's own clock, which all processes share, and every step of work that is in several
+//! transactions asks whether the lease is still this process's: so a clock that jumps may move the lease, but never lets two
+//! processes seal the same rows. A lease that ends later than any process could have asked for was taken while the clock
+//! was ahead, and is free.
+//!
 //! Its transactions do not wait for PostgreSQL's disk, unless they say so: commits of messages would wait behind them. A
 //! server that crashes forgets the last of them in the order in which they were made, which leaves what a process leaves that
 //! ends in between: rows to be sealed again, or rows to be removed again.
@@ -7,13 +12,15 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use pocket_domain::Timestamp;
-use pocket_ports::{Clock, SystemClock};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Value};
 
 use crate::broker::statement;
 use crate::database::Database;
+use crate::database_time::time_now;
 use crate::error::Error;
+
+/// By how much the term of another process may be longer than this one's.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Whether a commit waits until it is on the disk. A SQLite file does as it is told when it is opened.
 #[derive(Clone, Copy)]
@@ -39,10 +46,12 @@ impl Lease {
     /// Begins a transaction that writes, as the process that keeps the history; `None` when another does.
     pub(crate) async fn begin(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
-        let now = SystemClock.now();
-        let is_free = "(owner IS NULL OR owner = ? OR owned_until < ?)";
-        let values = vec![self.name.clone().into(), now.as_millis().into()];
-        Ok(self.renew(&transaction, now, Waits::No, is_free, values).await?.then_some(transaction))
+        let now = time_now(db.backend());
+        let longest = LONGEST.as_millis();
+        let is_free =
+            format!("(owner IS NULL OR owner = ? OR owned_until < {now} OR owned_until > {now} + ? + {longest})");
+        let values = vec![self.name.clone().into(), self.term_millis().into()];
+        Ok(self.renew(&transaction, Waits::No, &is_free, values).await?.then_some(transaction))
     }
 
     /// Like [`begin`](Self::begin), for work that is in several transactions; `None` also when another process had the lease
@@ -59,7 +68,7 @@ impl Lease {
     async fn next(&self, db: &Database, waits: Waits) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
         let values = vec![self.name.clone().into()];
-        Ok(self.renew(&transaction, SystemClock.now(), waits, "owner = ?", values).await?.then_some(transaction))
+        Ok(self.renew(&transaction, waits, "owner = ?", values).await?.then_some(transaction))
     }
 
     /// Lets any other process have it, if this one has it.
@@ -70,10 +79,13 @@ impl Lease {
         transaction.commit().await
     }
 
+    fn term_millis(&self) -> i64 {
+        i64::try_from(self.term.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
     async fn renew(
         &self,
         transaction: &DatabaseTransaction,
-        now: Timestamp,
         waits: Waits,
         condition: &str,
         values: Vec<Value>,
@@ -84,8 +96,9 @@ impl Lease {
             (DbBackend::Postgres, Waits::No) => "RETURNING set_config('synchronous_commit', 'off', true)",
             _ => "",
         };
-        let sql = &format!("UPDATE telemetry_log SET owner = ?, owned_until = ? WHERE {condition} {setting}");
-        let values = [vec![self.name.clone().into(), now.plus(self.term).as_millis().into()], values].concat();
+        let now = time_now(backend);
+        let sql = &format!("UPDATE telemetry_log SET owner = ?, owned_until = {now} + ? WHERE {condition} {setting}");
+        let values = [vec![self.name.clone().into(), self.term_millis().into()], values].concat();
         let statement = statement(backend, sql, values);
         Ok(transaction.execute_raw(statement).await?.rows_affected() == 1)
     }
@@ -117,6 +130,20 @@ mod tests {
         assert!(!began(one.go_on(db).await.unwrap()).await);
         assert!(began(one.begin(db).await.unwrap()).await, "it may begin anew");
         assert!(!began(other.go_on(db).await.unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_taken_while_the_clock_was_ahead_keeps_nobody_out() {
+        let sample = Sample::new().await;
+        let db = &sample.database;
+        let term = Duration::from_secs(60);
+        let ahead = |seconds: u64| format!("{} + {}", time_now(db.backend()), seconds * 1_000);
+        for (until, is_free) in
+            [(ahead(60), false), (ahead(119), false), (ahead(130), true), (ahead(315_360_000), true)]
+        {
+            sample.execute(&format!("UPDATE telemetry_log SET owner = x'00', owned_until = {until}")).await;
+            assert_eq!(Lease::new(term).begin(db).await.unwrap().is_some(), is_free, "{until}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! Keeps the history in shape, in the background: seals the log into chunks, makes small chunks larger, and removes what
-//! tenants do not keep any more.
+//! Keeps the history in shape, in the background: seals the log into chunks, and makes small chunks larger. When it is told,
+//! it removes what tenants do not keep any more.
 //!
 //! Of the processes that share a database one does this at a time, the one that has the lease. Nothing here holds the
 //! database for long: what takes time, reading and compressing, is done outside of transactions that write, and these take
@@ -12,29 +12,35 @@ mod pace;
 mod pack;
 mod prune;
 mod seal;
+mod topics;
 mod trim;
 mod vacuum;
 mod write;
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use pocket_domain::Timestamp;
-use pocket_ports::{Clock, Pruned, SystemClock};
+use pocket_ports::Pruned;
 use sea_orm::{DbErr, FromQueryResult, Statement};
 use tokio::sync::Mutex;
 
 use crate::database::Database;
+use crate::database_time::time_now;
 use crate::error::Error;
 use crate::options::Sealing;
 use lease::Lease;
 use seal::Sealer;
+use topics::Topics;
 
 /// A log that is so many times as long as it is meant to be is of an earlier version, or of a burst: sealing it takes so long
 /// that its progress is told.
 const LONG: i64 = 10;
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often it is told that the history is not kept in shape.
+const TELL_BEHIND: Duration = Duration::from_secs(300);
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long a step may take. One that is given up is taken again.
@@ -91,7 +97,11 @@ pub(crate) struct Keeper {
     /// Chunks that cannot be read, which are left alone.
     damaged: HashSet<i64>,
     sealer: Sealer,
-    pruning: Pruning,
+    /// What was sealed when rows that wait were first seen.
+    waiting: Option<(i64, Instant)>,
+    /// Since when something is due, while nothing is sealed.
+    behind: Option<Behind>,
+    topics: Topics,
     /// Whether pages of a SQLite file may be free.
     is_loose: bool,
     /// Whether some were given back since the file was last cut.
@@ -106,25 +116,26 @@ enum Backlog {
     Done,
 }
 
-/// How far it is with what tenants do not keep.
+/// Something is due, and no process does it.
 #[derive(Clone, Copy)]
-enum Pruning {
-    /// It was looked after at this moment.
-    Done(Instant),
-    /// It is being removed, as of this time: in a history that grows there is always something new.
-    AsOf(Timestamp),
+struct Behind {
+    /// What was sealed when it was first seen.
+    sealed: i64,
+    since: Instant,
+    told: Instant,
 }
 
 impl Keeper {
     pub(crate) fn new(sealing: Sealing) -> Self {
         let lease = Lease::new(sealing.lease);
-        let pruning = Pruning::Done(Instant::now());
         Self {
             sealing,
             lease,
             damaged: HashSet::new(),
             sealer: Sealer::default(),
-            pruning,
+            waiting: None,
+            behind: None,
+            topics: Topics::default(),
             is_loose: true,
             was_loose: false,
             backlog: Backlog::Unknown,
@@ -135,12 +146,11 @@ impl Keeper {
     pub(crate) async fn step(&mut self, db: &Database) -> Result<bool, Error> {
         let log = LogState::read(db, self.sealer.removed).await?;
         self.tell_backlog(&log);
+        let is_due = self.is_due(&log);
+        self.tell_behind(db, &log, is_due);
         // Rows are removed while the next are packed; only when these pile up, removing them comes first.
         let is_behind = log.sealed_rows() > i64::from(self.sealing.batch);
-        if !is_behind
-            && log.is_due(self.sealing, self.sealer.devices)
-            && self.sealer.seal(db, &self.lease, self.sealing).await?
-        {
+        if !is_behind && is_due && self.sealer.seal(db, &self.lease, self.sealing).await? {
             compact::compact(db, &self.lease, &mut self.damaged).await?;
             return Ok(true);
         }
@@ -148,37 +158,49 @@ impl Keeper {
             self.is_loose = true;
             return Ok(true);
         }
-        Ok(self.prune_in_turn(db).await? || self.give_back(db).await?)
+        Ok(self.topics.step(db, &self.lease).await? || self.give_back(db).await?)
     }
 
     /// Removes a part of what tenants do not keep, as of a time.
     pub(crate) async fn prune(&mut self, db: &Database, now: Timestamp) -> Result<Pruned, Error> {
         self.sealer.forget();
+        // A server that crashed has forgotten the last that was not on its disk.
+        self.sealer.removed = 0;
+        // Names that went with their messages are not counted any more.
+        self.topics.look_soon();
+        while self.topics.step(db, &self.lease).await? {}
         let pruned = prune::prune(db, &self.lease, &mut self.damaged, now).await?;
         self.is_loose |= pruned.rows > 0;
+        if pruned.rows > 0 {
+            db.topics_loose.store(true, Ordering::Relaxed);
+        }
         Ok(pruned)
     }
 
-    /// Removes a part of it when it is time; `false` when there is nothing to do.
-    async fn prune_in_turn(&mut self, db: &Database) -> Result<bool, Error> {
-        let now = match self.pruning {
-            Pruning::Done(at) if at.elapsed() < self.sealing.prune_every => return Ok(false),
-            Pruning::Done(_) => {
-                // A server that crashed has forgotten the last that was not on its disk.
-                self.sealer.removed = 0;
-                SystemClock.now()
+    /// Whether there are enough rows, or one that is old enough: by the clock of the database, or because it has been seen for
+    /// so long, whatever that clock says.
+    fn is_due(&mut self, log: &LogState) -> bool {
+        let waiting = self.waiting.filter(|(sealed, _)| *sealed == log.sealed).unwrap_or((log.sealed, Instant::now()));
+        self.waiting = (log.rows() > 0).then_some(waiting);
+        let is_old = || self.waiting.is_some_and(|(_, since)| since.elapsed() >= self.sealing.after);
+        log.is_due(self.sealing, self.sealer.devices) || is_old()
+    }
+
+    /// Tells when something has been due for long that neither this process nor another has done.
+    fn tell_behind(&mut self, db: &Database, log: &LogState, is_due: bool) {
+        let now = Instant::now();
+        let before = self.behind.filter(|behind| behind.sealed == log.sealed);
+        self.behind = is_due.then(|| {
+            let mut behind = before.unwrap_or(Behind { sealed: log.sealed, since: now, told: now });
+            if behind.told.elapsed() >= TELL_BEHIND {
+                behind.told = now;
+                let minutes = behind.since.elapsed().as_secs() / 60;
+                tracing::warn!(minutes, rows = log.rows(), "the history has not been kept in shape for minutes");
             }
-            Pruning::AsOf(now) => now,
-        };
-        self.pruning = Pruning::AsOf(now);
-        let pruned = self.prune(db, now).await?;
-        // A little that is left is left for the next time, and what another process is at is left to it.
-        let is_over = pruned.is_done || pruned.rows < Pruned::MOST_LEFT;
-        if is_over {
-            self.pruning = Pruning::Done(Instant::now());
-            self.is_loose = true;
-        }
-        Ok(!is_over)
+            behind
+        });
+        let lasts = self.behind.map_or(Duration::ZERO, |behind| behind.since.elapsed());
+        db.upkeep.behind.store(lasts.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Gives some of a file's free pages back; `false` when there is nothing to do.
@@ -241,6 +263,8 @@ struct LogState {
     last: Option<i64>,
     /// When the first row that is not sealed was received.
     received_at: Option<i64>,
+    /// What the clock of the database shows.
+    now: i64,
 }
 
 impl LogState {
@@ -250,8 +274,10 @@ impl LogState {
         let sql = format!(
             "SELECT sealed, (SELECT min(id) FROM telemetry WHERE id > {removed}) AS first,
                 (SELECT max(id) FROM telemetry WHERE id > {removed}) AS last,
-                (SELECT received_at FROM telemetry WHERE id > telemetry_log.sealed ORDER BY id LIMIT 1) AS received_at
-            FROM telemetry_log"
+                (SELECT received_at FROM telemetry WHERE id > telemetry_log.sealed ORDER BY id LIMIT 1) AS received_at,
+                {} AS now
+            FROM telemetry_log",
+            time_now(db.backend())
         );
         let statement = Statement::from_string(db.backend(), sql);
         Self::find_by_statement(statement).one(db.reader()).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
@@ -269,8 +295,8 @@ impl LogState {
 
     /// Whether there are enough rows, or one that is old enough.
     fn is_due(&self, sealing: Sealing, devices: usize) -> bool {
-        let due_before = SystemClock.now().minus(sealing.after).as_millis();
-        self.rows() >= sealing.enough(devices) || self.received_at.is_some_and(|at| at < due_before)
+        let after = i64::try_from(sealing.after.as_millis()).unwrap_or(i64::MAX);
+        self.rows() >= sealing.enough(devices) || self.received_at.is_some_and(|at| at < self.now.saturating_sub(after))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rows of devices become chunks, in memory.
 
+use std::collections::BTreeSet;
+
 use pocket_telemetry_codec::{NotEncoded, OwnedRow, Row, encode_with_paths};
 
 use super::batch::Batch;
@@ -18,6 +20,8 @@ pub(crate) struct NewChunk {
     pub(crate) content: Vec<u8>,
     /// The keys of its payloads.
     pub(crate) keys: Vec<Box<str>>,
+    /// The topics of its rows, each once.
+    pub(crate) topics: Vec<i64>,
 }
 
 /// Packs rows of any devices.
@@ -50,6 +54,7 @@ fn pack_ordered(tenant: i64, device: i64, rows: &[Row<'_>], packed: &mut Vec<New
                 rows: i64::try_from(part.len()).unwrap_or(i64::MAX),
                 content,
                 keys,
+                topics: part.iter().map(|row| row.topic).collect::<BTreeSet<_>>().into_iter().collect(),
             }),
             // Payloads that are very long or have very many values make a chunk of fewer rows.
             (Err(_), [_, _, ..]) => {

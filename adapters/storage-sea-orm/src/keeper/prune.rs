@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::key_list::list;
 use crate::telemetry::{OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
-use crate::tenants;
+use crate::tenants::{self, Limited};
 
 /// Rows of the log in one transaction.
 const ROWS: usize = 1_000;
@@ -35,22 +35,32 @@ pub(super) async fn prune(
     let mut pruned = Pruned { rows: 0, is_done: true };
     let limited = tenants::limited(db.reader()).await?;
     let before = Sealed::read(db.reader()).await?;
-    let is_sized = limited.iter().any(|(_, retention)| retention.max_bytes.is_some());
-    for (tenant, retention) in &limited {
-        if let Some(from) = retention.kept_from(now) {
-            let mut work = Work { db, lease, tenant: *tenant, pruned: &mut pruned };
-            let from = from.as_millis();
+    let is_sized = limited.iter().any(|tenant| tenant.retention.max_bytes.is_some());
+    for Limited { key, id, retention } in &limited {
+        if let Some(before) = retention.kept_from(now) {
+            let rows = pruned.rows;
+            let mut work = Work { db, lease, tenant: *key, pruned: &mut pruned };
+            let from = before.as_millis();
             if work.old_chunks(from).await? && work.old_rows(from).await? {
-                trim(db, lease, *tenant, from, damaged, &mut pruned).await?;
+                trim(db, lease, *key, from, damaged, &mut pruned).await?;
+            }
+            let rows = pruned.rows - rows;
+            if rows > 0 {
+                tracing::info!(tenant = %id, rows, %before, as_of = %now, "telemetry that is too old was removed");
             }
         }
     }
     if is_sized {
         let bytes = bytes_by_tenant(db).await?;
-        for (tenant, retention) in limited {
+        for Limited { key, id, retention } in limited {
             let most = retention.max_bytes.map_or(u64::MAX, MaxBytes::get);
-            let excess = bytes.get(&tenant).copied().unwrap_or_default().saturating_sub(most);
-            Work { db, lease, tenant, pruned: &mut pruned }.excess(excess).await?;
+            let excess = bytes.get(&key).copied().unwrap_or_default().excess(most);
+            let rows = pruned.rows;
+            Work { db, lease, tenant: key, pruned: &mut pruned }.excess(excess).await?;
+            let rows = pruned.rows - rows;
+            if rows > 0 {
+                tracing::info!(tenant = %id, rows, excess, most, "the oldest telemetry of a history that is too large was removed");
+            }
         }
     }
     if Sealed::read(db.reader()).await? != before {

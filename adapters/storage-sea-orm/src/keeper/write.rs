@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{QuerySelect, Statement, Value};
 
 use super::pack::NewChunk;
+use super::topics;
 use crate::broker::insert;
 use crate::entity::device;
 use crate::error::Error;
@@ -37,7 +39,13 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks:
         .all(transaction)
         .await?;
     let present: HashSet<i64> = present.into_iter().collect();
-    let values = chunks.iter().filter(|chunk| present.contains(&chunk.device)).flat_map(|chunk| {
+    let chunks: Vec<&NewChunk> = chunks.iter().filter(|chunk| present.contains(&chunk.device)).collect();
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    let before = keys_after(transaction, "SELECT coalesce(max(key), 0) AS key FROM telemetry_chunks").await?;
+    let before = before.first().copied().unwrap_or(0);
+    let values = chunks.iter().flat_map(|chunk| {
         [
             chunk.tenant.into(),
             chunk.device.into(),
@@ -51,7 +59,24 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks:
     });
     let values: Vec<Value> = values.collect();
     let target = "telemetry_chunks (tenant, device, batch, first_at, last_at, row_count, bytes, content)";
-    Ok(insert(transaction, target, 8, "", values).await?)
+    insert(transaction, target, 8, "", values).await?;
+    // Nobody else writes chunks meanwhile, so the keys are in the order of the chunks.
+    let sql = format!("SELECT key FROM telemetry_chunks WHERE key > {before} ORDER BY key");
+    let keys = keys_after(transaction, &sql).await?;
+    if keys.len() != chunks.len() {
+        return Err(DbErr::RecordNotInserted.into());
+    }
+    let topics = keys.into_iter().zip(chunks.iter().map(|chunk| chunk.topics.as_slice()));
+    Ok(topics::add(transaction, topics).await?)
+}
+
+async fn keys_after(transaction: &DatabaseTransaction, sql: &str) -> Result<Vec<i64>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Key {
+        key: i64,
+    }
+    let statement = Statement::from_string(transaction.get_database_backend(), sql);
+    Ok(Key::find_by_statement(statement).all(transaction).await?.into_iter().map(|row| row.key).collect())
 }
 
 /// Runs a statement whose numbers are our own.

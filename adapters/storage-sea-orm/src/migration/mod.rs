@@ -11,6 +11,8 @@ mod m0005_broker_state;
 mod m0006_chunks;
 mod m0007_retention;
 mod m0008_one_index;
+mod m0013_times;
+mod m0014_topics;
 mod m0016_ended_logins;
 mod m0017_token_key;
 
@@ -35,6 +37,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_broker_state::Migration),
             Box::new(m0006_chunks::Migration),
             Box::new(m0007_retention::Migration),
+            Box::new(m0013_times::Migration),
+            Box::new(m0014_topics::Migration),
             Box::new(m0016_ended_logins::Migration),
             Box::new(m0017_token_key::Migration),
         ]

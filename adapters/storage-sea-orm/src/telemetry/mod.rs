@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
-    TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicFilter, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
+    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter, Usage,
 };
 use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
 use sea_orm::ConnectionTrait;
@@ -47,7 +47,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::import::import;
 use crate::keeper::Keeper;
-use crate::{dead_letters, devices, tenants, topics};
+use crate::{dead_letters, devices, tenants, time_marks, topics};
 use snapshot::Snapshot;
 use window::{Scope, Window};
 
@@ -103,6 +103,16 @@ impl TelemetryStore for TelemetryHistory {
         let keeper = Arc::clone(&self.1);
         self.0.run(move |db| async move { keeper.lock().await.prune(&db, now).await }).await
     }
+
+    async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {
+        let node = node.clone();
+        self.0.run(move |db| async move { time_marks::last_seen(&db, node.as_str()).await }).await
+    }
+
+    async fn keep_time(&self, node: &NodeName, mark: TimeMark) -> Result<(), StorageError> {
+        let node = node.clone();
+        self.0.run(move |db| async move { time_marks::keep(&db, node.as_str(), mark).await }).await
+    }
 }
 
 /// A page of the history.
@@ -134,7 +144,8 @@ async fn wanted_topics(
     tenant: i64,
     filter: Option<&TopicFilter>,
 ) -> Result<Option<Option<std::collections::HashSet<i64>>>, Error> {
-    let Some(filter) = filter else { return Ok(Some(None)) };
+    // No topic of telemetry begins with `$`, so that all are meant.
+    let Some(filter) = filter.filter(|filter| filter.as_str() != "#") else { return Ok(Some(None)) };
     let keys = topics::matching(connection, tenant, filter).await?;
     Ok((!keys.is_empty()).then(|| Some(keys.into_iter().collect())))
 }

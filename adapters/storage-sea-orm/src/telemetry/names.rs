@@ -67,6 +67,14 @@ impl Names {
 pub(crate) struct TopicNames(Mutex<HashMap<i64, TopicName>>);
 
 impl TopicNames {
+    /// Forgets topics that are gone.
+    pub(crate) fn forget(&self, keys: &[i64]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            known.remove(key);
+        }
+    }
+
     /// What the keys stand for; those of topics that are gone may be missing.
     async fn of(
         &self,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pocket_domain::{TenantId, Usage, UsagePart};
+use pocket_domain::{NameUsage, TenantId, Usage, UsagePart};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 
 use super::snapshot::{Sealed, Snapshot};
@@ -61,7 +61,30 @@ pub(crate) async fn usage(db: &Database, tenant: TenantId) -> Result<Usage, Erro
         "SELECT CAST(coalesce(sum(row_count), 0) AS BIGINT) AS rows, {CHUNK_BYTES} AS bytes, min(first_at) AS oldest,
             max(last_at) AS newest FROM telemetry_chunks WHERE tenant = {tenant} AND batch <= {batch} {present}"
     );
-    Ok(Usage { log: sum(transaction, log).await?.part()?, chunks: sum(transaction, chunks).await?.part()? })
+    let (log, chunks) = (sum(transaction, log).await?.part()?, sum(transaction, chunks).await?.part()?);
+    let names = names(transaction, &format!("WHERE tenant = {tenant}")).await?.remove(&tenant).unwrap_or_default();
+    Ok(Usage { log, chunks, names })
+}
+
+/// What the names of tenants take.
+async fn names(connection: &impl ConnectionTrait, condition: &str) -> Result<HashMap<i64, NameUsage>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Names {
+        tenant: i64,
+        count: i64,
+        bytes: i64,
+    }
+    let backend = connection.get_database_backend();
+    let length = match backend {
+        DbBackend::Postgres => "octet_length(name)",
+        _ => "length(CAST(name AS BLOB))",
+    };
+    let sql = format!(
+        "SELECT tenant, count(*) AS count, CAST(sum({length}) AS BIGINT) AS bytes FROM topics {condition} GROUP BY tenant"
+    );
+    let found = Names::find_by_statement(Statement::from_string(backend, sql)).all(connection).await?;
+    let of = |row: Names| (row.tenant, NameUsage::new(row.count.unsigned_abs(), row.bytes.unsigned_abs()));
+    Ok(found.into_iter().map(of).collect())
 }
 
 async fn sum(connection: &impl ConnectionTrait, sql: String) -> Result<Sum, DbErr> {
@@ -70,7 +93,7 @@ async fn sum(connection: &impl ConnectionTrait, sql: String) -> Result<Sum, DbEr
 }
 
 /// The bytes that the histories of all tenants take.
-pub(crate) async fn bytes_by_tenant(db: &Database) -> Result<HashMap<i64, u64>, Error> {
+pub(crate) async fn bytes_by_tenant(db: &Database) -> Result<HashMap<i64, TenantBytes>, Error> {
     #[derive(FromQueryResult)]
     struct Bytes {
         tenant: i64,
@@ -84,12 +107,37 @@ pub(crate) async fn bytes_by_tenant(db: &Database) -> Result<HashMap<i64, u64>, 
     );
     let chunks =
         format!("SELECT tenant, {CHUNK_BYTES} AS bytes FROM telemetry_chunks WHERE batch <= {batch} GROUP BY tenant");
-    let mut bytes = HashMap::new();
+    let mut bytes: HashMap<i64, u64> = HashMap::new();
     for sql in [log, chunks] {
         let statement = Statement::from_string(db.backend(), sql);
         for row in Bytes::find_by_statement(statement).all(snapshot.transaction()).await? {
             *bytes.entry(row.tenant).or_default() += row.bytes.unsigned_abs();
         }
     }
-    Ok(bytes)
+    let names = names(snapshot.transaction(), "").await?;
+    let mut of_tenants: HashMap<i64, TenantBytes> = HashMap::new();
+    for (tenant, bytes) in bytes {
+        of_tenants.entry(tenant).or_default().messages = bytes;
+    }
+    for (tenant, names) in names {
+        of_tenants.entry(tenant).or_default().names = names.bytes;
+    }
+    Ok(of_tenants)
+}
+
+/// What the history of a tenant takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TenantBytes {
+    pub(crate) messages: u64,
+    pub(crate) names: u64,
+}
+
+impl TenantBytes {
+    /// How many bytes of messages have to go until all is within so many. Names go with their messages, so that each of these is
+    /// taken to bring its share of the names along.
+    pub(crate) fn excess(self, most: u64) -> u64 {
+        let all = self.messages + self.names;
+        let excess = u128::from(all.saturating_sub(most)) * u128::from(self.messages);
+        u64::try_from(excess.div_ceil(u128::from(all.max(1)))).unwrap_or(u64::MAX)
+    }
 }

@@ -60,8 +60,6 @@ impl Process {
             batch: random.one_of(&size.batches),
             every: Duration::from_millis(1),
             lease: Duration::from_millis(20),
-            // The model does it, at times of its own.
-            prune_every: Duration::from_secs(86_400),
             ..Sealing::default()
         };
         let options = Options { pool: 4, sealing, ..Options::new(url) };

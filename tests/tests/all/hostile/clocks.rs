@@ -1,1 +1,280 @@
-//! Clocks that are wrong: nothing is removed early, nothing stops.
+//! Clocks that are wrong: years ahead, years behind and back and forth, at the start and while the platform runs. Nothing is
+//! removed early, nothing stops, and the log says what was seen.
+
+use std::time::{Duration, SystemTime};
+
+use pocket_tests::{Api, Device, Launch, Platform, PostgresDatabase, Shim};
+use rumqttc::{AsyncClient, Event, EventLoop, Packet, QoS};
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+const DAY: i64 = 86_400;
+const YEAR: i64 = 365 * DAY;
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Looks at what is kept every second, and seals what has a hundred rows.
+fn launch(shim: &Shim) -> Launch {
+    shim.under(Launch::default().set("database.prune_every", "1").set("database.seal_rows", "100"))
+}
+
+/// Waits until something holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn post(api: &Api, device: &str, rows: usize, timestamp: Option<i64>) {
+    let entry = |n: usize| match timestamp {
+        Some(from) => json!({ "deviceId": device, "topic": "a", "payload": n, "timestamp": from + n as i64 }),
+        None => json!({ "deviceId": device, "topic": "a", "payload": n }),
+    };
+    api.post("/api/v1/telemetry", (0..rows).map(entry).collect()).await.expect(201);
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+async fn tenant(api: &Api) -> String {
+    api.get("/api/v1/auth/me").await.expect(200)["tenantId"].as_str().unwrap().to_owned()
+}
+
+async fn usage(api: &Api) -> Value {
+    api.get(&format!("/api/v1/tenants/{}/usage", tenant(api).await)).await.expect(200)
+}
+
+async fn keep_days(api: &Api, days: i64) {
+    let body = json!({ "retention": { "maxAgeSeconds": days * DAY } });
+    api.patch(&format!("/api/v1/tenants/{}", tenant(api).await), body).await.expect(200);
+}
+
+/// A platform whose history is kept for thirty days, with 300 rows in chunks and 50 in the log.
+async fn kept_for_a_month(launch: Launch) -> (Platform, Api, String) {
+    let platform = launch.start().await;
+    let api = platform.admin().await;
+    let (device, _) = api.register_device("boiler").await;
+    keep_days(&api, 30).await;
+    post(&api, &device, 300, None).await;
+    until("the rows are sealed", async || usage(&api).await["chunks"]["rows"] == 300).await;
+    post(&api, &device, 50, None).await;
+    (platform, api, device)
+}
+
+/// Rounds of retention go by: each takes a second.
+async fn rounds() {
+    sleep(Duration::from_secs(4)).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_removes_nothing() {
+    let shim = Shim::new();
+    let (platform, _, device) = kept_for_a_month(launch(&shim)).await;
+    let mut rows = 350;
+    for clock in [40 * DAY, 0, 10 * YEAR, -10 * YEAR, 10 * YEAR, 0, -YEAR, 40 * DAY, 0] {
+        shim.set_clock(clock);
+        // What a person shows ends with the time in it.
+        let api = platform.admin().await;
+        post(&api, &device, 10, None).await;
+        rows += 10;
+        rounds().await;
+        assert_eq!(usage(&api).await["rows"], rows, "with the clock {clock} s ahead");
+    }
+    let log = platform.log();
+    assert!(log.contains("the clock is ahead of the time that passed"), "{log}");
+    assert!(log.contains("the clock is behind the time that passed"), "{log}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_at_the_start_removes_nothing() {
+    let shim = Shim::new();
+    let (platform, ..) = kept_for_a_month(launch(&shim)).await;
+    wrong_at_the_start(&shim, platform).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_at_the_start_removes_nothing_in_postgresql() {
+    let shim = Shim::new();
+    let database = PostgresDatabase::create().await;
+    let (platform, ..) = kept_for_a_month(launch(&shim).env("DATABASE_URL", &database.url())).await;
+    wrong_at_the_start(&shim, platform).await;
+}
+
+async fn wrong_at_the_start(shim: &Shim, mut platform: Platform) {
+    for (n, clock) in [40 * DAY, 0, 10 * YEAR, -10 * YEAR, 10 * YEAR, 0].into_iter().enumerate() {
+        // In turns in order and without a warning.
+        match n % 2 {
+            0 => platform.kill().await,
+            _ => drop(platform.stop().await),
+        }
+        shim.set_clock(clock);
+        platform.start_again().await;
+        rounds().await;
+        let api = platform.admin().await;
+        assert_eq!(usage(&api).await["rows"], 350, "with the clock {clock} s ahead");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_first_opened_with_a_clock_ahead_is_kept_when_that_comes_back() {
+    let shim = Shim::new();
+    shim.set_clock(10 * YEAR);
+    let mut platform = launch(&shim).start().await;
+    platform.kill().await;
+    shim.set_clock(0);
+    platform.start_again().await;
+    let api = platform.admin().await;
+    let (device, _) = api.register_device("boiler").await;
+    keep_days(&api, 30).await;
+    post(&api, &device, 300, None).await;
+    platform.kill().await;
+    shim.set_clock(10 * YEAR);
+    platform.start_again().await;
+    rounds().await;
+    assert_eq!(usage(&platform.admin().await).await["rows"], 300);
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_after_the_clock_was_wrong() {
+    let shim = Shim::new();
+    let (mut platform, api, device) = kept_for_a_month(launch(&shim)).await;
+    post(&api, &device, 20, Some(now() - 40 * DAY * 1_000)).await;
+    until("old rows go", async || usage(&api).await["rows"] == 350).await;
+    shim.set_clock(10 * YEAR);
+    rounds().await;
+    shim.set_clock(0);
+    platform.kill().await;
+    platform.start_again().await;
+    let api = platform.admin().await;
+    post(&api, &device, 20, Some(now() - 40 * DAY * 1_000)).await;
+    until("old rows go", async || usage(&api).await["rows"] == 350).await;
+    assert!(platform.log().contains("telemetry that is too old was removed"));
+}
+
+#[tokio::test]
+async fn a_process_that_was_killed_while_its_clock_was_ahead_keeps_nobody_from_sealing() {
+    let shim = Shim::new();
+    sealing_goes_on(&shim, launch(&shim)).await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_killed_while_its_clock_was_ahead_keeps_nobody_from_sealing_in_postgresql() {
+    let shim = Shim::new();
+    let database = PostgresDatabase::create().await;
+    let launch = launch(&shim).env("DATABASE_URL", &database.url());
+    // A lease that the clock of a process gave, as an earlier version did, or a server whose own clock was ahead.
+    let mut platform = sealing_goes_on(&shim, launch).await;
+    platform.kill().await;
+    let server = sea_orm::Database::connect(database.url()).await.unwrap();
+    let sql = "UPDATE telemetry_log SET owner = '\\x00', owned_until = 2000000000000000";
+    server.execute_unprepared(sql).await.unwrap();
+    server.close().await.unwrap();
+    platform.start_again().await;
+    seals(&platform).await;
+}
+
+/// Posts rows, and waits until they are in chunks.
+async fn seals(platform: &Platform) {
+    let api = platform.admin().await;
+    let (device, _) = api.register_device(&format!("device-{}", now())).await;
+    let before = usage(&api).await["chunks"]["rows"].as_u64().unwrap();
+    post(&api, &device, 300, None).await;
+    until("the rows are sealed", async || usage(&api).await["chunks"]["rows"].as_u64().unwrap() >= before + 300).await;
+    assert_eq!(api.metric("pocket_history_behind_seconds").await.map(|seconds| seconds < 60.0), Some(true));
+}
+
+async fn sealing_goes_on(shim: &Shim, launch: Launch) -> Platform {
+    shim.set_clock(10 * YEAR);
+    let mut platform = launch.start().await;
+    seals(&platform).await;
+    for clock in [0, -10 * YEAR, 0] {
+        platform.kill().await;
+        shim.set_clock(clock);
+        platform.start_again().await;
+        seals(&platform).await;
+    }
+    // And while it runs.
+    for clock in [10 * YEAR, -10 * YEAR, 0] {
+        shim.set_clock(clock);
+        seals(&platform).await;
+    }
+    platform
+}
+
+#[tokio::test]
+async fn a_session_with_its_messages_outlasts_a_clock_that_is_wrong() {
+    let shim = Shim::new();
+    let mut platform = launch(&shim).start().await;
+    let api = platform.admin().await;
+    let (away, publisher) = (Device::register(&api, "away").await, Device::register(&api, "publisher").await);
+    let (client, mut events, _) = kept_session(&platform, &away).await;
+    client.subscribe("jobs/#", QoS::AtLeastOnce).await.unwrap();
+    next(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await;
+    drop((client, events));
+    publisher.connect(&platform, "p").await.publish([("jobs/1".into(), "1".into())]).await;
+    for clock in [10 * YEAR, 0, -10 * YEAR, 40 * DAY, 0] {
+        shim.set_clock(clock);
+        rounds().await;
+        platform.kill().await;
+        platform.start_again().await;
+    }
+    let (_client, mut events, is_present) = kept_session(&platform, &away).await;
+    assert!(is_present);
+    let message = next(&mut events, |packet| matches!(packet, Packet::Publish(_))).await;
+    assert!(matches!(message, Packet::Publish(publish) if publish.topic == "jobs/1"));
+}
+
+/// A client whose session outlasts its connection, and whether there was one.
+async fn kept_session(platform: &Platform, device: &Device) -> (AsyncClient, EventLoop, bool) {
+    let mut options = device.options(platform, "kept");
+    options.set_clean_session(false);
+    let (client, mut events) = AsyncClient::new(options, 10);
+    let Packet::ConnAck(ack) = next(&mut events, |packet| matches!(packet, Packet::ConnAck(_))).await else {
+        unreachable!("it is one")
+    };
+    (client, events, ack.session_present)
+}
+
+async fn next(events: &mut EventLoop, is_meant: impl Fn(&Packet) -> bool) -> Packet {
+    let found = async {
+        loop {
+            match events.poll().await.unwrap() {
+                Event::Incoming(packet) if is_meant(&packet) => return packet,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("the packet comes")
+}
+
+#[tokio::test]
+async fn a_message_from_the_future_is_dated_at_its_arrival() {
+    let platform = Launch::default().start().await;
+    let api = platform.admin().await;
+    let device = Device::register(&api, "boiler").await;
+    let future = now() + 3_600_000;
+    let mut client = device.connect(&platform, "x").await;
+    for time in [future, 253_402_300_799_999, now() + 60_000] {
+        client.publish([("a".into(), json!({ "ts": time, "values": { "c": 1 } }).to_string())]).await;
+    }
+    let rows = api.telemetry("order=desc").await;
+    let arrived: Vec<bool> = rows.iter().map(|row| row["timestamp"] == row["receivedAt"]).collect();
+    assert_eq!(arrived.iter().filter(|arrived| **arrived).count(), 2, "{rows:?}");
+    let rejection =
+        async || api.get(&format!("/api/v1/devices/{}", device.id)).await.expect(200)["lastRejection"].clone();
+    until("the device tells of it", async || rejection().await["reason"].is_string()).await;
+    let reason = rejection().await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("stored with the time of its arrival") && reason.contains("600 s"), "{reason}");
+    // Who posts a time is told at once.
+    for (time, status) in [(future, 422), (now() + 60_000, 201)] {
+        let body = json!({ "deviceId": device.id, "topic": "a", "payload": 1, "timestamp": time });
+        let answer = api.post("/api/v1/telemetry", body).await.expect(status);
+        if status == 422 {
+            assert!(answer.to_string().contains("timestamp") && answer.to_string().contains("600 s"), "{answer}");
+        }
+    }
+    assert_eq!(api.metric("pocket_messages_dated_at_arrival").await, Some(2.0));
+}
