@@ -125,9 +125,10 @@ impl Application {
     pub fn start(adapters: Adapters, options: Options) -> Arc<Self> {
         let Adapters { storage, password_hasher, token_issuer, token_hasher, entropy, clock } = adapters;
         let store = IngestStore {
+            write: Arc::clone(&storage.write),
             telemetry: Arc::clone(&storage.telemetry),
-            broker: storage.broker.clone(),
-            node: options.node.clone(),
+            // A process without a broker may share the database with the broker that has the name.
+            node: storage.broker.is_some().then(|| options.node.clone()),
         };
         let ingest = Arc::new(BatchingIngest::start(store, Arc::clone(&clock), options.ingest));
         let activity =

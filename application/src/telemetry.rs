@@ -9,7 +9,7 @@ use pocket_domain::{
     TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
 };
 use pocket_ports::{
-    Clock, DeviceRepository, Fate, Refused, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
+    Clock, DeviceRepository, Fate, Refused, Settled, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
 };
 
 use crate::fair_slots::FairSlots;
@@ -153,9 +153,9 @@ impl TelemetryService {
 
     async fn store_all(&self, messages: Vec<NewTelemetry>) -> Result<Vec<TelemetryId>, Error> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let receipt = Box::new(move |result: Result<&[Fate], _>| {
+        let receipt = Box::new(move |result: Result<Settled<'_>, _>| {
             // Nobody listens any more when the caller went away; the rows are stored all the same.
-            let _ = sender.send(result.map(<[Fate]>::to_vec));
+            let _ = sender.send(result.map(|settled| settled.fates.to_vec()));
         });
         self.submit(Submission { messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
         let fates = tokio::time::timeout(Self::COMMIT_PATIENCE, receiver)

@@ -20,7 +20,7 @@ use pocket_domain::{
     DeviceName, Labels, NodeName, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username,
 };
 use pocket_mqtt_ntex::{Broker, MqttConfig, Publication, QoS, TenantAuthorizer};
-use pocket_ports::{Storage, Submission, SystemClock};
+use pocket_ports::{Settled, Storage, Submission, SystemClock};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PASSWORD: &str = "correct horse battery";
@@ -71,9 +71,9 @@ async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Resul
         messages.extend(gateway.accept(&access, &topic, payload.as_bytes(), gateway.now())?);
     }
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    let receipt = Box::new(move |result: Result<&[_], _>| {
+    let receipt = Box::new(move |result: Result<Settled<'_>, _>| {
         // The receiver waits below.
-        let _ = sender.send(result.map(<[_]>::len));
+        let _ = sender.send(result.map(|settled| settled.fates.len()));
     });
     let submission = Submission { messages, changes: Vec::new(), receipt: Some(receipt) };
     gateway.submit(submission).map_err(|_| "the ingest does not take messages")?;
@@ -108,10 +108,10 @@ async fn converse(application: &Application, registered: &RegisteredDevice) -> R
 
 fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
     let registry = pocket_storage_memory::storage();
-    let history = journal::Journal::open(&dir.join("telemetry.journal"), &registry)?;
+    let history = Arc::new(journal::Journal::open(&dir.join("telemetry.journal"), &registry)?);
     Ok(Adapters {
         // The state of a broker is stored with the history it came with; this one has no place for it.
-        storage: Storage { telemetry: Arc::new(history), broker: None, ..registry },
+        storage: Storage { write: history.clone(), telemetry: history, broker: None, ..registry },
         password_hasher: Arc::new(Argon2PasswordHasher::new(
             tokio::runtime::Handle::current(),
             HashingLimits::default(),

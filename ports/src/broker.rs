@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pocket_domain::{DeviceId, NewTelemetry, NodeName, TelemetryId, TenantId, Timestamp, TopicName};
+use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp, TopicName};
 
 use crate::StorageError;
 
@@ -157,22 +157,10 @@ pub struct BrokerState {
     pub last_key: u64,
 }
 
-/// Keeps the state of brokers. `node` names the broker: what one node stores, another never sees.
+/// Keeps the state of brokers, which [`WriteStore`](crate::WriteStore) writes. `node` names the broker: what one node stores,
+/// another never sees. A device that is deleted MUST take its sessions along, a tenant its retained messages.
 #[async_trait]
 pub trait BrokerStore: Send + Sync {
-    /// Stores messages as [`TelemetryStore::append`](crate::TelemetryStore::append) does, and applies the changes in their
-    /// order, all in one transaction: when it returns `Ok`, all is committed; when it fails, nothing is.
-    ///
-    /// A change that is about what is not there (any more) MUST be passed over: a session of a device that does not exist,
-    /// progress of a delivery that is over, a retained message of a tenant that is gone. A device that is deleted takes its
-    /// sessions along, a tenant its retained messages.
-    async fn commit(
-        &self,
-        node: &NodeName,
-        messages: Arc<[NewTelemetry]>,
-        changes: Arc<[BrokerChange]>,
-    ) -> Result<Vec<Option<TelemetryId>>, StorageError>;
-
     /// Takes the node's name for this process, until storage is closed or the process ends. MUST return `Conflict(Node)`
     /// while another process that uses the same database has it.
     async fn claim(&self, node: &NodeName) -> Result<(), StorageError>;

@@ -20,9 +20,32 @@ pub enum Fate {
     Lost,
 }
 
-/// Is called exactly once, from the writer, when the fate of a submission is known: one entry for each message, in order.
-/// It must be quick and must not block.
-pub type Receipt = Box<dyn FnOnce(Result<&[Fate], IngestError>) + Send>;
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settled<'a> {
+    /// One entry for each message, in order.
+    pub fates: &'a [Fate],
+    /// The places, in growing order, of the changes of the broker's state that the database refused for a reason of their own.
+    /// They are given up: what one of them stands for is not stored, and must not be acknowledged as stored.
+    pub refused_changes: &'a [usize],
+}
+
+impl<'a> Settled<'a> {
+    /// All changes are stored, and of the messages became this.
+    pub fn new(fates: &'a [Fate]) -> Self {
+        Self { fates, refused_changes: &[] }
+    }
+
+    /// The same, but for these changes.
+    #[must_use]
+    pub fn without_changes(self, refused_changes: &'a [usize]) -> Self {
+        Self { refused_changes, ..self }
+    }
+}
+
+/// Is called exactly once, from the writer, when the fate of a submission is known. It must be quick and must not block.
+pub type Receipt = Box<dyn FnOnce(Result<Settled<'_>, IngestError>) + Send>;
 
 /// Messages that are handed over together.
 pub struct Submission {

@@ -24,6 +24,7 @@ mod storage;
 mod telemetry;
 mod tenants;
 mod users;
+mod write;
 
 /// The attribute that implementations of these traits stand under, in the version the ports are built with.
 pub use async_trait::async_trait;
@@ -39,10 +40,11 @@ pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use dead_letters::DeadLetterRepository;
 pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplacement};
-pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryIngest};
+pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
 pub use storage::{Conflict, Storage, StorageError, StorageHealth, Upkeep};
 pub use telemetry::{Import, Imported, Pruned, TelemetryStore};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};
+pub use write::{BatchNumber, CommittedBatch, WriteBatch, WriteStore};

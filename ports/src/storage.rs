@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository,
-    TelemetryStore, TenantRepository, UserRepository,
+    TelemetryStore, TenantRepository, UserRepository, WriteStore,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -101,12 +101,14 @@ pub struct Storage {
     pub presence: Arc<dyn PresenceRepository>,
     /// Which topics devices may use.
     pub access_rules: Arc<dyn AccessRuleRepository>,
+    /// What messages and the state of brokers are written through.
+    pub write: Arc<dyn WriteStore>,
     /// The history of messages.
     pub telemetry: Arc<dyn TelemetryStore>,
     /// Messages that the database refused.
     pub dead_letters: Arc<dyn DeadLetterRepository>,
-    /// What brokers must not forget; `None`: sessions and retained messages end with the process. It stores telemetry too, so
-    /// it has to be of the same database as `telemetry`.
+    /// What brokers must not forget; `None`: sessions and retained messages end with the process, and what is written is
+    /// written by a process without a broker.
     pub broker: Option<Arc<dyn BrokerStore>>,
     /// What changed about who may be connected.
     pub access_log: Arc<dyn AccessLog>,

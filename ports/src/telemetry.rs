@@ -13,11 +13,8 @@ use crate::StorageError;
 /// Keeps the history of messages.
 #[async_trait]
 pub trait TelemetryStore: Send + Sync {
-    /// Stores messages in one transaction: when it returns `Ok`, all are committed; when it fails, none is.
-    ///
-    /// MUST return one entry for each message, in order: its id, or `None` when its device does not exist in its tenant
-    /// (any more), which does not hinder the others. Ids MUST grow with the order of messages. MUST return
-    /// `Unavailable` when the same call may succeed later, and `Backend` when a message itself is refused.
+    /// Stores messages as a batch of a process without a broker; see [`WriteStore::commit`](crate::WriteStore::commit), whose
+    /// MUSTs are those of this method. For tools: what the ingest stores is numbered under the name of its node.
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError>;
 
     /// Stores those messages that are not there yet, in one transaction.

@@ -188,8 +188,8 @@ impl Worker {
 /// Tells the connection's worker what became of a batch; is called on the writer's thread.
 pub(crate) fn receipt(broker: &Arc<Broker>, client: SubscriberId, batch: BatchId) -> Receipt {
     let broker = Arc::clone(broker);
-    Box::new(move |fates| {
-        let letter = Letter::Settle { client, batch, outcome: outcome(fates) };
+    Box::new(move |settled| {
+        let letter = Letter::Settle { client, batch, outcome: outcome(settled.map(|settled| settled.fates)) };
         broker.mailboxes[usize::from(client.worker)].post(letter);
     })
 }

@@ -78,7 +78,7 @@ impl Worker {
 
 /// Tells the publisher what became of the message; is called on the writer's thread.
 fn receipt(reply: Reply) -> Receipt {
-    Box::new(move |fates| answer(reply, outcome(fates)))
+    Box::new(move |settled| answer(reply, outcome(settled.map(|settled| settled.fates))))
 }
 
 fn outcome(fates: Result<&[Fate], IngestError>) -> Result<(), LocalError> {

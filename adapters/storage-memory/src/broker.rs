@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NewTelemetry, NodeName, TelemetryId, TenantId, Timestamp, TopicName};
+use pocket_domain::{NodeName, TenantId, Timestamp, TopicName};
 use pocket_ports::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StorageError, StoredSession, SubscriptionRecord,
@@ -33,7 +33,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn apply(&mut self, change: &BrokerChange) {
+    pub(crate) fn apply(&mut self, change: &BrokerChange) {
         self.last_key = self.last_key.max(last_key(change));
         match change {
             BrokerChange::SessionKept(session) => {
@@ -118,21 +118,6 @@ fn last_key(change: &BrokerChange) -> u64 {
 
 #[async_trait]
 impl BrokerStore for Memory {
-    async fn commit(
-        &self,
-        node: &NodeName,
-        messages: Arc<[NewTelemetry]>,
-        changes: Arc<[BrokerChange]>,
-    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let mut state = self.state();
-        let ids = messages.iter().map(|message| state.append(message)).collect();
-        let node = state.brokers.entry(node.clone()).or_default();
-        for change in changes.iter() {
-            node.apply(change);
-        }
-        Ok(ids)
-    }
-
     /// Nobody else can reach this storage.
     async fn claim(&self, _: &NodeName) -> Result<(), StorageError> {
         Ok(())

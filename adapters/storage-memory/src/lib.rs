@@ -22,6 +22,7 @@ mod state;
 mod telemetry;
 mod tenants;
 mod users;
+mod write;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,7 @@ pub fn storage() -> Storage {
         devices: memory.clone(),
         presence: memory.clone(),
         access_rules: memory.clone(),
+        write: memory.clone(),
         telemetry: memory.clone(),
         dead_letters: memory.clone(),
         broker: Some(memory.clone()),

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) last_sequence: u64,
     pub(crate) brokers: HashMap<NodeName, Node>,
     pub(crate) time_marks: HashMap<NodeName, TimeMark>,
+    /// How many batches each writer committed; without a name, those of no broker.
+    pub(crate) batches: HashMap<Option<NodeName>, u64>,
 }
 
 impl State {

@@ -9,7 +9,7 @@ use pocket_domain::{
     TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
     Timestamp, Usage,
 };
-use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
+use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, WriteBatch, WriteStore};
 
 use crate::Memory;
 use crate::state::State;
@@ -63,8 +63,7 @@ fn meets(row: &Telemetry, query: &TelemetryQuery) -> bool {
 #[async_trait]
 impl TelemetryStore for Memory {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let mut state = self.state();
-        Ok(messages.iter().map(|message| state.append(message)).collect())
+        Ok(self.commit(None, WriteBatch::of_messages(messages)).await?.ids)
     }
 
     async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {

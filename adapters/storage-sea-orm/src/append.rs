@@ -7,20 +7,22 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use pocket_domain::{DeviceId, NewTelemetry, TelemetryId, TenantId, TopicName};
+use pocket_domain::{DeviceId, NewTelemetry, NodeName, TelemetryId, TenantId, TopicName};
+use pocket_ports::{BatchNumber, CommittedBatch, StorageError, WriteBatch};
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult};
 use sea_orm::{JoinType, QueryFilter, QuerySelect, Statement, Value};
 
 use crate::broker::{self, Changes};
-use crate::commit::{TransactionId, commit};
 use crate::database::Database;
+use crate::direct::Direct;
 use crate::entity::{device, tenant};
 use crate::error::Error;
-use crate::key_cache::{DeviceKeys, Found};
+use crate::key_cache::{DeviceKeys, Found, KeyCache};
 use crate::locks::{self, Lock};
 use crate::telemetry::Entry;
-use crate::{access_log, direct, topics};
+use crate::writers::{Place, Writer};
+use crate::{direct, topics};
 
 /// Devices that are looked up in one statement.
 const LOOK_UP: usize = 500;
@@ -41,23 +43,57 @@ impl Row<'_> {
     }
 }
 
-/// Stores the messages whose device is there, and the changes of a broker's state that came with them, in one
-/// transaction, and tells the ids of the messages.
+/// How often a batch is tried again after the row of its writer was found elsewhere, or a key to be of something else.
+pub(crate) const ATTEMPTS: u32 = 5;
+
+/// Stores the messages whose device is there, and the changes of the broker's state of a node, in one transaction, as the next
+/// batch of a writer.
 pub(crate) async fn append(
     db: &Database,
-    messages: &[NewTelemetry],
-    changes: Option<&Changes<'_>>,
-) -> Result<Vec<Option<TelemetryId>>, Error> {
-    if db.backend() == DbBackend::Postgres
-        && changes.is_none()
-        && let Some((as_of, rows)) = known(db, messages)
-        && let Some(ids) = direct::append(db, as_of, &rows).await?
-    {
-        return Ok(ids.into_iter().map(Some).collect());
+    writer: &mut Writer,
+    node: Option<&NodeName>,
+    batch: &WriteBatch,
+) -> Result<CommittedBatch, Error> {
+    let changes =
+        node.filter(|_| !batch.changes.is_empty()).map(|node| Changes { node: node.as_str(), changes: &batch.changes });
+    for _ in 0..ATTEMPTS {
+        let place = writer.ready(db).await?;
+        if db.backend() == DbBackend::Postgres
+            && changes.is_none()
+            && let Some((as_of, rows)) = known(&writer.keys, &batch.messages)
+        {
+            match direct::append(db, writer, place, as_of, &rows).await? {
+                Direct::Done(number, ids) => {
+                    return Ok(CommittedBatch::new(number, ids.into_iter().map(Some).collect()));
+                }
+                Direct::Elsewhere => {
+                    writer.find_again(db).await?;
+                    continue;
+                }
+                Direct::KnowsTooLittle => {}
+            }
+        }
+        match db.answer(insert_all(db, writer, place, &batch.messages, changes.as_ref())).await? {
+            Tried::Elsewhere => writer.find_again(db).await?,
+            Tried::Stranger => writer.keys.forget(),
+            Tried::Done((devices, inserted)) => {
+                let (number, ids) = inserted.commit(db, writer).await?;
+                let mut ids = ids.into_iter();
+                let ids = devices.iter().map(|device| device.and_then(|_| ids.next())).collect();
+                return Ok(CommittedBatch::new(number, ids));
+            }
+        }
     }
-    let (devices, inserted) = db.answer(insert_all(db, messages, changes)).await?;
-    let mut ids = inserted.commit(db).await?.into_iter();
-    Ok(devices.iter().map(|device| device.and_then(|_| ids.next())).collect())
+    Err(StorageError::Unavailable("the row of the writer is nowhere to be found".to_owned()).into())
+}
+
+/// What became of an attempt before its commit.
+pub(crate) enum Tried<T> {
+    Done(T),
+    /// The row of the writer is not where this process left it.
+    Elsewhere,
+    /// A key that was known is that of something else.
+    Stranger,
 }
 
 /// Rows that are to be committed.
@@ -66,21 +102,26 @@ pub(crate) struct Inserted<'a> {
     pub(crate) rows: Vec<Row<'a>>,
     /// Of the rows, as [`insert`] tells them.
     pub(crate) ids: Vec<i64>,
-    pub(crate) number: Option<TransactionId>,
     /// What was looked up, and as of which entry of the access log.
     pub(crate) found: Found,
     pub(crate) as_of: i64,
 }
 
 impl Inserted<'_> {
-    /// Commits the rows, and tells those who index and cache them. The ids of the rows, in their order.
-    pub(crate) async fn commit(self, db: &Database) -> Result<Vec<TelemetryId>, DbErr> {
-        commit(db, self.transaction, self.number).await?;
+    /// Commits the rows as the next batch of the writer, whose row the transaction has moved on, and tells those who index and
+    /// cache them. The ids of the rows, in their order.
+    pub(crate) async fn commit(
+        self,
+        db: &Database,
+        writer: &mut Writer,
+    ) -> Result<(BatchNumber, Vec<TelemetryId>), Error> {
+        let answer = db.answer(self.transaction.commit()).await;
+        let number = writer.committed(db, answer).await?;
         if db.backend() == DbBackend::Sqlite {
             db.log_index.note(self.rows.iter().zip(&self.ids).map(|(row, id)| row.entry(*id)));
         }
-        db.keys.learn(self.as_of, self.found);
-        Ok(telemetry_ids(self.ids))
+        writer.keys.learn(self.as_of, self.found);
+        Ok((number, telemetry_ids(self.ids)))
     }
 }
 
@@ -92,31 +133,34 @@ pub(crate) fn telemetry_ids(keys: Vec<i64>) -> Vec<TelemetryId> {
 /// Inserts the messages whose device is there; the keys of each message's device, and what is to be committed.
 async fn insert_all<'a>(
     db: &Database,
+    writer: &Writer,
+    place: Place,
     messages: &'a [NewTelemetry],
     changes: Option<&Changes<'_>>,
-) -> Result<(Vec<Option<DeviceKeys>>, Inserted<'a>), Error> {
+) -> Result<Tried<(Vec<Option<DeviceKeys>>, Inserted<'a>)>, Error> {
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
-    let as_of = access_log::latest(&transaction).await?;
+    // Before any id is drawn, so that ids grow in the order of the batches.
+    let Some(as_of) = writer.move_on(&transaction, place).await? else { return Ok(Tried::Elsewhere) };
     let mut found = Found::default();
-    let devices = devices(db, &transaction, as_of, messages, &mut found).await?;
+    let devices = devices(&writer.keys, &transaction, as_of, messages, &mut found).await?;
     let accepted: Vec<(DeviceKeys, &NewTelemetry)> =
         devices.iter().zip(messages).filter_map(|(device, message)| device.map(|device| (device, message))).collect();
-    let topics = topics(db, &transaction, as_of, &accepted, &mut found).await?;
+    let topics = topics(&writer.keys, &transaction, as_of, &accepted, &mut found).await?;
     let rows: Vec<Row<'_>> =
         accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message }).collect();
-    let (ids, number) = insert(db, &transaction, &rows).await?;
+    let Some(ids) = insert(db, &transaction, &rows).await? else { return Ok(Tried::Stranger) };
     if let Some(changes) = changes {
         broker::apply(&transaction, changes).await?;
     }
-    Ok((devices, Inserted { transaction, rows, ids, number, found, as_of }))
+    Ok(Tried::Done((devices, Inserted { transaction, rows, ids, found, as_of })))
 }
 
 /// The rows of messages of which all is known, and as of which entry of the access log.
-fn known<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Option<(i64, Vec<Row<'a>>)> {
-    let as_of = db.keys.as_of();
-    let devices = db.keys.devices(as_of, messages.iter().map(|message| message.device_id));
+fn known<'a>(keys: &KeyCache, messages: &'a [NewTelemetry]) -> Option<(i64, Vec<Row<'a>>)> {
+    let as_of = keys.as_of();
+    let devices = keys.devices(as_of, messages.iter().map(|message| message.device_id));
     let devices: Vec<_> = messages
         .iter()
         .zip(devices)
@@ -124,33 +168,35 @@ fn known<'a>(db: &Database, messages: &'a [NewTelemetry]) -> Option<(i64, Vec<Ro
         .collect::<Option<_>>()?;
     let topics: Vec<_> =
         messages.iter().zip(&devices).map(|(message, keys)| (keys.tenant, message.topic.clone())).collect();
-    let topics: Vec<i64> = db.keys.topics(as_of, &topics).into_iter().collect::<Option<_>>()?;
+    let topics: Vec<i64> = keys.topics(as_of, &topics).into_iter().collect::<Option<_>>()?;
     let rows = messages.iter().zip(devices).zip(topics);
     let rows: Vec<_> = rows.map(|((message, device), topic)| Row { device, topic, message }).collect();
     (!rows.is_empty()).then_some((as_of, rows))
 }
 
-/// Writes rows and tells their ids, which grow with the order of the rows, and what [`commit`] asks for.
+/// Writes rows and tells their ids, which grow with the order of the rows; `None` when a device or topic of theirs is not in
+/// their tenant, upon which the transaction must be given up.
 pub(crate) async fn insert(
     db: &Database,
     transaction: &DatabaseTransaction,
     rows: &[Row<'_>],
-) -> Result<(Vec<i64>, Option<TransactionId>), DbErr> {
+) -> Result<Option<Vec<i64>>, DbErr> {
     match db.backend() {
         DbBackend::Postgres => insert_arrays(transaction, rows).await,
-        _ => Ok((insert_blocks(transaction, rows).await?, None)),
+        // The file is locked as long as this process has it, so keys that it met are those of the file.
+        _ => insert_blocks(transaction, rows).await.map(Some),
     }
 }
 
 /// The keys of each message's device; `None` where it is not in the message's tenant.
 pub(crate) async fn devices(
-    db: &Database,
+    known: &KeyCache,
     transaction: &DatabaseTransaction,
     as_of: i64,
     messages: &[NewTelemetry],
     found: &mut Found,
 ) -> Result<Vec<Option<DeviceKeys>>, Error> {
-    let mut keys = db.keys.devices(as_of, messages.iter().map(|message| message.device_id));
+    let mut keys = known.devices(as_of, messages.iter().map(|message| message.device_id));
     let missing: BTreeSet<DeviceId> =
         keys.iter().zip(messages).filter(|(keys, _)| keys.is_none()).map(|(_, message)| message.device_id).collect();
     if !missing.is_empty() {
@@ -203,7 +249,7 @@ pub(crate) async fn look_up(
 
 /// The key of each message's topic.
 pub(crate) async fn topics(
-    db: &Database,
+    known: &KeyCache,
     transaction: &DatabaseTransaction,
     as_of: i64,
     accepted: &[(DeviceKeys, &NewTelemetry)],
@@ -211,7 +257,7 @@ pub(crate) async fn topics(
 ) -> Result<Vec<i64>, Error> {
     let topics: Vec<(i64, TopicName)> =
         accepted.iter().map(|(device, message)| (device.tenant, message.topic.clone())).collect();
-    let known = db.keys.topics(as_of, &topics);
+    let known = known.topics(as_of, &topics);
     let missing = known.iter().zip(&topics).filter(|(key, _)| key.is_none()).map(|(_, topic)| topic);
     found.topics = topics::intern(transaction, missing).await?;
     let key = |(known, topic): (Option<i64>, &(i64, TopicName))| known.or_else(|| found.topics.get(topic).copied());
@@ -260,31 +306,77 @@ fn values(row: &Row<'_>) -> [Value; 6] {
     ]
 }
 
-/// Keys are given in the order of the rows, and come back in one array, in no order, with the number of the transaction and the
-/// newest entry of the access log.
-pub(crate) const ARRAYS: &str = "
-    WITH inserted AS (
-        INSERT INTO telemetry (device, topic, tenant, timestamp, received_at, payload)
-        SELECT device, topic, tenant, timestamp, received_at, payload
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
-            WITH ORDINALITY AS message (device, topic, tenant, timestamp, received_at, payload, place)
-        ORDER BY place
-        RETURNING id
-    )
-    SELECT array_agg(id) AS ids, txid_current() AS number,
-        (SELECT coalesce(max(sequence), 0) FROM access_changes) AS seen
-    FROM inserted";
+/// The beginning of both statements: rows as arrays, in their order. What comes before is a list of tables to be joined.
+macro_rules! insert_from {
+    ($first:literal) => {
+        concat!(
+            "inserted AS (
+                INSERT INTO telemetry (device, topic, tenant, timestamp, received_at, payload)
+                SELECT device, topic, tenant, timestamp, received_at, payload
+                FROM ",
+            $first,
+            "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
+                    WITH ORDINALITY AS message (device, topic, tenant, timestamp, received_at, payload, place)
+                ORDER BY place
+                RETURNING id
+            ), strangers AS (
+                SELECT (SELECT count(*) FROM unnest($7::bigint[], $8::bigint[]) AS met (device, tenant)
+                    WHERE NOT EXISTS (SELECT 1 FROM devices
+                        WHERE devices.key = met.device AND devices.tenant = met.tenant AND NOT devices.deleted))
+                + (SELECT count(*) FROM unnest($9::bigint[], $10::bigint[]) AS met (topic, tenant)
+                    WHERE NOT EXISTS (SELECT 1 FROM topics
+                        WHERE topics.key = met.topic AND topics.tenant = met.tenant)) AS count
+            )"
+        )
+    };
+}
 
-async fn insert_arrays(
-    transaction: &DatabaseTransaction,
-    rows: &[Row<'_>],
-) -> Result<(Vec<i64>, Option<TransactionId>), DbErr> {
+/// Keys are given in the order of the rows, and come back in one array, in no order, with the number of devices and topics that
+/// are not in the tenant of their rows.
+const ARRAYS: &str = concat!(
+    "WITH ",
+    insert_from!(""),
+    " SELECT array_agg(id) AS ids, (SELECT count FROM strangers) AS strangers FROM inserted"
+);
+
+/// The same, which first moves the row of a writer on, and inserts nothing when that is elsewhere. It tells the new number, and
+/// the newest entry of the access log.
+pub(crate) const ARRAYS_OF_WRITER: &str = concat!(
+    "WITH moved AS (
+        UPDATE writers SET number = number + 1, used_at = now()
+        WHERE key = $11 AND owner = $12 AND term = $13 AND number = $14 RETURNING number
+    ), ",
+    insert_from!("moved CROSS JOIN "),
+    " SELECT array_agg(id) AS ids, (SELECT number FROM moved) AS number,
+        (SELECT coalesce(max(sequence), 0) FROM access_changes) AS seen, (SELECT count FROM strangers) AS strangers
+    FROM inserted"
+);
+
+/// Devices and topics of rows, each once, with their tenants.
+pub(crate) struct Met {
+    pub(crate) devices: (Vec<i64>, Vec<i64>),
+    pub(crate) topics: (Vec<i64>, Vec<i64>),
+}
+
+impl Met {
+    pub(crate) fn of(rows: &[Row<'_>]) -> Self {
+        let pairs = |key: fn(&Row<'_>) -> i64| {
+            let mut pairs: Vec<(i64, i64)> = rows.iter().map(|row| (key(row), row.device.tenant)).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            pairs.into_iter().unzip()
+        };
+        Self { devices: pairs(|row| row.device.device), topics: pairs(|row| row.topic) }
+    }
+}
+
+async fn insert_arrays(transaction: &DatabaseTransaction, rows: &[Row<'_>]) -> Result<Option<Vec<i64>>, DbErr> {
     if rows.is_empty() {
-        // Changes of a broker's state may be applied twice.
-        return Ok((Vec::new(), None));
+        return Ok(Some(Vec::new()));
     }
     let numbers = |number: fn(&Row<'_>) -> i64| -> Value { rows.iter().map(number).collect::<Vec<i64>>().into() };
     let payloads: Vec<String> = rows.iter().map(|row| row.message.payload.as_str().to_owned()).collect();
+    let met = Met::of(rows);
     let values = [
         numbers(|row| row.device.device),
         numbers(|row| row.topic),
@@ -292,10 +384,17 @@ async fn insert_arrays(
         numbers(|row| row.message.timestamp.as_millis()),
         numbers(|row| row.message.received_at.as_millis()),
         payloads.into(),
+        met.devices.0.into(),
+        met.devices.1.into(),
+        met.topics.0.into(),
+        met.topics.1.into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, ARRAYS, values);
     let row = transaction.query_one_raw(statement).await?.ok_or(DbErr::RecordNotInserted)?;
+    if row.try_get::<i64>("", "strangers")? > 0 {
+        return Ok(None);
+    }
     let mut ids: Vec<i64> = row.try_get("", "ids")?;
     ids.sort_unstable();
-    Ok((ids, Some(TransactionId(row.try_get("", "number")?))))
+    Ok(Some(ids))
 }

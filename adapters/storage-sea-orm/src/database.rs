@@ -13,18 +13,20 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::broker::Claim;
 use crate::devices::DeviceLookup;
 use crate::error::Error;
-use crate::key_cache::KeyCache;
 use crate::locks;
 use crate::suspicion::Suspicion;
 use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
+use crate::timeline::Timeline;
 use crate::together::Together;
 use crate::upkeep::Upkeep;
+use crate::writers::Writers;
 
 /// How long somebody waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the end waits for the removal of rows that stand for this process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a server may take for the statements of an append, or for a commit: the largest batch passes a slow line in it.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long anything else may take.
@@ -38,18 +40,18 @@ pub(crate) struct Connections {
     pub(crate) reader: DatabaseConnection,
     /// That connections of PostgreSQL do not answer.
     pub(crate) suspicion: Arc<Suspicion>,
+    /// Which life of the database connections meet.
+    pub(crate) timeline: Arc<Timeline>,
 }
 
 /// An open database.
 pub(crate) struct Database {
     connections: Connections,
     runtime: Handle,
-    /// Keys of devices and topics that appends met lately.
-    pub(crate) keys: KeyCache,
+    /// Who commits batches.
+    pub(crate) writers: Writers,
     /// Where rows of the log are, in a SQLite file.
     pub(crate) log_index: LogIndex,
-    /// Held by the one import whose turn it is.
-    pub(crate) importing: tokio::sync::Mutex<()>,
     /// Look-ups of single devices.
     pub(crate) lookups: Together<DeviceLookup>,
     /// Pages of the history of single devices.
@@ -70,8 +72,6 @@ pub(crate) struct Database {
     tasks: Mutex<Vec<AbortHandle>>,
     url: String,
     closed: AtomicBool,
-    /// The name of the node that this process has.
-    claim: tokio::sync::Mutex<Option<Claim>>,
 }
 
 impl Database {
@@ -80,9 +80,8 @@ impl Database {
         Self {
             connections,
             runtime: Handle::current(),
-            keys: KeyCache::default(),
+            writers: Writers::default(),
             log_index: LogIndex::default(),
-            importing: tokio::sync::Mutex::default(),
             lookups: Together::default(),
             pages: Together::default(),
             parts: Parts::default(),
@@ -94,7 +93,6 @@ impl Database {
             tasks: Mutex::default(),
             url: url.to_owned(),
             closed: AtomicBool::new(false),
-            claim: tokio::sync::Mutex::default(),
         }
     }
 
@@ -118,9 +116,9 @@ impl Database {
         &self.url
     }
 
-    /// Holds the name of a node, in place of the one before.
-    pub(crate) async fn hold(&self, claim: Option<Claim>) {
-        *self.claim.lock().await = claim;
+    /// Whether the database is still the one that was read before.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.connections.timeline
     }
 
     /// Which SQL it speaks.
@@ -245,10 +243,9 @@ impl Database {
     pub(crate) async fn close(&self) -> Result<(), DbErr> {
         self.closed.store(true, Ordering::Relaxed);
         self.end_tasks();
-        match self.claim.lock().await.take() {
-            Some(Claim::Connection(connection)) => connection.close().await?,
-            Some(Claim::File(file)) => drop(file),
-            None => {}
+        // What is left of a writer does no harm.
+        if let Some(Err(error)) = self.at_most(LAST_WORDS, self.writers.end(self)).await {
+            tracing::debug!(%error, "rows of writers are left behind");
         }
         self.connections.reader.close_by_ref().await?;
         // The writer of a SQLite file goes last: the last connection moves the log into the file and removes it.

@@ -7,61 +7,96 @@
 use std::sync::Arc;
 
 use pocket_domain::TelemetryId;
+use pocket_ports::BatchNumber;
 use sea_orm::sqlx::{self, AssertSqlSafe, Postgres, pool::PoolConnection};
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
-use crate::append::{ARRAYS, Row, telemetry_ids};
-use crate::commit::{TransactionId, answered};
+use crate::append::{ARRAYS_OF_WRITER, Met, Row, telemetry_ids};
 use crate::database::Database;
 use crate::error::Error;
 use crate::locks::{self, Lock};
+use crate::writers::{Place, Writer};
 
-/// Stores rows whose keys are known as of an entry of the access log; `None`, and nothing is stored, when there is a later one.
-pub(crate) async fn append(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Result<Option<Vec<TelemetryId>>, Error> {
-    let Some(Inserted { transaction, number, ids }) = db.answer(insert(db, as_of, rows)).await? else {
-        return Ok(None);
+/// What became of rows.
+pub(crate) enum Direct {
+    /// They are committed, as the batch of this number.
+    Done(BatchNumber, Vec<TelemetryId>),
+    /// Nothing is stored: a device may have been deleted since the keys were met, or one of them is that of something else.
+    KnowsTooLittle,
+    /// Nothing is stored: the row of the writer is not where this process left it.
+    Elsewhere,
+}
+
+/// Stores rows, whose keys are known as of an entry of the access log, as the next batch of a writer.
+pub(crate) async fn append(
+    db: &Database,
+    writer: &mut Writer,
+    place: Place,
+    as_of: i64,
+    rows: &[Row<'_>],
+) -> Result<Direct, Error> {
+    let (transaction, Answer { ids, number, seen, strangers }) = db.answer(insert(db, place, rows)).await?;
+    let gives_up = match number {
+        None => Some(Direct::Elsewhere),
+        Some(_) if seen != as_of => Some(Direct::KnowsTooLittle),
+        Some(_) if strangers > 0 => {
+            writer.keys.forget();
+            Some(Direct::KnowsTooLittle)
+        }
+        Some(_) => None,
     };
-    answered(db, db.answer(transaction.end("COMMIT")).await, number).await?;
-    Ok(Some(telemetry_ids(ids)))
+    if let Some(nothing) = gives_up {
+        db.answer(transaction.end("ROLLBACK")).await?;
+        return Ok(nothing);
+    }
+    let answer = db.answer(transaction.end("COMMIT")).await;
+    let number = writer.committed(db, answer).await?;
+    let mut ids = ids.unwrap_or_default();
+    ids.sort_unstable();
+    Ok(Direct::Done(number, telemetry_ids(ids)))
 }
 
-/// What is to be committed.
-struct Inserted {
-    transaction: Transaction,
-    number: TransactionId,
-    ids: Vec<i64>,
+/// What the statement tells.
+struct Answer {
+    ids: Option<Vec<i64>>,
+    number: Option<i64>,
+    seen: i64,
+    strangers: i64,
 }
 
-async fn insert(db: &Database, as_of: i64, rows: &[Row<'_>]) -> Result<Option<Inserted>, DbErr> {
+async fn insert(db: &Database, place: Place, rows: &[Row<'_>]) -> Result<(Transaction, Answer), DbErr> {
     // From here on no device is deleted; see `access_log::write`.
     let mut transaction = Transaction::begin(db, &locks::sharing(Lock::Access)).await?;
     let numbers = |number: fn(&Row<'_>) -> i64| rows.iter().map(number).collect::<Vec<i64>>();
     let payloads: Vec<&str> = rows.iter().map(|row| row.message.payload.as_str()).collect();
-    let inserted = sqlx::query_as::<_, (Vec<i64>, i64, i64)>(ARRAYS)
+    let met = Met::of(rows);
+    let inserted = sqlx::query_as::<_, (Option<Vec<i64>>, Option<i64>, i64, i64)>(ARRAYS_OF_WRITER)
         .bind(numbers(|row| row.device.device))
         .bind(numbers(|row| row.topic))
         .bind(numbers(|row| row.device.tenant))
         .bind(numbers(|row| row.message.timestamp.as_millis()))
         .bind(numbers(|row| row.message.received_at.as_millis()))
         .bind(payloads)
+        .bind(met.devices.0)
+        .bind(met.devices.1)
+        .bind(met.topics.0)
+        .bind(met.topics.1)
+        .bind(place.key)
+        .bind(place.owner)
+        .bind(place.term)
+        .bind(place.number)
         .fetch_one(&mut *transaction.connection)
         .await;
-    let (mut ids, number, seen) = match inserted {
-        Ok(inserted) => inserted,
+    match inserted {
+        Ok((ids, number, seen, strangers)) => Ok((transaction, Answer { ids, number, seen, strangers })),
         Err(refusal) => {
             // Where the server refuses a row it is there for more, and is closed if it is not.
             if matches!(refusal, SqlxError::Database(_)) {
                 let _ = transaction.end("ROLLBACK").await;
             }
-            return Err(failed(refusal));
+            Err(failed(refusal))
         }
-    };
-    if seen != as_of {
-        transaction.end("ROLLBACK").await?;
-        return Ok(None);
     }
-    ids.sort_unstable();
-    Ok(Some(Inserted { transaction, number: TransactionId(number), ids }))
 }
 
 /// A transaction, with its connection.

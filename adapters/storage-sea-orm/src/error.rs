@@ -127,11 +127,6 @@ fn from_refusal(code: &str, refusal: &dyn std::fmt::Display) -> StorageError {
     }
 }
 
-/// Whether an error means that the same statement may succeed later.
-pub(crate) fn is_unavailable(error: &DbErr) -> bool {
-    matches!(from_database(error), StorageError::Unavailable(_))
-}
-
 /// Whether the same statement may succeed later, and then what is in its way in the words of an operator, if there is more
 /// to say than the database does. PostgreSQL's codes are those of its manual, appendix A; SQLite's are numbers whose low
 /// byte is the primary code (<https://www.sqlite.org/rescode.html>).
@@ -199,8 +194,10 @@ mod tests {
         assert_eq!(told("57P01"), "storage is unavailable: cause");
         let refused = SqlxError::Io(std::io::ErrorKind::ConnectionRefused.into());
         assert!(from_driver(&refused).to_string().contains("the database cannot be reached (error communicating"));
-        assert!(is_unavailable(&DbErr::Conn(RuntimeErr::SqlxError(SqlxError::PoolTimedOut.into()))));
-        assert!(!is_unavailable(&DbErr::RecordNotInserted));
+        let from = |error| from_database(&error);
+        let full = DbErr::Conn(RuntimeErr::SqlxError(SqlxError::PoolTimedOut.into()));
+        assert!(matches!(from(full), StorageError::Unavailable(_)));
+        assert!(!matches!(from(DbErr::RecordNotInserted), StorageError::Unavailable(_)));
     }
 
     #[test]

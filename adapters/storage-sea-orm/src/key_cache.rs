@@ -1,7 +1,9 @@
 //! The keys of devices and topics that appends met lately, so that a batch needs no look-ups of its own.
 //!
 //! What is here holds as of an entry of the access log. Deletions are logged, so an append that sees a later entry drops
-//! everything; it reads the log in its transaction, during which no entry can be added (see `locks`).
+//! everything; it reads the log in its transaction, during which no entry can be added (see `locks`). It also holds as of the last
+//! commit of the writer whose cache it is: a database that does not have that commit may have given the keys to something else,
+//! and the writer's next commit fails on it (see `writers`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -27,7 +29,7 @@ struct Keys {
     topics: HashMap<(i64, TopicName), i64>,
 }
 
-/// Keys, shared by all appends.
+/// Keys that the appends of one writer share.
 #[derive(Default)]
 pub(crate) struct KeyCache(Mutex<Keys>);
 
@@ -57,6 +59,11 @@ impl KeyCache {
             return vec![None; topics.len()];
         }
         topics.iter().map(|topic| keys.topics.get(topic).copied()).collect()
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Keys::default();
     }
 
     /// Takes what a transaction found, once it is committed.

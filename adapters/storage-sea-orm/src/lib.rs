@@ -16,7 +16,7 @@ mod append;
 mod backup;
 mod broker;
 mod check;
-mod commit;
+mod claim;
 mod database;
 mod database_time;
 mod dead_letters;
@@ -52,12 +52,15 @@ mod suspicion;
 mod telemetry;
 mod tenants;
 mod time_marks;
+mod timeline;
 mod together;
 mod token_key;
 mod tokens;
 mod topics;
 mod upkeep;
 mod users;
+mod write;
+mod writers;
 
 #[cfg(feature = "sqlite")]
 pub use backup::backup;

@@ -20,6 +20,7 @@ use crate::presence::Presence;
 use crate::telemetry::TelemetryHistory;
 use crate::tenants::Tenants;
 use crate::users::Users;
+use crate::write::Batches;
 use crate::{OpenError, keeper, purge};
 
 /// Opens a database, after bringing its schema up to date. Must be called on the tokio runtime that is to run the
@@ -44,6 +45,7 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         devices: Arc::new(Devices(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
+        write: Arc::new(Batches(Arc::clone(&database))),
         telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), Arc::clone(&keeper))),
         dead_letters: Arc::new(DeadLetters(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),

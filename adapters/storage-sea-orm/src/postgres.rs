@@ -17,6 +17,7 @@ use crate::database::Connections;
 use crate::migration::{MigrationReport, apply, plan};
 use crate::options::Options;
 use crate::suspicion::{NOTICE_OUR_END, Suspicion};
+use crate::timeline::{LIFE, Timeline};
 
 /// How long a connection of the pool may take to answer before it is used.
 const TEST: Duration = Duration::from_secs(1);
@@ -29,14 +30,14 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Opens the pool of a database that is up to date.
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
-    let suspicion = Arc::default();
-    let pool = open(options, options.pool, &suspicion).await?;
-    Ok(Connections { writer: pool.clone(), reader: pool, suspicion })
+    let (suspicion, timeline) = (Arc::default(), Arc::default());
+    let pool = open(options, options.pool, &suspicion, &timeline).await?;
+    Ok(Connections { writer: pool.clone(), reader: pool, suspicion, timeline })
 }
 
 /// Brings the database up to date.
 pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<MigrationReport, OpenError> {
-    let connection = open(options, 1, &Arc::default()).await?;
+    let connection = open(options, 1, &Arc::default(), &Arc::default()).await?;
     let plan = plan::<M>(&connection).await?;
     if !plan.pending.is_empty() {
         tracing::debug!(applied = plan.applied.len(), pending = plan.pending.len(), "migrating");
@@ -48,13 +49,14 @@ pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<Migra
 
 /// Opens one connection to look at the database.
 pub(crate) async fn open_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
-    open(options, 1, &Arc::default()).await
+    open(options, 1, &Arc::default(), &Arc::default()).await
 }
 
 async fn open(
     options: &Options,
     connections: u32,
     suspicion: &Arc<Suspicion>,
+    timeline: &Arc<Timeline>,
 ) -> Result<DatabaseConnection, OpenError> {
     // sea-orm's own message about a URL that is wrong repeats it, with the password.
     let server = PgConnectOptions::from_str(&options.url)
@@ -66,7 +68,7 @@ async fn open(
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE)
-        .map_sqlx_postgres_pool_opts(hooks(suspicion))
+        .map_sqlx_postgres_pool_opts(hooks(suspicion, timeline))
         .max_connections(connections)
         .min_connections(1)
         .set_application_name("pocket-iot");
@@ -80,12 +82,22 @@ async fn open(
 }
 
 /// What is done with each connection: when it is new, when somebody is done with it, and before the next uses it.
-fn hooks(suspicion: &Arc<Suspicion>) -> impl Fn(PoolOptions<Postgres>) -> PoolOptions<Postgres> + use<> {
-    let suspicion = Arc::clone(suspicion);
+fn hooks(
+    suspicion: &Arc<Suspicion>,
+    timeline: &Arc<Timeline>,
+) -> impl Fn(PoolOptions<Postgres>) -> PoolOptions<Postgres> + use<> {
+    let (suspicion, timeline) = (Arc::clone(suspicion), Arc::clone(timeline));
     move |pool| {
         let (at_release, at_acquire) = (Arc::clone(&suspicion), Arc::clone(&suspicion));
-        pool.after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(NOTICE_OUR_END).execute(connection).await.map(|_| ()) })
+        let timeline = Arc::clone(&timeline);
+        pool.after_connect(move |connection, _| {
+            let timeline = Arc::clone(&timeline);
+            Box::pin(async move {
+                sqlx::raw_sql(NOTICE_OUR_END).execute(&mut *connection).await?;
+                // Before anything is read through it.
+                timeline.meets(sqlx::raw_sql(LIFE).fetch_one(connection).await?.try_get("life")?);
+                Ok(())
+            })
         })
         .after_release(move |connection, _| {
             let is_suspect = at_release.is_raised();
@@ -138,7 +150,9 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_url_is_told_without_the_password() {
         let refused =
-            open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1, &Arc::default()).await.unwrap_err();
+            open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1, &Arc::default(), &Arc::default())
+                .await
+                .unwrap_err();
         assert!(matches!(&refused, OpenError::Options(message) if message.contains("port")), "{refused:?}");
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
     }

@@ -45,7 +45,7 @@ enum Use {
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
     let writer = open(options, Use::Write).await?;
     let reader = open(options, Use::Read).await?;
-    Ok(Connections { writer, reader, suspicion: Arc::default() })
+    Ok(Connections { writer, reader, suspicion: Arc::default(), timeline: Arc::default() })
 }
 
 /// Brings the file up to date, after a copy when it holds anything.

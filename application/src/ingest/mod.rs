@@ -4,11 +4,12 @@
 //!   for it; the writer then takes all that is queued, so a batch is as large as the load makes it (group commit).
 //! - A full queue is back-pressure, never a loss.
 //! - A batch that the database cannot take now is tried again until it can; one that it refuses is split until the message
-//!   at fault stands alone, which is put aside with its reason while the rest is stored.
+//!   or change at fault stands alone. The message is put aside with its reason, the change is given up, and the rest is stored.
 //! - Changes of the broker's state are committed in the transaction of the messages they came with.
+//! - A receipt tells what became of each message, and which changes were given up.
 
-mod changes;
 mod owed;
+mod parts;
 mod queue;
 mod weight;
 mod writer;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_domain::NodeName;
-use pocket_ports::{BrokerStore, Clock, Refused, Submission, TelemetryIngest, TelemetryStore};
+use pocket_ports::{Clock, Refused, Submission, TelemetryIngest, TelemetryStore, WriteStore};
 
 use queue::Queue;
 use writer::Writer;
@@ -47,12 +48,12 @@ impl Default for IngestOptions {
 /// Where batches are written.
 #[derive(Clone)]
 pub struct IngestStore {
-    /// Messages.
+    /// Batches.
+    pub write: Arc<dyn WriteStore>,
+    /// Messages that the database refuses.
     pub telemetry: Arc<dyn TelemetryStore>,
-    /// Changes of the broker's state; `None`: there is no place for them, and they are passed over.
-    pub broker: Option<Arc<dyn BrokerStore>>,
-    /// Whose changes they are.
-    pub node: NodeName,
+    /// Under whose name; `None`: a process without a broker, of whose state nothing is stored.
+    pub node: Option<NodeName>,
 }
 
 /// What the ingest did since the start.

@@ -1,6 +1,6 @@
 //! Receipts that are given in any case.
 
-use pocket_ports::{Fate, IngestError, Receipt};
+use pocket_ports::{IngestError, Receipt, Settled};
 
 /// The receipt of a submission, where somebody waits for it. One that is dropped tells that the ingest is closed.
 pub(super) struct Owed(Option<Receipt>);
@@ -10,10 +10,10 @@ impl Owed {
         Self(receipt)
     }
 
-    /// Tells what became of the messages.
-    pub(super) fn give(mut self, fates: &[Fate]) {
+    /// Tells what became of the submission.
+    pub(super) fn give(mut self, settled: Settled<'_>) {
         if let Some(receipt) = self.0.take() {
-            receipt(Ok(fates));
+            receipt(Ok(settled));
         }
     }
 

@@ -135,13 +135,20 @@ impl Queue {
     }
 }
 
+/// Who waits for the next messages and changes of a batch.
+pub(super) struct Awaited {
+    pub(super) messages: usize,
+    pub(super) changes: usize,
+    pub(super) receipt: Owed,
+}
+
 /// Messages that are written together, and who waits for which of them.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) messages: Vec<NewTelemetry>,
     pub(super) changes: Vec<BrokerChange>,
-    /// How many messages each receipt, in order, is about.
-    pub(super) receipts: Vec<(usize, Owed)>,
+    /// Who waits for what, in order.
+    pub(super) receipts: Vec<Awaited>,
     pub(super) weight: Weight,
     /// Whether some of it does not wait for the timer.
     is_awaited: bool,
@@ -163,7 +170,8 @@ impl Batch {
         self.oldest.get_or_insert_with(Instant::now);
         self.weight += queued.weight;
         self.is_awaited |= queued.is_awaited;
-        self.receipts.push((queued.messages.len(), queued.receipt));
+        let (messages, changes) = (queued.messages.len(), queued.changes.len());
+        self.receipts.push(Awaited { messages, changes, receipt: queued.receipt });
         if self.messages.is_empty() {
             self.messages = queued.messages;
         } else {
@@ -219,15 +227,15 @@ impl Intake {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use pocket_ports::Fate;
+    use pocket_ports::{Fate, Settled};
 
     use super::super::tests::message;
     use super::*;
 
     fn submission(given: &Arc<AtomicUsize>) -> Submission {
         let given = Arc::clone(given);
-        let receipt: pocket_ports::Receipt = Box::new(move |fates| {
-            assert_eq!(fates, Ok(&[Fate::DeviceGone][..]));
+        let receipt: pocket_ports::Receipt = Box::new(move |settled| {
+            assert_eq!(settled, Ok(Settled::new(&[Fate::DeviceGone])));
             given.fetch_add(1, Ordering::SeqCst);
         });
         Submission { messages: vec![message("1")], changes: Vec::new(), receipt: Some(receipt) }
@@ -262,8 +270,8 @@ mod tests {
             let mut written = 0;
             while let Some(batch) = intake.next().await {
                 written += batch.messages.len();
-                for (count, receipt) in batch.receipts {
-                    receipt.give(&vec![Fate::DeviceGone; count]);
+                for Awaited { messages, receipt, .. } in batch.receipts {
+                    receipt.give(Settled::new(&vec![Fate::DeviceGone; messages]));
                 }
                 queue.written(batch.weight);
                 if written > round * 20 {

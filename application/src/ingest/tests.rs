@@ -8,7 +8,8 @@ use pocket_domain::{
     TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage,
 };
 use pocket_ports::{
-    BrokerChange, BrokerKey, BrokerState, Fate, Import, IngestError, Pruned, StorageError, SystemClock,
+    BatchNumber, BrokerChange, BrokerKey, CommittedBatch, Conflict, Fate, Import, IngestError, Pruned, StorageError,
+    SystemClock, WriteBatch,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -83,28 +84,15 @@ impl TelemetryStore for ToldStore {
 }
 
 #[async_trait]
-impl BrokerStore for ToldStore {
+impl WriteStore for ToldStore {
     /// Refuses the end of the session with the key 13.
-    async fn commit(
-        &self,
-        _: &NodeName,
-        messages: Arc<[NewTelemetry]>,
-        changes: Arc<[BrokerChange]>,
-    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        if changes.contains(&ended(13)) {
+    async fn commit(&self, _: Option<&NodeName>, batch: WriteBatch) -> Result<CommittedBatch, StorageError> {
+        if batch.changes.contains(&ended(13)) {
             return Err(StorageError::Backend("thirteen".into()));
         }
-        let ids = if messages.is_empty() { Vec::new() } else { self.append(messages).await? };
-        self.changes.lock().unwrap().extend_from_slice(&changes);
-        Ok(ids)
-    }
-
-    async fn claim(&self, _: &NodeName) -> Result<(), StorageError> {
-        Ok(())
-    }
-
-    async fn load(&self, _: &NodeName, _: Timestamp) -> Result<BrokerState, StorageError> {
-        Err(StorageError::Backend("nothing is read here".into()))
+        let ids = if batch.messages.is_empty() { Vec::new() } else { self.append(batch.messages).await? };
+        self.changes.lock().unwrap().extend_from_slice(&batch.changes);
+        Ok(CommittedBatch::new(BatchNumber::MIN, ids))
     }
 }
 
@@ -121,8 +109,8 @@ impl ToldStore {
 fn ingest(store: &Arc<ToldStore>, options: IngestOptions) -> BatchingIngest {
     let store = IngestStore {
         telemetry: Arc::clone(store) as Arc<dyn TelemetryStore>,
-        broker: Some(Arc::clone(store) as Arc<dyn BrokerStore>),
-        node: NodeName::default(),
+        write: Arc::clone(store) as Arc<dyn WriteStore>,
+        node: Some(NodeName::default()),
     };
     BatchingIngest::start(store, Arc::new(SystemClock), options)
 }
@@ -145,7 +133,7 @@ fn unawaited(count: usize) -> Submission {
 fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, IngestError>>) {
     let (sender, receiver) = oneshot::channel();
     let receipt: pocket_ports::Receipt = Box::new(move |result| {
-        let _ = sender.send(result.map(<[Fate]>::to_vec));
+        let _ = sender.send(result.map(|settled| settled.fates.to_vec()));
     });
     let messages = texts.iter().map(|text| message(text)).collect();
     (Submission { messages, changes: Vec::new(), receipt: Some(receipt) }, receiver)
@@ -294,6 +282,48 @@ async fn what_is_refused_hinders_neither_the_other_changes_nor_the_messages() {
     assert_eq!(receipt.await.unwrap().unwrap()[1], Fate::SetAside);
     assert_eq!(*store.changes.lock().unwrap(), [ended(1), ended(2)]);
     assert_eq!(ingest.stats().changes_refused, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_submission_learns_which_of_its_changes_were_given_up() {
+    let store = Arc::<ToldStore>::default();
+    let ingest = ingest(&store, IngestOptions::default());
+    let submit = |changes: Vec<BrokerChange>| {
+        let (sender, receiver) = oneshot::channel();
+        let receipt: pocket_ports::Receipt = Box::new(move |settled| {
+            let settled = settled.unwrap();
+            let _ = sender.send((settled.fates.to_vec(), settled.refused_changes.to_vec()));
+        });
+        let messages = vec![message("a")];
+        assert!(ingest.submit(Submission { messages, changes, receipt: Some(receipt) }).is_ok());
+        receiver
+    };
+    let receipts = [
+        submit(vec![ended(1)]),
+        submit(vec![ended(2), ended(13), ended(3), ended(13)]),
+        submit(vec![]),
+        submit(vec![ended(13)]),
+    ];
+    for (receipt, refused) in receipts.into_iter().zip([vec![], vec![1, 3], vec![], vec![0]]) {
+        let (fates, told) = receipt.await.unwrap();
+        assert!(matches!(fates[..], [Fate::Stored(_)]) && told == refused, "{fates:?} {told:?}");
+    }
+    assert_eq!(*store.changes.lock().unwrap(), [ended(1), ended(2), ended(3)]);
+    assert_eq!(ingest.stats().changes_refused, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_acknowledged_once_another_process_has_the_name() {
+    let store = Arc::<ToldStore>::default();
+    store.failures.lock().unwrap().extend(vec![StorageError::Conflict(Conflict::Node); 100]);
+    let ingest = ingest(&store, IngestOptions::default());
+    let (submission, receipt) = awaited(&["a"]);
+    assert!(ingest.submit(submission).is_ok());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(ingest.trouble().is_some_and(|cause| cause.contains("POCKET_NODE")), "{:?}", ingest.trouble());
+    assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored { messages: 1, changes: 0 });
+    assert_eq!(receipt.await.unwrap(), Err(IngestError::Closed));
+    assert!(store.aside.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,39 @@
 //! The one writer: takes batches from the queue and sees each message to its end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pocket_domain::{NewTelemetry, TelemetryId};
-use pocket_ports::{Clock, Fate, StorageError};
+use pocket_domain::{NewTelemetry, NodeName, TelemetryId};
+use pocket_ports::{Clock, Fate, Settled, StorageError, WriteBatch};
 
-use super::queue::{Batch, Intake, Queue};
+use super::parts::{Part, Split};
+use super::queue::{Awaited, Batch, Intake, Queue};
 use super::{Counters, IngestStore};
+
+/// The beginning of a text for the log: a refusal may repeat what a client sent.
+struct Brief<'a>(&'a str);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 512;
+        let mut chars = self.0.chars();
+        for character in chars.by_ref().take(MOST) {
+            write!(f, "{}", character.escape_debug())?;
+        }
+        if chars.next().is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Stored {
+    /// Of each message, in order.
+    fates: Vec<Fate>,
+    /// The places of changes that were given up, in growing order.
+    refused_changes: Vec<usize>,
+}
 
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
@@ -18,56 +43,92 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
     pub(super) async fn run(self, mut intake: Intake) {
         while let Some(batch) = intake.next().await {
             let Batch { messages, changes, receipts, weight, .. } = batch;
-            let fates = self.store_with_changes(messages.into(), changes.into()).await;
+            let Stored { fates, refused_changes } =
+                self.store(WriteBatch::of_messages(messages).with_changes(changes)).await;
             self.count(&fates);
-            let mut rest = &fates[..];
-            for (count, receipt) in receipts {
-                let (these, others) = rest.split_at(count);
-                rest = others;
-                receipt.give(these);
+            let (mut fates, mut refused, mut first) = (&fates[..], &refused_changes[..], 0);
+            for Awaited { messages, changes, receipt } in receipts {
+                let (these, others) = fates.split_at(messages);
+                fates = others;
+                let count = refused.iter().take_while(|place| **place < first + changes).count();
+                let (mine, of_others) = refused.split_at(count);
+                refused = of_others;
+                let mine: Vec<usize> = mine.iter().map(|place| place - first).collect();
+                first += changes;
+                receipt.give(Settled::new(these).without_changes(&mine));
             }
             self.queue.written(weight);
         }
     }
 
-    /// Stores a batch whole, or else in halves until each message at fault stands alone.
-    pub(super) async fn store_all(&self, messages: Arc<[NewTelemetry]>) -> Vec<Fate> {
-        let mut fates = Vec::with_capacity(messages.len());
-        let mut parts = vec![messages];
+    /// Stores a batch whole, or else in parts until each message or change at fault stands alone.
+    async fn store(&self, batch: WriteBatch) -> Stored {
+        let mut stored = Stored::default();
+        let mut parts = vec![Part::whole(batch)];
         while let Some(part) = parts.pop() {
-            match self.append(&part).await {
-                Ok(stored) => fates.extend(stored),
-                Err(refusal) if part.len() == 1 => fates.push(self.set_aside(&part[0], &refusal).await),
-                Err(refusal) => {
-                    tracing::warn!(messages = part.len(), %refusal, "batch refused, splitting it");
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.push(second.into());
-                    parts.push(first.into());
+            let refusal = match self.commit(&part.batch).await {
+                Ok(fates) => {
+                    stored.fates.extend(fates);
+                    continue;
                 }
+                Err(refusal) => refusal,
+            };
+            match part.split() {
+                Split::Parts(first, second) => {
+                    tracing::warn!(
+                        messages = first.batch.messages.len() + second.batch.messages.len(),
+                        changes = first.batch.changes.len() + second.batch.changes.len(),
+                        refusal = %Brief(&refusal.to_string()), "batch refused, splitting it"
+                    );
+                    parts.push(second);
+                    parts.push(first);
+                }
+                Split::Message(message) => stored.fates.push(self.set_aside(&message, &refusal).await),
+                Split::Change(place, change) => {
+                    self.counters.changes_refused.fetch_add(1, Ordering::Relaxed);
+                    let (change, refusal) = (format!("{change:?}"), refusal.to_string());
+                    tracing::error!(
+                        change = %Brief(&change), refusal = %Brief(&refusal),
+                        "a change of the broker's state cannot be stored"
+                    );
+                    stored.refused_changes.push(place);
+                }
+                Split::Nothing => {}
             }
         }
-        fates
+        stored
     }
 
-    /// Appends as often as it takes while the database is away. The error is a refusal that stays.
-    async fn append(&self, part: &Arc<[NewTelemetry]>) -> Result<Vec<Fate>, StorageError> {
+    /// Commits as often as it takes while the database is away, or while another process has the name of this one. The error is
+    /// a refusal that stays.
+    async fn commit(&self, batch: &WriteBatch) -> Result<Vec<Fate>, StorageError> {
         let mut pause = Self::FIRST_PAUSE;
-        loop {
-            match self.store.telemetry.append(Arc::clone(part)).await {
-                Ok(ids) => return Ok(self.committed(ids)),
+        let mut is_told = false;
+        while !batch.is_empty() {
+            match self.store.write.commit(self.store.node.as_ref(), batch.clone()).await {
+                Ok(committed) => return Ok(self.committed(committed.ids)),
                 Err(StorageError::Unavailable(cause)) => self.wait(&mut pause, &cause).await,
+                Err(StorageError::Conflict(conflict)) => {
+                    if !is_told {
+                        let node = self.store.node.as_ref().map(NodeName::as_str);
+                        tracing::error!(node, %conflict, "nothing can be stored any more; nothing is acknowledged");
+                        is_told = true;
+                    }
+                    self.wait(&mut pause, &conflict.to_string()).await;
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
+        Ok(Vec::new())
     }
 
-    pub(super) fn committed(&self, ids: Vec<Option<TelemetryId>>) -> Vec<Fate> {
+    fn committed(&self, ids: Vec<Option<TelemetryId>>) -> Vec<Fate> {
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         *self.counters.trouble() = None;
         ids.into_iter().map(|id| id.map_or(Fate::DeviceGone, Fate::Stored)).collect()
@@ -94,7 +155,7 @@ impl Writer {
         }
     }
 
-    pub(super) async fn wait(&self, pause: &mut Duration, cause: &str) {
+    async fn wait(&self, pause: &mut Duration, cause: &str) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         *self.counters.trouble() = Some(cause.to_owned());
         tracing::warn!(%cause, retry_in = ?*pause, queued = self.queue.held().entries(), "cannot store, trying again");

@@ -1,6 +1,6 @@
 //! A storage adapter of one's own: a history in a plain text file, one JSON object a line, appended and flushed once a batch.
 //!
-//! It shows what a [`TelemetryStore`] must do and passes the contract suite. The registry of tenants, people and devices
+//! It shows what a [`WriteStore`] and a [`TelemetryStore`] must do and passes the contract suite. The registry of tenants, people and devices
 //! stays with another adapter, which is asked whether a device exists and keeps messages that are put aside; rows of devices
 //! that are gone are not shown. Rows that a tenant does not keep any more leave the memory; their lines stay in the file, and
 //! are removed anew after a restart.
@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
-    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, PageRequest, Payload,
-    Retention, ScanPlace, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage,
+    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, NodeName, PageRequest,
+    Payload, Retention, ScanPlace, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage,
     TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage, UsagePart,
 };
 use pocket_ports::{
-    DeviceRepository, Import, Imported, Pruned, Storage, StorageError, TelemetryStore, TenantRepository, async_trait,
+    BatchNumber, CommittedBatch, DeviceRepository, Import, Imported, Pruned, Storage, StorageError, TelemetryStore,
+    TenantRepository, WriteBatch, WriteStore, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +37,8 @@ pub(crate) struct Journal {
 struct State {
     file: File,
     rows: u64,
+    /// How many batches each writer committed. Nothing here outlives the process but rows, so they are counted from its start.
+    batches: HashMap<Option<NodeName>, u64>,
     histories: Histories,
 }
 
@@ -43,7 +46,8 @@ impl Journal {
     /// Opens a journal, or begins one, beside the storage that has the registry.
     pub(crate) fn open(path: &Path, registry: &Storage) -> Result<Self, StorageError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unavailable)?;
-        let mut state = State { file: file.try_clone().map_err(unavailable)?, rows: 0, histories: HashMap::new() };
+        let copy = file.try_clone().map_err(unavailable)?;
+        let mut state = State { file: copy, rows: 0, batches: HashMap::new(), histories: HashMap::new() };
         for line in BufReader::new(file).lines() {
             let line = line.map_err(unavailable)?;
             let (tenant, row) =
@@ -136,12 +140,26 @@ impl State {
 }
 
 #[async_trait]
+impl WriteStore for Journal {
+    /// There is no place for the state of a broker, so changes of it are passed over.
+    async fn commit(&self, node: Option<&NodeName>, batch: WriteBatch) -> Result<CommittedBatch, StorageError> {
+        let known = self.known(&batch.messages).await?;
+        let (state, node) = (Arc::clone(&self.state), node.cloned());
+        let write = move || {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let ids = state.append(&batch.messages, &known)?;
+            let count = state.batches.entry(node).or_default();
+            *count += 1;
+            Ok::<_, std::io::Error>(CommittedBatch::new(BatchNumber::MIN.saturating_add(*count - 1), ids))
+        };
+        tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+    }
+}
+
+#[async_trait]
 impl TelemetryStore for Journal {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let known = self.known(&messages).await?;
-        let state = Arc::clone(&self.state);
-        let write = move || state.lock().unwrap_or_else(PoisonError::into_inner).append(&messages, &known);
-        tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+        Ok(self.commit(None, WriteBatch::of_messages(messages)).await?.ids)
     }
 
     async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {

@@ -11,7 +11,7 @@ use super::fixture::{at, device, message, new_device_id, tenant};
 use super::reading::{TOPIC, oldest_first, seconds};
 use crate::{
     BrokerChange, BrokerKey, BrokerState, DeliveryRecord, MessageRecord, Progress, SessionRecord, Storage,
-    StoredSession, SubscriptionRecord,
+    StoredSession, SubscriptionRecord, WriteBatch,
 };
 
 pub(super) fn node() -> NodeName {
@@ -75,8 +75,10 @@ fn delivered(delivery: u64, content: u64) -> BrokerChange {
 }
 
 pub(super) async fn commit(storage: &Storage, changes: Vec<BrokerChange>) {
-    let Some(broker) = &storage.broker else { return };
-    assert_eq!(broker.commit(&node(), Arc::from([]), changes.into()).await, Ok(vec![]));
+    if storage.broker.is_some() {
+        let batch = WriteBatch::default().with_changes(changes);
+        assert_eq!(storage.write.commit(Some(&node()), batch).await.unwrap().ids, []);
+    }
 }
 
 /// What the node stored; `None` for a storage that keeps no such state.
@@ -283,9 +285,12 @@ pub async fn thousands_of_changes_are_committed(storage: &Storage) {
 pub async fn messages_are_stored_with_the_changes(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let boiler = device(storage, acme, "boiler").await;
-    let Some(broker) = &storage.broker else { return };
-    let messages = Arc::from([message(acme, boiler, TOPIC, 1), message(acme, new_device_id(), TOPIC, 2)]);
-    let ids = broker.commit(&node(), messages, Arc::from([kept(&a_session(1, acme, boiler))])).await.unwrap();
+    if storage.broker.is_none() {
+        return;
+    }
+    let messages = [message(acme, boiler, TOPIC, 1), message(acme, new_device_id(), TOPIC, 2)];
+    let batch = WriteBatch::of_messages(messages).with_changes([kept(&a_session(1, acme, boiler))]);
+    let ids = storage.write.commit(Some(&node()), batch).await.unwrap().ids;
     assert_eq!(ids.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
     assert_eq!(seconds(storage, acme, &oldest_first()).await, [1]);
     assert!(loaded(storage).await.is_some_and(|state| state.sessions.len() == 1));

@@ -32,6 +32,7 @@ pub mod token_key;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod write;
 
 /// Expands to one `#[tokio::test]` per case of the suite.
 ///
@@ -231,6 +232,14 @@ macro_rules! storage_contract {
             two_batches_at_once_are_both_stored
             a_message_is_put_aside
         }
+        $crate::storage_contract! { @cases $make, write:
+            batches_are_numbered_in_the_order_of_their_commits
+            a_batch_without_anything_has_a_number
+            the_batches_of_each_writer_are_numbered_by_themselves
+            ids_grow_in_the_order_of_the_batches
+            batches_that_are_handed_over_at_once_are_numbered_as_their_ids_grow
+            a_batch_that_is_refused_leaves_no_hole
+        }
         $crate::storage_contract! { @cases $make, history:
             history_of_another_tenant_is_out_of_reach
             a_history_is_read_both_ways
@@ -353,6 +362,7 @@ mod tests {
             include_str!("tokens.rs"),
             include_str!("usage.rs"),
             include_str!("users.rs"),
+            include_str!("write.rs"),
         ];
         for line in files.iter().flat_map(|file| file.lines()) {
             if let Some(case) = line.strip_prefix("pub async fn ") {

@@ -7,7 +7,7 @@ use pocket_domain::{NodeName, TenantId, TopicName};
 
 use super::broker::{a_message, a_session, commit, kept, key, loaded, node, queued, waiting};
 use super::fixture::{at, device, new_tenant_id, tenant};
-use crate::{BrokerChange, MessageRecord, Storage};
+use crate::{BrokerChange, MessageRecord, Storage, WriteBatch};
 
 fn other_node() -> NodeName {
     NodeName::parse("other").unwrap()
@@ -84,10 +84,11 @@ pub async fn nodes_do_not_see_each_other(storage: &Storage) {
     let Some(broker) = &storage.broker else { return };
     for node in [node(), other_node()] {
         let changes = vec![kept(&a_session(1, acme, boiler)), queued(2, &[(3, 1)]), retained(acme, 4, "a")];
-        broker.commit(&node, Arc::from([]), changes.into()).await.unwrap();
+        storage.write.commit(Some(&node), WriteBatch::default().with_changes(changes)).await.unwrap();
     }
-    broker.commit(&other_node(), Arc::from([]), Arc::from([BrokerChange::SessionEnded(key(1))])).await.unwrap();
-    broker.commit(&other_node(), Arc::from([]), Arc::from([cleared(acme, 5, "a")])).await.unwrap();
+    for change in [BrokerChange::SessionEnded(key(1)), cleared(acme, 5, "a")] {
+        storage.write.commit(Some(&other_node()), WriteBatch::default().with_changes([change])).await.unwrap();
+    }
     assert!(waiting(storage).await.is_none_or(|waiting| waiting == [[3]]));
     assert!(retained_topics(storage).await.is_none_or(|topics| topics.len() == 1));
     assert!(broker.load(&other_node(), at(0)).await.unwrap().sessions.is_empty());

@@ -29,7 +29,9 @@ async fn make() -> WithJournal {
     let directory = tempfile::tempdir().unwrap();
     let registry = pocket_storage_memory::storage();
     let history = journal::Journal::open(&directory.path().join("journal"), &registry).unwrap();
-    WithJournal { storage: Storage { telemetry: Arc::new(history), broker: None, ..registry }, _directory: directory }
+    let history = Arc::new(history);
+    let storage = Storage { write: history.clone(), telemetry: history, broker: None, ..registry };
+    WithJournal { storage, _directory: directory }
 }
 
 mod contract {

@@ -5,63 +5,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pocket_application::IngestOptions;
-use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Series, TelemetryId, TelemetryPage, TelemetryPart,
-    TelemetryQuery, TelemetryScan, TenantId, Timestamp, Usage,
-};
-use pocket_ports::{Import, Pruned, Storage, StorageError, TelemetryStore};
+use pocket_domain::NodeName;
+use pocket_ports::{CommittedBatch, Storage, StorageError, WriteBatch, WriteStore};
 use tokio::sync::Semaphore;
 
 use crate::packets::{connect3, connect3_with, publish3};
 use crate::platform::{Platform, rules};
 
-/// Storage that commits when a permit is given.
+/// Storage that commits a batch with messages when a permit is given.
 struct Gated {
-    inner: Arc<dyn TelemetryStore>,
+    inner: Arc<dyn WriteStore>,
     gate: Arc<Semaphore>,
 }
 
 #[async_trait]
-impl TelemetryStore for Gated {
-    async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        self.gate.acquire().await.unwrap().forget();
-        self.inner.append(messages).await
-    }
-
-    async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
-        self.inner.set_aside(message, reason, now).await
-    }
-
-    async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
-        self.inner.range(tenant, query).await
-    }
-
-    async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {
-        self.inner.import(messages).await
-    }
-
-    async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
-        self.inner.scan(tenant, scan).await
-    }
-
-    async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
-        self.inner.aggregate(tenant, query).await
-    }
-
-    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
-        self.inner.latest(tenant, device).await
-    }
-
-    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
-        self.inner.keys(tenant, device).await
-    }
-
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
-        self.inner.usage(tenant).await
-    }
-
-    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
-        self.inner.prune(now).await
+impl WriteStore for Gated {
+    async fn commit(&self, node: Option<&NodeName>, batch: WriteBatch) -> Result<CommittedBatch, StorageError> {
+        if !batch.messages.is_empty() {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        self.inner.commit(node, batch).await
     }
 }
 
@@ -69,8 +32,8 @@ impl TelemetryStore for Gated {
 pub(crate) async fn gated(ingest: IngestOptions) -> (Platform, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let storage = pocket_storage_memory::storage();
-    let telemetry = Arc::new(Gated { inner: Arc::clone(&storage.telemetry), gate: Arc::clone(&gate) });
-    (Platform::start_on(Storage { telemetry, ..storage }, |_| {}, rules(&["#"]), ingest).await, gate)
+    let write = Arc::new(Gated { inner: Arc::clone(&storage.write), gate: Arc::clone(&gate) });
+    (Platform::start_on(Storage { write, ..storage }, |_| {}, rules(&["#"]), ingest).await, gate)
 }
 
 #[tokio::test]

@@ -4,37 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_application::IngestOptions;
-use pocket_domain::{NewTelemetry, NodeName, TelemetryId, Timestamp};
-use pocket_ports::{BrokerChange, BrokerState, BrokerStore, Storage, StorageError};
+use pocket_domain::NodeName;
+use pocket_ports::{CommittedBatch, Storage, StorageError, WriteBatch, WriteStore};
 use tokio::sync::RwLock;
 
 use crate::packets::{publish3, subscribe3};
 use crate::platform::{Platform, Socket, rules};
 
-/// Storage that commits nothing of the broker's state while somebody holds the lock.
+/// Storage that commits nothing while somebody holds the lock.
 struct Held {
-    inner: Arc<dyn BrokerStore>,
+    inner: Arc<dyn WriteStore>,
     lock: Arc<RwLock<()>>,
 }
 
 #[async_trait]
-impl BrokerStore for Held {
-    async fn commit(
-        &self,
-        node: &NodeName,
-        messages: Arc<[NewTelemetry]>,
-        changes: Arc<[BrokerChange]>,
-    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
+impl WriteStore for Held {
+    async fn commit(&self, node: Option<&NodeName>, batch: WriteBatch) -> Result<CommittedBatch, StorageError> {
         let _free = self.lock.read().await;
-        self.inner.commit(node, messages, changes).await
-    }
-
-    async fn claim(&self, node: &NodeName) -> Result<(), StorageError> {
-        self.inner.claim(node).await
-    }
-
-    async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {
-        self.inner.load(node, now).await
+        self.inner.commit(node, batch).await
     }
 }
 
@@ -42,8 +29,8 @@ impl BrokerStore for Held {
 async fn held(ingest: IngestOptions) -> (Platform, Arc<RwLock<()>>) {
     let lock = Arc::<RwLock<()>>::default();
     let storage = pocket_storage_memory::storage();
-    let broker = storage.broker.clone().map(|inner| Arc::new(Held { inner, lock: Arc::clone(&lock) }) as _);
-    (Platform::start_on(Storage { broker, ..storage }, |_| {}, rules(&[]), ingest).await, lock)
+    let write = Arc::new(Held { inner: Arc::clone(&storage.write), lock: Arc::clone(&lock) });
+    (Platform::start_on(Storage { write, ..storage }, |_| {}, rules(&[]), ingest).await, lock)
 }
 
 /// Sends messages of QoS 2 to a subscriber, which gets them as packets 1, 2, ….

@@ -3,7 +3,6 @@
 //! A transaction first brings its changes into a plan, in which what comes and goes within it cancels out: a message that
 //! a client acknowledged before the commit leaves no trace. The plan is then written in few large statements.
 
-mod claim;
 mod load;
 mod plan;
 pub(crate) mod rows;
@@ -13,11 +12,14 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NewTelemetry, NodeName, TelemetryId, Timestamp};
+use pocket_domain::{NodeName, Timestamp};
 use pocket_ports::{BrokerChange, BrokerState, BrokerStore, StorageError};
 
-use crate::append;
+use sea_orm::DbBackend;
+
+use crate::claim::others;
 use crate::database::Database;
+use crate::writers::WriterName;
 
 /// The state of brokers in a database.
 pub(crate) struct BrokerTables(pub(crate) Arc<Database>);
@@ -28,28 +30,26 @@ pub(crate) struct Changes<'a> {
     pub(crate) changes: &'a [BrokerChange],
 }
 
-pub(crate) use claim::Claim;
 pub(crate) use statements::{insert, statement};
 pub(crate) use write::apply;
 
 #[async_trait]
 impl BrokerStore for BrokerTables {
-    async fn commit(
-        &self,
-        node: &NodeName,
-        messages: Arc<[NewTelemetry]>,
-        changes: Arc<[BrokerChange]>,
-    ) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        let node = node.clone();
-        let work = move |db: Arc<Database>| async move {
-            append::append(&db, &messages, Some(&Changes { node: node.as_str(), changes: &changes })).await
-        };
-        self.0.run_to_its_end(work).await
-    }
-
     async fn claim(&self, node: &NodeName) -> Result<(), StorageError> {
         let node = node.clone();
-        self.0.run(move |db| async move { claim::claim(&db, node.as_str()).await }).await
+        let work = move |db: Arc<Database>| async move {
+            db.writers.get(WriterName::Node(&node)).await.ready(&db).await?;
+            let others =
+                if db.backend() == DbBackend::Postgres { others(&db, node.as_str()).await? } else { Vec::new() };
+            if !others.is_empty() {
+                tracing::warn!(
+                    %node, ?others,
+                    "other brokers run on this database: sessions, retained messages and deliveries of each are its own"
+                );
+            }
+            Ok(())
+        };
+        self.0.run(work).await
     }
 
     async fn load(&self, node: &NodeName, now: Timestamp) -> Result<BrokerState, StorageError> {

@@ -41,7 +41,12 @@ pub async fn open_check(options: &Options) -> Result<Arc<dyn StorageCheck>, Open
     if let Some(first) = plan.pending.first() {
         return Err(OpenError::Older(first.clone()));
     }
-    let connections = Connections { writer: connection.clone(), reader: connection, suspicion: Arc::default() };
+    let connections = Connections {
+        writer: connection.clone(),
+        reader: connection,
+        suspicion: Arc::default(),
+        timeline: Arc::default(),
+    };
     Ok(Arc::new(DatabaseCheck(Arc::new(Database::new(connections, &options.url)))))
 }
 

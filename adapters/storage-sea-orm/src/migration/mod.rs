@@ -11,6 +11,7 @@ mod m0005_broker_state;
 mod m0006_chunks;
 mod m0007_retention;
 mod m0008_one_index;
+mod m0009_writers;
 mod m0013_times;
 mod m0014_topics;
 mod m0016_ended_logins;
@@ -52,6 +53,7 @@ impl MigratorTrait for PostgresMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut all = Migrator::migrations();
         all.push(Box::new(m0008_one_index::Migration));
+        all.push(Box::new(m0009_writers::Migration));
         all.sort_by(|one, other| one.name().cmp(other.name()));
         all
     }

@@ -26,7 +26,7 @@ use pocket_domain::{
     AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
     TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter, Usage,
 };
-use pocket_ports::{Import, Pruned, StorageError, TelemetryStore};
+use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, WriteBatch};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
@@ -42,11 +42,11 @@ pub(crate) use present::{Ahead, Wanted, present};
 pub(crate) use snapshot::{Sealed, moment};
 pub(crate) use usage::bytes_by_tenant;
 
-use crate::append::append;
 use crate::database::Database;
 use crate::error::Error;
 use crate::import::import;
 use crate::keeper::Keeper;
+use crate::write::write;
 use crate::{dead_letters, devices, tenants, time_marks, topics};
 use snapshot::Snapshot;
 use window::{Scope, Window};
@@ -57,7 +57,9 @@ pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>, pub(crate) Arc<Mute
 #[async_trait]
 impl TelemetryStore for TelemetryHistory {
     async fn append(&self, messages: Arc<[NewTelemetry]>) -> Result<Vec<Option<TelemetryId>>, StorageError> {
-        self.0.run_to_its_end(|db| async move { append(&db, &messages, None).await }).await
+        self.0
+            .run_to_its_end(|db| async move { Ok(write(&db, None, &WriteBatch::of_messages(messages)).await?.ids) })
+            .await
     }
 
     async fn import(&self, messages: Arc<[NewTelemetry]>) -> Result<Import, StorageError> {

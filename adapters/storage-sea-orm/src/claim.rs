@@ -1,7 +1,8 @@
 //! The name of a node belongs to one process at a time.
 //!
 //! What tells so ends with the process, however it ends: an advisory lock of a connection of its own in PostgreSQL, and a
-//! lock on a file beside the database of SQLite.
+//! lock on a file beside the database of SQLite. The lock keeps a second process from starting. It may be lost while its process
+//! lives, with the connection; then the row of the writer (see `writers`) lets only one of two commit.
 
 use std::fs::{File, TryLockError};
 
@@ -21,15 +22,38 @@ pub(crate) enum Claim {
     Connection(DatabaseConnection),
     /// The lock of a file, which ends when it is closed.
     File(File),
+    /// The database is in memory, where nobody else can be.
+    Alone,
 }
 
-pub(super) async fn claim(db: &Database, node: &str) -> Result<(), Error> {
-    let claim = match db.backend() {
-        DbBackend::Postgres => Some(Claim::Connection(lock_name(db, node).await?)),
-        _ => lock_file(db, node).await?.map(Claim::File),
-    };
-    db.hold(claim).await;
-    Ok(())
+impl Claim {
+    /// Takes the name, unless another process has it.
+    pub(crate) async fn take(db: &Database, node: &str) -> Result<Self, Error> {
+        match db.backend() {
+            DbBackend::Postgres => Ok(Self::Connection(lock_name(db, node).await?)),
+            _ => Ok(lock_file(db, node).await?.map_or(Self::Alone, Self::File)),
+        }
+    }
+
+    /// Takes a name again that this process has, as far as the server remembers.
+    pub(crate) async fn renew(&self, node: &str) -> Result<(), Error> {
+        match self {
+            Self::Connection(connection) => lock(connection, node).await,
+            Self::File(_) | Self::Alone => Ok(()),
+        }
+    }
+
+    /// Gives the name back.
+    pub(crate) async fn end(self) -> Result<(), DbErr> {
+        match self {
+            Self::Connection(connection) => connection.close().await,
+            Self::File(file) => {
+                drop(file);
+                Ok(())
+            }
+            Self::Alone => Ok(()),
+        }
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -40,12 +64,36 @@ struct Locked {
 async fn lock_name(db: &Database, node: &str) -> Result<DatabaseConnection, Error> {
     let mut options = ConnectOptions::new(db.url());
     options.max_connections(1).min_connections(1).sqlx_logging(false);
+    // The lock ends with the connection, so this one is never exchanged for another.
+    options.idle_timeout(None).max_lifetime(None);
     let connection = sea_orm::Database::connect(options).await?;
+    lock(&connection, node).await?;
+    Ok(connection)
+}
+
+/// Locks the name for a connection, which may have the lock.
+async fn lock(connection: &DatabaseConnection, node: &str) -> Result<(), Error> {
     connection.execute_unprepared(NOTICE_OUR_END).await?;
     let sql = "SELECT pg_try_advisory_lock($1, hashtext($2)) AS locked";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [NAMESPACE.into(), node.into()]);
-    let found = Locked::find_by_statement(statement).one(&connection).await?;
-    if found.is_some_and(|found| found.locked) { Ok(connection) } else { Err(Conflict::Node.into()) }
+    let found = Locked::find_by_statement(statement).one(connection).await?;
+    if found.is_some_and(|found| found.locked) { Ok(()) } else { Err(Conflict::Node.into()) }
+}
+
+#[derive(FromQueryResult)]
+struct Name {
+    name: String,
+}
+
+/// Nodes other than this one that run on the same PostgreSQL database.
+pub(crate) async fn others(db: &Database, node: &str) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT name FROM writers WHERE lasts AND name <> $2 AND EXISTS (SELECT 1 FROM pg_locks
+            WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND classid::bigint = $1 AND objid::bigint = hashtext(name)::bigint & 4294967295 AND granted)
+        ORDER BY name";
+    let values = [i64::from(NAMESPACE).into(), node.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    Ok(Name::find_by_statement(statement).all(db.reader()).await?.into_iter().map(|row| row.name).collect())
 }
 
 #[derive(FromQueryResult)]
@@ -73,7 +121,7 @@ async fn lock_file(db: &Database, node: &str) -> Result<Option<File>, Error> {
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use pocket_domain::NodeName;
-    use pocket_ports::{Conflict, StorageError};
+    use pocket_ports::{Conflict, StorageError, WriteBatch};
 
     use crate::sample::Sample;
 
@@ -84,6 +132,8 @@ mod tests {
         let (one, two) = (sample.storage.broker.as_ref().unwrap(), other.broker.as_ref().unwrap());
         assert_eq!(one.claim(&NodeName::default()).await, Ok(()));
         assert_eq!(two.claim(&NodeName::default()).await, Err(StorageError::Conflict(Conflict::Node)));
+        let refused = other.write.commit(Some(&NodeName::default()), WriteBatch::default()).await;
+        assert_eq!(refused, Err(StorageError::Conflict(Conflict::Node)));
         assert_eq!(two.claim(&NodeName::parse("other").unwrap()).await, Ok(()));
         sample.storage.health.close().await;
         assert_eq!(two.claim(&NodeName::default()).await, Ok(()));
