@@ -162,8 +162,10 @@ pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
 /// The figures of storage.
 pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
     let help = "Chunks of telemetry that were found damaged since the start";
-    let Upkeep { behind, dead_letters_dropped, topics_removed } = health.upkeep();
+    let Upkeep { behind, dead_letters_dropped, topics_removed, without_leaves, set_aside } = health.upkeep();
     let dropped = "Dead letters that were removed because there were too many";
+    let without = "Messages that were stored without an index of their values, because of limits";
+    let aside = "Stored messages that were moved to the dead letters, because they could not be kept with the others";
     vec![
         Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks()),
         Figure::gauge(
@@ -173,6 +175,8 @@ pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
         ),
         Figure::counter("dead_letters_dropped", dropped, dead_letters_dropped),
         Figure::counter("topics_removed", "Topics that went with their last message", topics_removed),
+        Figure::counter("telemetry_without_leaves", without, without_leaves),
+        Figure::counter("telemetry_set_aside", aside, set_aside),
     ]
 }
 

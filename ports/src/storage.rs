@@ -67,6 +67,11 @@ pub struct Upkeep {
     pub dead_letters_dropped: u64,
     /// Names of topics that were removed with their last message.
     pub topics_removed: u64,
+    /// Messages that were kept without an index of their values, because of limits: they are read and delivered as any other,
+    /// but their values are in no aggregate.
+    pub without_leaves: u64,
+    /// Stored messages that were moved to the dead letters, because they could not be kept with the others.
+    pub set_aside: u64,
 }
 
 /// Whether storage can do its work, and its orderly end.

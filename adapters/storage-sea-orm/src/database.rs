@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::devices::DeviceLookup;
 use crate::error::Error;
+use crate::keeper::Shortfall;
 use crate::locks;
 use crate::suspicion::Suspicion;
 use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
@@ -66,6 +67,8 @@ pub(crate) struct Database {
     pub(crate) topics_loose: AtomicBool,
     /// What keeping the database in shape came to.
     pub(crate) upkeep: Upkeep,
+    /// What sealing could not keep as it should be.
+    pub(crate) shortfall: Shortfall,
     /// Wakes the purge when something was deleted.
     pub(crate) deleted: Arc<Notify>,
     /// What goes on in the background.
@@ -89,6 +92,7 @@ impl Database {
             damage: Damage::default(),
             topics_loose: AtomicBool::new(true),
             upkeep: Upkeep::default(),
+            shortfall: Shortfall::default(),
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),

@@ -9,8 +9,10 @@ use pocket_domain::{
     NewTelemetry, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, NotSet, PaginatorTrait, QueryFilter};
-use sea_orm::{QueryOrder, QuerySelect, Select, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait,
+};
+use sea_orm::{QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use crate::broker::statement;
 use crate::database::Database;
@@ -69,6 +71,28 @@ async fn make_room(
         ORDER BY key LIMIT {excess})"
     );
     Ok(own + transaction.execute_unprepared(&sql).await?.rows_affected())
+}
+
+/// Copies a row of the log, with the reason why it cannot be kept with the others, if its device and topic are there.
+pub(crate) async fn set_row_aside(
+    transaction: &DatabaseTransaction,
+    id: u64,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    let payload = match backend {
+        DbBackend::Postgres => "convert_to(telemetry.payload, 'UTF8')",
+        _ => "CAST(telemetry.payload AS BLOB)",
+    };
+    let sql = format!(
+        "INSERT INTO dead_letters (tenant, device, topic, payload, timestamp, received_at, reason, at)
+        SELECT tenants.id, devices.id, topics.name, {payload}, telemetry.timestamp, telemetry.received_at, ?, {}
+        FROM telemetry JOIN tenants ON tenants.key = telemetry.tenant JOIN devices ON devices.key = telemetry.device
+        JOIN topics ON topics.key = telemetry.topic WHERE telemetry.id = {id}",
+        now.as_millis()
+    );
+    transaction.execute_raw(statement(backend, &sql, vec![reason.into()])).await.map(|_| ())
 }
 
 fn of_tenant(tenant: TenantId) -> Select<dead_letter::Entity> {

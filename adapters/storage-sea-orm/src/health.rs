@@ -1,6 +1,7 @@
 //! Whether the database takes writes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::keeper::{self, Keeper};
+use crate::keeper::{self, Keeper, Shortfall};
 use crate::open::why_no_answer;
 
 /// After which time no answer is an answer: a probe of readiness has a deadline of its own.
@@ -67,7 +68,9 @@ impl StorageHealth for Health {
     }
 
     fn upkeep(&self) -> Upkeep {
-        self.0.upkeep.read()
+        let Shortfall { without_leaves, set_aside, .. } = &self.0.shortfall;
+        let [without_leaves, set_aside] = [without_leaves, set_aside].map(|count| count.load(Ordering::Relaxed));
+        Upkeep { without_leaves, set_aside, ..self.0.upkeep.read() }
     }
 
     async fn close(&self) {

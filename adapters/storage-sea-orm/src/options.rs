@@ -29,6 +29,8 @@ pub struct Sealing {
     pub after: Duration,
     /// The most rows that are compressed together.
     pub batch: u32,
+    /// The most keys that a device has in chunks; payloads with others are kept without leaves.
+    pub keys_per_device: u32,
     /// How often to look.
     pub every: Duration,
     /// For how long a process that shares the database keeps the others from doing it, from its last step on, by the clock of
@@ -61,6 +63,7 @@ impl Default for Sealing {
             per_device: 64,
             after: Duration::from_secs(3_600),
             batch: 400_000,
+            keys_per_device: 10_000,
             every: Duration::from_secs(1),
             lease: Duration::from_secs(60),
         }

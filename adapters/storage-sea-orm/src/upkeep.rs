@@ -19,6 +19,7 @@ impl Upkeep {
             behind: Duration::from_millis(of(&self.behind)),
             dead_letters_dropped: of(&self.dead_letters_dropped),
             topics_removed: of(&self.topics_removed),
+            ..Default::default()
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A chunk whose checksum is right and whose head is read.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 
 use crate::bytes::Cursor;
 use crate::directory::Directory;
@@ -26,11 +28,17 @@ pub struct Chunk<'a> {
     which_topic: &'a [u8],
     which_shape: &'a [u8],
     shapes: Area<'a>,
-    pub(crate) texts: Area<'a>,
+    texts: Area<'a>,
+    /// What is in these areas, once somebody asked for it.
+    read_shapes: OnceLock<Result<Shapes, Damaged>>,
+    read_texts: OnceLock<Result<Cow<'a, [u8]>, Damaged>>,
     pub(crate) directory: Directory,
     /// The integers of all columns of payloads.
     pub(crate) integers: &'a [u8],
 }
+
+/// The shapes of payloads, and the shape of each row.
+type Shapes = (Vec<Shape>, Vec<u32>);
 
 impl<'a> Chunk<'a> {
     /// Checks the checksum and reads the head.
@@ -76,6 +84,8 @@ impl<'a> Chunk<'a> {
             which_shape: cursor.take(which_shape)?,
             shapes: Area::take(shapes, cursor)?,
             texts: Area::take(texts, cursor)?,
+            read_shapes: OnceLock::new(),
+            read_texts: OnceLock::new(),
             directory,
             integers: cursor.take(integers)?,
         };
@@ -161,7 +171,7 @@ impl<'a> Chunk<'a> {
             return Ok(vec![topic; self.rows]);
         }
         let which = indices(self.which_topic, self.rows, self.topics.len())?;
-        Ok(which.into_iter().map(|topic| self.topics[topic]).collect())
+        Ok(which.into_iter().map(|topic| self.topics[topic as usize]).collect())
     }
 
     /// The last row of each shape that payloads have. Payloads of one shape have the same keys and differ only in their numbers
@@ -172,14 +182,33 @@ impl<'a> Chunk<'a> {
     pub fn last_of_each_shape(&self) -> Result<Vec<usize>, Damaged> {
         let (shapes, rows) = self.shapes()?;
         let mut last = vec![None; shapes.len()];
-        for (row, shape) in rows.into_iter().enumerate() {
-            last[shape] = Some(row);
+        for (row, shape) in rows.iter().enumerate() {
+            last[*shape as usize] = Some(row);
         }
         Ok(last.into_iter().flatten().collect())
     }
 
+    /// The rows whose payloads are kept as one text, without leaves, in their order.
+    ///
+    /// # Errors
+    /// When the content contradicts itself.
+    pub fn rows_without_leaves(&self) -> Result<Vec<usize>, Damaged> {
+        let (shapes, rows) = self.shapes()?;
+        let is_whole = |(_, shape): &(usize, &u32)| shapes[**shape as usize].is_whole();
+        Ok(rows.iter().enumerate().filter(is_whole).map(|(row, _)| row).collect())
+    }
+
     /// The shapes of payloads, and the shape of each row.
-    pub(crate) fn shapes(&self) -> Result<(Vec<Shape>, Vec<usize>), Damaged> {
+    pub(crate) fn shapes(&self) -> Result<&Shapes, Damaged> {
+        self.read_shapes.get_or_init(|| self.read_shapes()).as_ref().map_err(|damaged| *damaged)
+    }
+
+    /// The texts of all columns.
+    pub(crate) fn texts(&self) -> Result<&[u8], Damaged> {
+        self.read_texts.get_or_init(|| self.texts.read()).as_deref().map_err(|damaged| *damaged)
+    }
+
+    fn read_shapes(&self) -> Result<Shapes, Damaged> {
         let area = self.shapes.read()?;
         let mut cursor = Cursor::new(&area);
         let count = cursor.at_most(self.rows)?;
@@ -195,7 +224,7 @@ impl<'a> Chunk<'a> {
         }
         let rows = indices(self.which_shape, self.rows, shapes.len())?;
         // No overflow: both factors are limited.
-        if rows.iter().map(|shape| shapes[*shape].holes().len()).sum::<usize>() > MAX_VALUES {
+        if rows.iter().map(|shape| shapes[*shape as usize].holes().len()).sum::<usize>() > MAX_VALUES {
             return Err(Damaged::Content("there are more values than a chunk holds"));
         }
         Ok((shapes, rows))
@@ -203,9 +232,9 @@ impl<'a> Chunk<'a> {
 }
 
 /// A column of indices below a limit.
-fn indices(bytes: &[u8], count: usize, limit: usize) -> Result<Vec<usize>, Damaged> {
+fn indices(bytes: &[u8], count: usize, limit: usize) -> Result<Vec<u32>, Damaged> {
     let wrong = Damaged::Content("a row names what is not there");
-    let below = |index: i64| usize::try_from(index).ok().filter(|index| *index < limit).ok_or(wrong);
+    let below = |index: i64| u32::try_from(index).ok().filter(|index| (*index as usize) < limit).ok_or(wrong);
     Integers::read(bytes, count)?.into_vec().into_iter().map(below).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::{integers, summary, text};
 #[derive(Default)]
 pub(crate) struct Column<'a> {
     pub(crate) values: Vec<(Kind, &'a str)>,
-    /// The summary of those that count.
+    /// The summary of those that count, without the path.
     pub(crate) leaf: Option<Leaf>,
 }
 
@@ -26,18 +26,27 @@ pub(crate) struct Parts {
     pub(crate) texts: Vec<u8>,
 }
 
-impl Column<'_> {
+impl<'a> Column<'a> {
+    /// Notes a value. Most columns of payloads made to do harm have one, which takes no more than its size.
+    #[inline]
+    pub(crate) fn push(&mut self, kind: Kind, text: &'a str) {
+        if self.values.capacity() == 0 {
+            self.values.reserve_exact(1);
+        }
+        self.values.push((kind, text));
+    }
+
     /// Notes a number that counts.
     #[inline]
-    pub(crate) fn count(&mut self, path: &str, value: f64) {
+    pub(crate) fn count(&mut self, value: f64) {
         match &mut self.leaf {
             Some(leaf) => leaf.add(value),
-            None => self.leaf = Some(Leaf::new(path, value)),
+            None => self.leaf = Some(Leaf::new(value)),
         }
     }
 
-    /// Appends it. `aligned`: each row has one value here, which counts.
-    pub(crate) fn write(&self, aligned: bool, parts: &mut Parts) {
+    /// Appends it with its path. `aligned`: each row has one value here, which counts.
+    pub(crate) fn write(&self, path: Option<&str>, aligned: bool, parts: &mut Parts) {
         let numbers = self.values.iter().filter(|(kind, _)| *kind != Kind::Text);
         let form = Form::of(numbers.map(|(kind, text)| (*kind, *text)));
         let mut numbers = Vec::with_capacity(self.values.len());
@@ -66,8 +75,9 @@ impl Column<'_> {
             put_length(&mut parts.directory, form.code());
         }
         if let Some(leaf) = &self.leaf {
-            put_length(&mut parts.directory, leaf.path.len());
-            parts.directory.extend_from_slice(leaf.path.as_bytes());
+            let path = path.unwrap_or_default();
+            put_length(&mut parts.directory, path.len());
+            parts.directory.extend_from_slice(path.as_bytes());
             if !aligned || content != NUMBERS {
                 put_length(&mut parts.directory, leaf.count as usize);
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::bytes::Cursor;
 use crate::form::Form;
 use crate::leaf::Leaf;
-use crate::{Damaged, MAX_PATH_BYTES, summary};
+use crate::{Damaged, MAX_PATH_BYTES, MAX_VALUES, summary};
 
 /// What a column holds; the lowest two bits of its tag.
 pub(crate) const NUMBERS: u8 = 0;
@@ -19,20 +19,61 @@ pub(crate) const DICTIONARY: u8 = 8;
 /// It has a path and numbers that count.
 pub(crate) const LEAF: u8 = 16;
 
-/// A column as the directory describes it. The ranges are in the integers and in the texts of all columns.
+/// A column as the directory describes it. There may be millions, so it is what the directory says and no more: the parts
+/// follow one another in the integers and in the texts of all columns.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    tag: u8,
+    form: u16,
+    /// Where its integers begin, and how long those of each kind are.
+    integers: u32,
+    kinds: u32,
+    numbers: u32,
+    which: u32,
+    /// Where its texts begin, and how long they are.
+    texts_from: u32,
+    texts: u32,
+}
+
+impl Entry {
+    fn content(&self) -> u8 {
+        self.tag & CONTENT
+    }
+
     /// Each row has one value here, which counts.
-    pub(crate) aligned: bool,
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.tag & ALIGNED != 0
+    }
+
     /// How numbers are written; `None` without numbers.
-    pub(crate) form: Option<Form>,
-    /// Which values are texts, where there are both.
-    pub(crate) kinds: Option<Range<usize>>,
-    pub(crate) numbers: Range<usize>,
+    pub(crate) fn form(&self) -> Option<Form> {
+        (self.content() != TEXTS).then(|| Form::of_code(usize::from(self.form)).ok()).flatten()
+    }
+
+    fn range(from: u32, length: u32) -> Range<usize> {
+        from as usize..from as usize + length as usize
+    }
+
+    /// Which values are texts, where there are both. This range and the others are in the integers or texts of all columns.
+    pub(crate) fn kinds(&self) -> Option<Range<usize>> {
+        (self.content() == MIXED).then(|| Self::range(self.integers, self.kinds))
+    }
+
+    /// Its numbers.
+    pub(crate) fn numbers(&self) -> Range<usize> {
+        Self::range(self.integers + self.kinds, self.numbers)
+    }
+
     /// Which text of the dictionary a value is.
-    pub(crate) which: Option<Range<usize>>,
+    pub(crate) fn which(&self) -> Option<Range<usize>> {
+        (self.tag & DICTIONARY != 0).then(|| Self::range(self.integers + self.kinds + self.numbers, self.which))
+    }
+
     /// `None` without texts.
-    pub(crate) texts: Option<Range<usize>>,
+    pub(crate) fn texts(&self) -> Option<Range<usize>> {
+        let has_texts = self.content() != NUMBERS || self.tag & DICTIONARY != 0;
+        has_texts.then(|| Self::range(self.texts_from, self.texts))
+    }
 }
 
 /// The columns of a chunk, and the leaves with the column of each.
@@ -41,15 +82,16 @@ pub(crate) struct Directory {
     pub(crate) entries: Vec<Entry>,
     pub(crate) leaves: Vec<Leaf>,
     /// The column of each leaf.
-    pub(crate) columns: Vec<usize>,
+    pub(crate) columns: Vec<u32>,
 }
 
 impl Directory {
     /// Reads the columns of a chunk of so many rows, and how long the integers of all of them are.
     pub(crate) fn read(cursor: &mut Cursor<'_>, rows: usize) -> Result<(Self, usize), Damaged> {
-        let count = cursor.count()?;
+        // Each takes two bytes or more, and has a value or more.
+        let count = cursor.at_most(MAX_VALUES.min(cursor.rest().len() / 2))?;
         let mut directory = Self::default();
-        let (mut integers, mut texts) = (0usize, 0usize);
+        let (mut integers, mut texts) = (0, 0);
         for column in 0..count {
             let tag = cursor.byte()?;
             let content = tag & CONTENT;
@@ -57,28 +99,33 @@ impl Directory {
                 return Err(Damaged::Content("a column is of an unknown kind"));
             }
             let is = |flag| tag & flag != 0;
-            let form = (content != TEXTS).then(|| Form::of_code(cursor.at_most(usize::MAX)?)).transpose()?;
+            let form = if content == TEXTS { 0 } else { cursor.at_most(u16::MAX.into())? };
+            if content != TEXTS {
+                Form::of_code(form)?;
+            }
             if is(LEAF) {
                 let implied = (is(ALIGNED) && content == NUMBERS).then_some(rows);
                 directory.leaves.push(leaf(cursor, rows, implied)?);
-                directory.columns.push(column);
+                directory.columns.push(column as u32);
             }
-            let part = |cursor: &mut Cursor<'_>, end: &mut usize| -> Result<Range<usize>, Damaged> {
-                let from = *end;
-                // Both stay far below the end of the type: a length is never longer than it is in memory.
-                *end = from.saturating_add(cursor.at_most(u32::MAX as usize)?);
-                Ok(from..*end)
+            let mut part = |is_there: bool, end: &mut u32| -> Result<u32, Damaged> {
+                let length = if is_there { cursor.at_most(u32::MAX as usize)? as u32 } else { 0 };
+                *end = end.checked_add(length).ok_or(Damaged::Content("a number is beyond its limit"))?;
+                Ok(length)
             };
+            let (integers_from, texts_from) = (integers, texts);
             directory.entries.push(Entry {
-                aligned: is(ALIGNED),
-                form,
-                kinds: (content == MIXED).then(|| part(cursor, &mut integers)).transpose()?,
-                numbers: if content == TEXTS { 0..0 } else { part(cursor, &mut integers)? },
-                which: is(DICTIONARY).then(|| part(cursor, &mut integers)).transpose()?,
-                texts: (content != NUMBERS || is(DICTIONARY)).then(|| part(cursor, &mut texts)).transpose()?,
+                tag,
+                form: form as u16,
+                integers: integers_from,
+                kinds: part(content == MIXED, &mut integers)?,
+                numbers: part(content != TEXTS, &mut integers)?,
+                which: part(is(DICTIONARY), &mut integers)?,
+                texts_from,
+                texts: part(content != NUMBERS || is(DICTIONARY), &mut texts)?,
             });
         }
-        Ok((directory, integers))
+        Ok((directory, integers as usize))
     }
 }
 

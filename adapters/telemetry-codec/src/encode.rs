@@ -1,11 +1,14 @@
 //! Rows into a chunk.
 
+use std::collections::HashSet;
+
 use crate::bytes::{put_length, put_signed, put_varint};
 use crate::column::{Column, Parts};
+use crate::encoding::{Encoded, Encoding};
 use crate::scan::Found;
 use crate::shape_table::ShapeTable;
 use crate::text::MAX_AREA;
-use crate::{FORMAT_VERSION, MAX_ROWS, MAX_TEXT_BYTES, MAX_TIMESTAMP, MAX_VALUES, Row, integers, leaf, text};
+use crate::{FORMAT_VERSION, MAX_ROWS, MAX_TEXT_BYTES, MAX_TIMESTAMP, MAX_VALUES, Row, integers, leaf, text, weight};
 
 /// The first three bytes of a chunk; the version follows, then the checksum.
 pub(crate) const MAGIC: [u8; 3] = *b"PTC";
@@ -26,7 +29,8 @@ pub enum NotEncoded {
     /// The row at this place has an id or a timestamp that is not allowed.
     #[error("row {0} has an id or a time out of range")]
     OutOfRange(usize),
-    /// Their payloads have more than [`MAX_TEXT_BYTES`] or [`MAX_VALUES`]; half of the rows may do.
+    /// Their payloads have more than [`MAX_TEXT_BYTES`] or [`MAX_VALUES`], or take more memory than is allowed; half of the rows
+    /// may do.
     #[error("the payloads are too large for a chunk")]
     TooLarge,
 }
@@ -36,25 +40,30 @@ pub enum NotEncoded {
 /// # Errors
 /// When there are no rows or too many, when they are not sorted, or beyond a limit.
 pub fn encode(rows: &[Row<'_>]) -> Result<Vec<u8>, NotEncoded> {
-    encode_with_paths(rows).map(|(chunk, _)| chunk)
+    let none = HashSet::new();
+    let encoding = Encoding { max_weight: usize::MAX, ..Encoding::new(&none) };
+    encode_with(rows, encoding).map(|encoded| encoded.content)
 }
 
-/// Like [`encode`], and tells the path of each value in the payloads that is no object, each once: keys joined by `.`, `$` for
-/// a payload that is one value. Payloads that are not JSON, and paths longer than [`MAX_PATH_BYTES`](crate::MAX_PATH_BYTES),
-/// have none.
+/// Like [`encode`], in as much memory as is allowed, and tells more of the chunk. The memory is estimated as payloads are read,
+/// and before columns are written; what is written may take a fraction of it once more.
 ///
 /// # Errors
-/// As [`encode`].
-pub fn encode_with_paths(rows: &[Row<'_>]) -> Result<(Vec<u8>, Vec<Box<str>>), NotEncoded> {
+/// As [`encode`], and [`NotEncoded::TooLarge`] when it would take more memory; half of the rows may do.
+pub fn encode_with(rows: &[Row<'_>], encoding: Encoding<'_>) -> Result<Encoded, NotEncoded> {
     check(rows)?;
-    let mut shapes = ShapeTable::new();
-    let mut columns = Vec::new();
-    let row_shapes = read_payloads(rows, &mut shapes, &mut columns)?;
+    let mut reading =
+        Reading { shapes: ShapeTable::new(), columns: Vec::new(), values: 0, texts: 0, without_leaves: 0 };
+    let row_shapes = reading.read(rows, encoding)?;
+    let weight = reading.weight();
+    let Reading { shapes, columns, without_leaves, .. } = reading;
     let mut parts = Parts::default();
     let aligned = aligned(&shapes);
-    for (column, aligned) in columns.iter().zip(aligned) {
-        column.write(aligned, &mut parts);
+    for (at, (column, aligned)) in columns.iter().zip(aligned).enumerate() {
+        column.write(shapes.paths().path(at), aligned, &mut parts);
     }
+    let count = columns.len();
+    drop(columns);
     let mut shape_text = Vec::new();
     put_length(&mut shape_text, shapes.shapes().len());
     shapes.shapes().iter().for_each(|shape| shape.write(&mut shape_text));
@@ -73,13 +82,13 @@ pub fn encode_with_paths(rows: &[Row<'_>]) -> Result<(Vec<u8>, Vec<Box<str>>), N
         lengths.iter().for_each(|length| put_length(&mut out, *length));
         body.extend_from_slice(&bytes);
     }
-    put_length(&mut out, columns.len());
+    put_length(&mut out, count);
     out.append(&mut parts.directory);
     out.append(&mut body);
     out.append(&mut parts.integers);
     let checksum = checksum(&out);
     out[4..PREFIX].copy_from_slice(&checksum.to_le_bytes());
-    Ok((out, shapes.live_paths()))
+    Ok(Encoded { content: out, paths: shapes.live_paths(), weight, without_leaves })
 }
 
 /// CRC-32C of everything but itself.
@@ -103,35 +112,58 @@ fn check(rows: &[Row<'_>]) -> Result<(), NotEncoded> {
     }
 }
 
-/// Fills the columns, and returns the shape of each row.
-fn read_payloads<'a>(
-    rows: &[Row<'a>],
-    shapes: &mut ShapeTable,
-    columns: &mut Vec<Column<'a>>,
-) -> Result<Vec<i64>, NotEncoded> {
-    let mut found: Vec<Found> = Vec::new();
-    let mut row_shapes = Vec::with_capacity(rows.len());
-    let mut values = 0;
-    for row in rows {
-        let shape = shapes.read(row.payload, &mut found);
-        row_shapes.push(shape as i64);
-        values += found.len();
-        if values > MAX_VALUES {
-            return Err(NotEncoded::TooLarge);
-        }
-        columns.resize_with(shapes.paths().columns(), Column::default);
-        for (hole, found) in shapes.shape(shape).holes().iter().zip(&found) {
-            let column = &mut columns[hole.column];
-            column.values.push((found.kind, &row.payload[found.start..found.end]));
-            if !hole.live {
-                continue;
+/// What is known of payloads while they are read.
+struct Reading<'a> {
+    shapes: ShapeTable,
+    columns: Vec<Column<'a>>,
+    /// Values, and bytes of payloads.
+    values: usize,
+    texts: usize,
+    without_leaves: usize,
+}
+
+impl<'a> Reading<'a> {
+    /// Fills the columns, and returns the shape of each row.
+    fn read(&mut self, rows: &[Row<'a>], mut encoding: Encoding<'_>) -> Result<Vec<i64>, NotEncoded> {
+        let mut found: Vec<Found> = Vec::new();
+        let mut row_shapes = Vec::with_capacity(rows.len());
+        for row in rows {
+            let shape = if !encoding.without_leaves.is_empty() && encoding.without_leaves.contains(&row.id) {
+                self.shapes.read_whole(row.payload, &mut found)
+            } else {
+                self.shapes.read(row.payload, &mut found, encoding.keys.as_deref_mut())
+            };
+            row_shapes.push(shape as i64);
+            self.without_leaves += usize::from(self.shapes.is_whole(shape));
+            self.values += found.len();
+            self.texts += row.payload.len();
+            if self.values > MAX_VALUES || self.weight() > encoding.max_weight {
+                return Err(NotEncoded::TooLarge);
             }
-            if let (Some(path), Some(value)) = (shapes.paths().path(hole.column), leaf::value_of(*found, row.payload)) {
-                column.count(path, value);
+            self.take(row.payload, shape, &found);
+        }
+        Ok(row_shapes)
+    }
+
+    /// Adds the values of a row to their columns.
+    fn take(&mut self, payload: &'a str, shape: usize, found: &[Found]) {
+        self.columns.resize_with(self.shapes.paths().columns(), Column::default);
+        for (hole, found) in self.shapes.shape(shape).holes().iter().zip(found) {
+            let column = &mut self.columns[hole.column];
+            column.push(found.kind, &payload[found.start..found.end]);
+            if hole.live
+                && self.shapes.paths().path(hole.column).is_some()
+                && let Some(value) = leaf::value_of(*found, payload)
+            {
+                column.count(value);
             }
         }
     }
-    Ok(row_shapes)
+
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        weight::of(self.texts, self.values, self.shapes.paths().columns(), self.shapes.size())
+    }
 }
 
 /// For each column, whether every row has one value in it, which counts.

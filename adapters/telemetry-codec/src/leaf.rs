@@ -23,8 +23,9 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    pub(crate) fn new(path: &str, value: f64) -> Self {
-        Self { path: path.into(), count: 1, sum: value, min: value, max: value, first: value, last: value }
+    /// One without its path, which is known where it is written.
+    pub(crate) fn new(value: f64) -> Self {
+        Self { path: Box::default(), count: 1, sum: value, min: value, max: value, first: value, last: value }
     }
 
     #[inline]
@@ -53,7 +54,8 @@ pub(crate) fn value_of(found: Found, payload: &str) -> Option<f64> {
 
 /// Finds the leaves of payloads one by one, by the same rules as a chunk has: the numbers inside objects, not those in
 /// arrays; of a key that stands twice, and of two keys with the same path, the last value counts, even if it is no
-/// number; a payload that is a number by itself has the path `$`. What is not JSON has no leaves.
+/// number; a payload that is a number by itself has the path `$`. What is not JSON, or has more than
+/// [`MAX_PAYLOAD_VALUES`](crate::MAX_PAYLOAD_VALUES), has no leaves.
 ///
 /// It remembers shapes, so that reading many payloads of one kind is fast.
 pub struct LeafReader {
@@ -75,7 +77,7 @@ impl LeafReader {
         if self.shapes.size() > Self::REMEMBERED {
             self.shapes = ShapeTable::new();
         }
-        let shape = self.shapes.read(payload, &mut self.found);
+        let shape = self.shapes.read(payload, &mut self.found, None);
         let holes = self.shapes.shape(shape).holes().iter().zip(&self.found).filter(|(hole, _)| hole.live);
         holes.filter_map(|(hole, found)| Some((self.shapes.paths().path(hole.column)?, value_of(*found, payload)?)))
     }

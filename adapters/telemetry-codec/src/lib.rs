@@ -15,6 +15,7 @@ mod column;
 mod damaged;
 mod directory;
 mod encode;
+mod encoding;
 mod form;
 mod integers;
 mod leaf;
@@ -31,11 +32,16 @@ mod shape_table;
 mod summary;
 mod text;
 mod values;
+mod weight;
 
 pub use chunk::Chunk;
 pub use damaged::Damaged;
-pub use encode::{NotEncoded, encode, encode_with_paths};
+pub use encode::{NotEncoded, encode, encode_with};
+pub use encoding::{Encoded, Encoding, KeyLimit};
 pub use leaf::{Leaf, LeafReader, leaves_of};
-pub use limits::{FORMAT_VERSION, MAX_PATH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, MAX_TIMESTAMP, MAX_VALUES, ROOT_PATH};
+pub use limits::{
+    FORMAT_VERSION, MAX_PATH_BYTES, MAX_PAYLOAD_VALUES, MAX_ROWS, MAX_TEXT_BYTES, MAX_TIMESTAMP, MAX_VALUES,
+    MAX_WEIGHT, ROOT_PATH,
+};
 pub use numbers::Numbers;
 pub use row::{OwnedRow, Row};

@@ -12,6 +12,12 @@ pub const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// Values (numbers, strings, words and arrays inside objects) of all payloads of a chunk together.
 pub const MAX_VALUES: usize = 2 * 1024 * 1024;
 
+/// Values, and keys, of one payload. One with more is kept as one text without leaves.
+pub const MAX_PAYLOAD_VALUES: usize = 65_536;
+
+/// About how many bytes of memory it takes to make a chunk, where nobody says otherwise. Rows that take more make several.
+pub const MAX_WEIGHT: usize = 32 * 1024 * 1024;
+
 /// Bytes of the path of a leaf. A number at a longer path is kept, but is no leaf.
 pub const MAX_PATH_BYTES: usize = 255;
 

@@ -1,7 +1,5 @@
 //! The numbers of a chunk at one path.
 
-use std::borrow::Cow;
-
 use crate::chunk::Chunk;
 use crate::form::Form;
 use crate::integers::Integers;
@@ -64,22 +62,22 @@ impl Chunk<'_> {
     /// When the content contradicts itself.
     pub fn numbers(&self, path: &str) -> Result<Option<Numbers>, Damaged> {
         let Some(leaf) = self.leaves().iter().position(|leaf| &*leaf.path == path) else { return Ok(None) };
-        let column = self.directory.columns[leaf];
+        let column = self.directory.columns[leaf] as usize;
         let entry = &self.directory.entries[column];
-        if entry.aligned && entry.texts.is_none() {
-            let bytes = self.integers.get(entry.numbers.clone()).unwrap_or_default();
-            let form = entry.form.unwrap_or(Form::Decimals { least: 0, most: 0 });
+        if entry.is_aligned() && entry.texts().is_none() {
+            let bytes = self.integers.get(entry.numbers()).unwrap_or_default();
+            let form = entry.form().unwrap_or(Form::Decimals { least: 0, most: 0 });
             let values = Integers::read(bytes, self.len())?.into_values(form);
             return Ok(Some(Numbers { rows: None, values }));
         }
         let (shapes, row_shapes) = self.shapes()?;
         let parts: Vec<Part> = shapes.iter().map(|shape| Part::of(shape, column)).collect();
-        let count = row_shapes.iter().map(|shape| parts[*shape].values).sum();
-        let texts = if entry.texts.is_some() { self.texts.read()? } else { Cow::default() };
-        let mut column = Values::read(entry, count, self.integers, &texts)?;
+        let count = row_shapes.iter().map(|shape| parts[*shape as usize].values).sum();
+        let texts = if entry.texts().is_some() { self.texts()? } else { &[] };
+        let mut column = Values::read(entry, count, self.integers, texts)?;
         let (mut rows, mut values) = (Vec::new(), Vec::new());
         for (row, shape) in row_shapes.iter().enumerate() {
-            let part = parts[*shape];
+            let part = parts[*shape as usize];
             let Some(live) = part.live else {
                 column.skip(part.values);
                 continue;

@@ -21,6 +21,13 @@ pub(crate) struct Shape {
     holes: Box<[Hole]>,
 }
 
+/// The text before each value of a payload, and behind the last.
+pub(crate) fn around<'a>(payload: &'a str, found: &'a [Found]) -> impl Iterator<Item = &'a str> {
+    let starts = std::iter::once(0).chain(found.iter().map(|value| value.end));
+    let ends = found.iter().map(|value| value.start).chain([payload.len()]);
+    starts.zip(ends).map(|(start, end)| &payload[start..end])
+}
+
 impl Shape {
     /// The shape of a payload whose values were found.
     pub(crate) fn new(payload: &str, found: &[Found], holes: Box<[Hole]>) -> Self {
@@ -34,6 +41,20 @@ impl Shape {
         }
         text.push_str(&payload[from..]);
         Self { text: text.into(), ends: ends.into(), holes }
+    }
+
+    /// Whether it is the text around the values of a payload.
+    pub(crate) fn is_around(&self, payload: &str, found: &[Found]) -> bool {
+        self.ends.len() == found.len() && self.pieces().chain([self.tail()]).eq(around(payload, found))
+    }
+
+    /// Whether it is that of payloads which are kept as one text without leaves.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.text.is_empty() && matches!(self.holes[..], [Hole { live: false, .. }])
+    }
+
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text.len()
     }
 
     pub(crate) fn holes(&self) -> &[Hole] {
@@ -120,7 +141,7 @@ mod tests {
     fn a_shape_comes_back_from_its_bytes() {
         let mut table = ShapeTable::new();
         for payload in [r#"{"a":1,"é":"x"}"#, "21.5", "{}", r#"{"a":1,"a":[2]} "#, "not JSON"] {
-            let shape = table.read(payload, &mut Vec::new());
+            let shape = table.read(payload, &mut Vec::new(), None);
             let mut out = Vec::new();
             table.shape(shape).write(&mut out);
             let mut cursor = Cursor::new(&out);

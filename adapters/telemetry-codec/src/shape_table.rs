@@ -5,11 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
+use crate::MAX_PAYLOAD_VALUES;
+use crate::encoding::KeyLimit;
 use crate::limits::MAX_DEPTH;
 use crate::path::{Paths, Place};
 use crate::scan::{self, Found, Kind};
-use crate::shape::{Hole, Shape};
+use crate::shape::{self, Hole, Shape};
 
 /// How many shapes a payload is held against before its keys are read.
 const TRIED: usize = 8;
@@ -18,10 +21,15 @@ const TRIED: usize = 8;
 pub(crate) struct ShapeTable {
     paths: Paths,
     shapes: Vec<Shape>,
-    by_text: HashMap<Box<[u8]>, usize>,
+    /// The last shape of each hash, and for each shape the one before it with the same hash.
+    by_hash: HashMap<u64, usize>,
+    before: Vec<usize>,
+    hashes: RandomState,
+    /// The shape of payloads that are one text without anything around it.
+    whole: Option<usize>,
     /// The last ones, the latest first.
     recent: Vec<usize>,
-    /// Bytes of the shapes' texts.
+    /// Bytes of the shapes' texts and holes.
     bytes: usize,
     /// Counts objects, so that a key that stands twice in one is noticed.
     objects: u64,
@@ -34,6 +42,8 @@ struct Reading {
     places: Vec<Place>,
     /// Values that a later value of the same key replaces.
     replaced: Vec<bool>,
+    /// How many keys there were.
+    keys: usize,
 }
 
 /// An object whose end is not reached.
@@ -45,15 +55,18 @@ struct Open {
 }
 
 impl ShapeTable {
-    /// Bytes of a shape beside its text, and of a place with keys and paths as long as they usually are.
-    const OF_SHAPE: usize = 200;
-    const OF_PLACE: usize = 200;
+    /// About the bytes of a shape beside its text, and of a hole.
+    pub(crate) const OF_SHAPE: usize = 200;
+    pub(crate) const OF_HOLE: usize = 32;
 
     pub(crate) fn new() -> Self {
         Self {
             paths: Paths::new(),
             shapes: Vec::new(),
-            by_text: HashMap::new(),
+            by_hash: HashMap::new(),
+            before: Vec::new(),
+            hashes: RandomState::new(),
+            whole: None,
             recent: Vec::new(),
             bytes: 0,
             objects: 0,
@@ -81,14 +94,14 @@ impl ShapeTable {
         live.filter_map(|(column, _)| self.paths.path(column).map(Box::from)).collect()
     }
 
-    /// About how many bytes it has grown to, but for a factor.
+    /// About how many bytes it takes.
     pub(crate) fn size(&self) -> usize {
-        self.bytes + Self::OF_SHAPE * self.shapes.len() + Self::OF_PLACE * self.paths.len()
+        self.bytes + Self::OF_SHAPE * self.shapes.len() + self.paths.bytes()
     }
 
-    /// The shape of a payload, and its values, one a hole.
+    /// The shape of a payload, and its values, one a hole. A payload with more keys than the limit leaves room for is one text.
     #[inline]
-    pub(crate) fn read(&mut self, payload: &str, found: &mut Vec<Found>) -> usize {
+    pub(crate) fn read(&mut self, payload: &str, found: &mut Vec<Found>, keys: Option<&mut KeyLimit>) -> usize {
         for at in 0..self.recent.len() {
             let shape = self.recent[at];
             if self.shapes[shape].matches(payload.as_bytes(), found) {
@@ -96,46 +109,77 @@ impl ShapeTable {
                 return shape;
             }
         }
-        self.read_keys(payload, found)
+        self.read_keys(payload, found, keys)
     }
 
-    fn read_keys(&mut self, payload: &str, found: &mut Vec<Found>) -> usize {
-        let Some(reading) = self.walk(payload) else {
-            found.clear();
-            found.push(Found { start: 0, end: payload.len(), kind: Kind::Text });
-            // A byte that no text has keeps it apart from a payload that is one value.
-            let column = self.paths.pathless();
-            return self
-                .intern([0xfe].into(), || Shape::new("", &[Found::EMPTY], [Hole { column, live: false }].into()));
-        };
-        let mut text = Vec::with_capacity(payload.len());
-        let mut from = 0;
-        for value in &reading.found {
-            text.extend_from_slice(&payload.as_bytes()[from..value.start]);
-            text.push(0xff);
-            from = value.end;
-        }
-        text.extend_from_slice(&payload.as_bytes()[from..]);
-        found.clone_from(&reading.found);
-        let shape = match self.by_text.get(&*text) {
-            Some(&shape) => shape,
+    /// The shape of a payload that is kept as one text, whatever it says.
+    pub(crate) fn read_whole(&mut self, payload: &str, found: &mut Vec<Found>) -> usize {
+        found.clear();
+        found.push(Found { start: 0, end: payload.len(), kind: Kind::Text });
+        let column = self.paths.pathless();
+        match self.whole {
+            Some(whole) => whole,
             None => {
+                let shape = self.push(Shape::new("", &[Found::EMPTY], [Hole { column, live: false }].into()));
+                self.whole = Some(shape);
+                shape
+            }
+        }
+    }
+
+    /// Whether payloads of a shape are kept as one text.
+    pub(crate) fn is_whole(&self, shape: usize) -> bool {
+        self.whole == Some(shape)
+    }
+
+    fn read_keys(&mut self, payload: &str, found: &mut Vec<Found>, keys: Option<&mut KeyLimit>) -> usize {
+        let Some(reading) = self.walk(payload) else { return self.read_whole(payload, found) };
+        let hash = self.hash_of(payload, &reading.found);
+        let shape = match self.known(payload, &reading.found, hash) {
+            Some(shape) => shape,
+            None => {
+                if !keys.is_none_or(|keys| keys.take(self.live_paths_of(&reading))) {
+                    return self.read_whole(payload, found);
+                }
                 let holes = self.holes(&reading);
-                self.intern(text.into(), || Shape::new(payload, &reading.found, holes))
+                let shape = self.push(Shape::new(payload, &reading.found, holes));
+                self.before[shape] = self.by_hash.insert(hash, shape).unwrap_or(usize::MAX);
+                shape
             }
         };
+        found.clone_from(&reading.found);
         self.recent.truncate(TRIED - 1);
         self.recent.insert(0, shape);
         shape
     }
 
-    fn intern(&mut self, text: Box<[u8]>, shape: impl FnOnce() -> Shape) -> usize {
-        let length = text.len();
-        *self.by_text.entry(text).or_insert_with(|| {
-            self.bytes += length;
-            self.shapes.push(shape());
-            self.shapes.len() - 1
-        })
+    /// The hash of the text around values and of the places of these.
+    fn hash_of(&self, payload: &str, found: &[Found]) -> u64 {
+        self.hashes.hash_one(shape::around(payload, found).collect::<Vec<_>>())
+    }
+
+    fn known(&self, payload: &str, found: &[Found], hash: u64) -> Option<usize> {
+        let mut shape = self.by_hash.get(&hash).copied().unwrap_or(usize::MAX);
+        while let Some(known) = self.shapes.get(shape) {
+            if known.is_around(payload, found) {
+                return Some(shape);
+            }
+            shape = self.before[shape];
+        }
+        None
+    }
+
+    fn push(&mut self, shape: Shape) -> usize {
+        self.bytes += shape.text_bytes() + Self::OF_HOLE * shape.holes().len();
+        self.shapes.push(shape);
+        self.before.push(usize::MAX);
+        self.shapes.len() - 1
+    }
+
+    /// The paths at which a payload has values that no later one replaces.
+    fn live_paths_of<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = &'a str> + Clone {
+        let live = reading.places.iter().zip(&reading.replaced).filter(|(_, replaced)| !**replaced);
+        live.filter_map(|(place, _)| self.paths.path_of(*place))
     }
 
     fn holes(&mut self, reading: &Reading) -> Box<[Hole]> {
@@ -148,7 +192,8 @@ impl ShapeTable {
         holes
     }
 
-    /// Finds the values of a JSON text; `None` when it is not JSON, or nests objects too deep.
+    /// Finds the values of a JSON text; `None` when it is not JSON, nests objects too deep, or has more values or keys than
+    /// [`MAX_PAYLOAD_VALUES`].
     fn walk(&mut self, payload: &str) -> Option<Reading> {
         let text = payload.as_bytes();
         let mut reading = Reading::default();
@@ -168,12 +213,12 @@ impl ShapeTable {
                     if open.len() > MAX_DEPTH {
                         return None;
                     }
-                    (place, at) = self.key(payload, at, open.last_mut()?, &reading)?;
+                    (place, at) = self.key(payload, at, open.last_mut()?, &mut reading)?;
                     continue;
                 }
             } else {
                 let value = scan::value(text, at)?;
-                reading.push(value, place);
+                reading.push(value, place)?;
                 at = value.end;
             }
             // Here a value has ended.
@@ -188,7 +233,7 @@ impl ShapeTable {
                 }
                 match text.get(at)? {
                     b',' => {
-                        (place, at) = self.key(payload, scan::skip_space(text, at + 1), object, &reading)?;
+                        (place, at) = self.key(payload, scan::skip_space(text, at + 1), object, &mut reading)?;
                         break;
                     }
                     b'}' => at += 1,
@@ -200,9 +245,10 @@ impl ShapeTable {
     }
 
     /// Reads a key and its colon; the place of its value, and where that begins.
-    fn key(&mut self, payload: &str, at: usize, object: &mut Open, reading: &Reading) -> Option<(Place, usize)> {
+    fn key(&mut self, payload: &str, at: usize, object: &mut Open, reading: &mut Reading) -> Option<(Place, usize)> {
         let text = payload.as_bytes();
-        if text.get(at) != Some(&b'"') {
+        reading.keys += 1;
+        if text.get(at) != Some(&b'"') || reading.keys > MAX_PAYLOAD_VALUES {
             return None;
         }
         let end = scan::string(text, at)?;
@@ -214,10 +260,11 @@ impl ShapeTable {
 }
 
 impl Reading {
-    fn push(&mut self, value: Found, place: Place) {
+    fn push(&mut self, value: Found, place: Place) -> Option<()> {
         self.found.push(value);
         self.places.push(place);
         self.replaced.push(false);
+        (self.found.len() <= MAX_PAYLOAD_VALUES).then_some(())
     }
 }
 

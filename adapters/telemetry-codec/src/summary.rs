@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn summary(values: &[f64], decimals: u8) -> (Leaf, Vec<u8>) {
-        let mut leaf = Leaf::new("a", values[0]);
+        let mut leaf = Leaf::new(values[0]);
         values[1..].iter().for_each(|value| leaf.add(*value));
         let mut out = Vec::new();
         write(&leaf, decimals, &mut out);

@@ -33,22 +33,22 @@ impl<'a> Values<'a> {
     /// Reads so many values.
     pub(crate) fn read(entry: &Entry, count: usize, integers: &[u8], texts: &'a [u8]) -> Result<Self, Damaged> {
         let part = |range: &std::ops::Range<usize>| integers.get(range.clone()).ok_or(MISSING);
-        let kinds = match &entry.kinds {
+        let kinds = match &entry.kinds() {
             Some(range) => Some(Integers::read(part(range)?, count)?.into_vec()),
             None => None,
         };
         let of_text = match &kinds {
             Some(kinds) if kinds.iter().all(|kind| matches!(kind, 0 | 1)) => kinds.iter().sum::<i64>() as usize,
             Some(_) => return Err(Damaged::Content("a value is neither a number nor a text")),
-            None if entry.form.is_some() => 0,
+            None if entry.form().is_some() => 0,
             None => count,
         };
-        let numbers = Integers::read(part(&entry.numbers)?, count - of_text)?.into_vec();
-        let read_texts = match &entry.texts {
+        let numbers = Integers::read(part(&entry.numbers())?, count - of_text)?.into_vec();
+        let read_texts = match &entry.texts() {
             Some(range) => text::read(texts.get(range.clone()).ok_or(MISSING)?, of_text)?,
             None => Vec::new(),
         };
-        let which = match &entry.which {
+        let which = match &entry.which() {
             Some(range) => Some(Integers::read(part(range)?, of_text)?.into_vec()),
             None => None,
         };
@@ -61,7 +61,7 @@ impl<'a> Values<'a> {
         if !there {
             return Err(MISSING);
         }
-        let form = entry.form.unwrap_or(Form::Decimals { least: 0, most: 0 });
+        let form = entry.form().unwrap_or(Form::Decimals { least: 0, most: 0 });
         Ok(Self { form, kinds, numbers, texts: read_texts, which, at: 0, number: 0, text: 0 })
     }
 

@@ -1,6 +1,6 @@
 //! All that a chunk says, against itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use pocket_domain::{Payload, PayloadError, PayloadPolicy, Timestamp};
@@ -8,7 +8,7 @@ use pocket_telemetry_codec::{Chunk, Damaged, Leaf, LeafReader, OwnedRow};
 
 use crate::json_rows::text;
 
-/// Rows times leaves whose numbers are read column by column; the rest is compared by summary alone. A chunk with tens of
+/// Rows, or leaves, times leaves whose numbers are read column by column; the rest is compared by summary alone. A chunk with tens of
 /// thousands of leaves would take minutes.
 const MOST_NUMBERS: usize = 4_000_000;
 
@@ -54,7 +54,8 @@ pub(super) fn read(content: &[u8]) -> Result<Content, Damaged> {
     wrong.extend(first_of(rows.iter().map(|row| row.id).zip(of_rows)));
     wrong.extend(wrong_leaves(&chunk, &rows)?);
     let mut keys = BTreeSet::new();
-    for row in chunk.last_of_each_shape()? {
+    let without_leaves: HashSet<usize> = chunk.rows_without_leaves()?.into_iter().collect();
+    for row in chunk.last_of_each_shape()?.into_iter().filter(|row| !without_leaves.contains(row)) {
         let payload = Payload::from_stored(rows.get(row).map_or("", |row| &row.payload));
         keys.extend(payload.leaves().into_iter().map(|leaf| text(leaf.path.as_str())));
     }
@@ -90,7 +91,8 @@ fn first_of(mut rows: impl Iterator<Item = (u64, Option<String>)>) -> Option<Str
 fn wrong_leaves(chunk: &Chunk<'_>, rows: &[OwnedRow]) -> Result<Vec<String>, Damaged> {
     let mut reader = LeafReader::new();
     let mut of_texts: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
-    for (n, row) in rows.iter().enumerate() {
+    let without_leaves: HashSet<usize> = chunk.rows_without_leaves()?.into_iter().collect();
+    for (n, row) in rows.iter().enumerate().filter(|(n, _)| !without_leaves.contains(n)) {
         for (path, value) in reader.leaves(&row.payload) {
             match of_texts.get_mut(path) {
                 Some(points) => points.push((n, value)),
@@ -99,7 +101,8 @@ fn wrong_leaves(chunk: &Chunk<'_>, rows: &[OwnedRow]) -> Result<Vec<String>, Dam
         }
     }
     let mut wrong = Vec::new();
-    let some = (MOST_NUMBERS / rows.len().max(1)).max(1);
+    // What one costs grows with the rows, and with the places of all leaves in their shapes.
+    let some = (MOST_NUMBERS / rows.len().max(chunk.leaves().len()).max(1)).max(1);
     for (n, leaf) in chunk.leaves().iter().enumerate() {
         let Some(points) = of_texts.remove(&*leaf.path) else {
             wrong.push(format!("no payload has its leaf {:?}", leaf.path));

@@ -127,4 +127,4 @@ async fn count(connection: &impl ConnectionTrait, table: &str) -> Result<u64, Db
 }
 
 #[cfg(all(test, feature = "sqlite"))]
-mod tests;
+pub(crate) mod tests;

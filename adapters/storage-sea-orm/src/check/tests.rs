@@ -19,7 +19,7 @@ impl CheckReport for Found {
     fn progress(&self, _: &'static str, _: u64, _: u64) {}
 }
 
-async fn check(sample: &Sample) -> (Checked, Vec<String>) {
+pub(crate) async fn check(sample: &Sample) -> (Checked, Vec<String>) {
     let found = Arc::new(Found::default());
     let checked = open_check(&sample.options).await.unwrap().check(None, Arc::clone(&found) as _).await.unwrap();
     let found = std::mem::take(&mut *found.0.lock().unwrap());

@@ -7,19 +7,18 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use pocket_telemetry_codec::Row;
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use crate::database::Database;
 use crate::entity::corrupt;
 use crate::error::Error;
 use crate::options::Sealing;
 
-/// Rows that are read at a time: so many at first, then as many as have these bytes, if it is not more than the most.
-const FIRST_PAGE: usize = 100;
+/// Rows that are read at a time: as many as have these bytes, or one, if it is not more than the most.
 const PAGE_BYTES: usize = 500_000;
 const MOST_OF_PAGE: usize = 5_000;
-/// Bytes of payloads in one batch.
-const MOST_BYTES: usize = 32_000_000;
+/// Bytes that one batch takes in memory.
+const MOST_BYTES: usize = 24_000_000;
 
 /// Rows of any devices.
 #[derive(Default)]
@@ -40,32 +39,44 @@ struct LogRow {
 }
 
 impl Batch {
-    /// The oldest rows between two ids, as many as are sealed together, and the last id among those that were read.
-    pub(super) async fn read(db: &Database, after: i64, last: i64, sealing: Sealing) -> Result<(Self, i64), Error> {
-        let (mut batch, mut up_to, mut bytes, mut limit) = (Self::default(), after, 0, FIRST_PAGE);
+    /// The oldest rows between two ids, as many as are sealed together, halved so often; and the last id among those that were
+    /// read.
+    pub(super) async fn read(
+        db: &Database,
+        after: i64,
+        last: i64,
+        sealing: Sealing,
+        halvings: u32,
+    ) -> Result<(Self, i64), Error> {
+        let (mut batch, mut up_to) = (Self::default(), after);
         let mut devices = HashSet::new();
-        while bytes < MOST_BYTES {
+        let halved = |most: usize| most.checked_shr(halvings).unwrap_or(0).max(1);
+        while batch.bytes() < halved(MOST_BYTES) {
             let before = batch.rows.len();
-            let room = sealing.most(devices.len()).saturating_sub(before);
+            let room = halved(sealing.most(devices.len())).saturating_sub(before);
             if room == 0 {
                 break;
             }
-            batch.read_page(db, up_to, last, limit.min(room)).await?;
+            let bytes = halved(MOST_BYTES).saturating_sub(batch.bytes()).min(PAGE_BYTES);
+            let page = page_within(db, up_to, last, room.min(MOST_OF_PAGE), bytes).await?;
+            batch.read_page(db, up_to, last, page).await?;
             devices.extend(batch.rows[before..].iter().map(|row| row.device));
             let Some(newest) = batch.rows[before..].last() else {
                 // All is read: ids that are missing were never used, or their rows are removed.
                 return Ok((batch, last));
             };
             up_to = newest.id;
-            let (count, size) = (batch.rows.len() - before, batch.pages.last().map_or(0, String::len));
-            bytes += size;
-            limit = (PAGE_BYTES / (size / count).max(1)).clamp(1, MOST_OF_PAGE);
         }
         Ok((batch, up_to))
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        self.pages.iter().map(String::len).sum::<usize>() + self.rows.len() * size_of::<LogRow>()
     }
 
     async fn read_page(&mut self, db: &Database, after: i64, up_to: i64, limit: usize) -> Result<(), Error> {
@@ -101,14 +112,24 @@ impl Batch {
         Page { first: self.rows.len(), number: self.pages.len(), payloads: String::with_capacity(bytes), batch: self }
     }
 
-    /// The rows by device, with its tenant, ordered by time, then id.
-    pub(super) fn devices(&mut self) -> impl Iterator<Item = ((i64, i64), Vec<Row<'_>>)> {
+    /// Orders the rows by device, time and id; the places of those of each device.
+    pub(super) fn sort(&mut self) -> Vec<Range<usize>> {
         self.rows.sort_unstable_by_key(|row| (row.tenant, row.device, row.timestamp, row.id));
+        let mut from = 0;
         let of_device = self.rows.chunk_by(|one, next| (one.tenant, one.device) == (next.tenant, next.device));
-        of_device.map(|rows| {
-            let LogRow { tenant, device, .. } = rows[0];
-            ((tenant, device), rows.iter().map(|row| self.row(row)).collect())
-        })
+        of_device
+            .map(|rows| {
+                from += rows.len();
+                from - rows.len()..from
+            })
+            .collect()
+    }
+
+    /// Rows at places within those of one device, with its tenant.
+    pub(super) fn rows(&self, places: Range<usize>) -> Option<((i64, i64), Vec<Row<'_>>)> {
+        let rows = self.rows.get(places)?;
+        let LogRow { tenant, device, .. } = rows.first()?;
+        Some(((*tenant, *device), rows.iter().map(|row| self.row(row)).collect()))
     }
 
     fn row(&self, row: &LogRow) -> Row<'_> {
@@ -116,6 +137,37 @@ impl Batch {
         let payload = &self.pages[page as usize][payload.start as usize..payload.end as usize];
         Row { id: id.unsigned_abs(), timestamp, received_at, topic, payload }
     }
+}
+
+/// How many of the rows between two ids, up to a number, have no more bytes together; one at least. What a page takes is known
+/// before it is read: payloads may be a few bytes, and then some of megabytes.
+async fn page_within(db: &Database, after: i64, up_to: i64, most: usize, bytes: usize) -> Result<usize, Error> {
+    let sql = format!(
+        "SELECT coalesce(max(bytes), 0) AS longest, coalesce(string_agg(bytes, ','), '') AS bytes FROM (
+            SELECT octet_length(payload) AS bytes FROM telemetry WHERE id > {after} AND id <= {up_to}
+            ORDER BY id LIMIT {most}
+        ) AS page"
+    );
+    let sql = match db.backend() {
+        DbBackend::Postgres => sql.replace("string_agg(bytes, ',')", "string_agg(bytes::text, ',')"),
+        _ => sql,
+    };
+    let row = db.reader().query_one_raw(Statement::from_string(db.backend(), sql)).await?;
+    let row = row.ok_or(DbErr::RecordNotFound("rows of the log".into()))?;
+    let longest = match db.backend() {
+        DbBackend::Postgres => i64::from(row.try_get_by_index::<i32>(0)?),
+        _ => row.try_get_by_index::<i64>(0)?,
+    };
+    if usize::try_from(longest).is_ok_and(|longest| longest.saturating_mul(most) <= bytes) {
+        return Ok(most);
+    }
+    let lengths: String = row.try_get_by_index(1)?;
+    let mut sum = 0usize;
+    let fits = |length: &&str| {
+        sum = sum.saturating_add(length.parse().unwrap_or(usize::MAX));
+        sum <= bytes
+    };
+    Ok(lengths.split(',').take_while(fits).count().max(1))
 }
 
 const UNREADABLE: &str = "rows of the log cannot be read as text";
@@ -172,17 +224,40 @@ mod tests {
         });
         sample.storage.telemetry.append(messages.collect()).await.unwrap();
         sample.execute("DELETE FROM telemetry WHERE id = 7").await;
-        let (mut batch, up_to) = Batch::read(&sample.database, 0, 250, of(260)).await.unwrap();
+        let (mut batch, up_to) = Batch::read(&sample.database, 0, 250, of(260), 0).await.unwrap();
         assert_eq!((batch.len(), up_to), (249, 250));
         assert!(batch.pages.len() > 3, "{}", batch.pages.len());
-        let devices: Vec<_> = batch.devices().map(|(_, rows)| rows).collect();
+        let places = batch.sort();
+        let devices: Vec<_> = places.into_iter().map(|places| batch.rows(places).unwrap().1).collect();
         assert_eq!(devices.iter().map(Vec::len).collect::<Vec<_>>(), [124, 125]);
         for row in devices.iter().flatten() {
             let n = row.id as usize - 1;
             assert_eq!((row.payload, row.timestamp), (texts[n % texts.len()], 300 - n as i64));
         }
         assert!(devices.iter().all(|rows| rows.is_sorted_by_key(|row| row.timestamp)));
-        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, of(20)).await.unwrap();
+        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, of(20), 0).await.unwrap();
         assert_eq!((batch.len(), up_to), (20, 270));
+        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, of(20), 2).await.unwrap();
+        assert_eq!((batch.len(), up_to), (5, 255));
+        let (batch, up_to) = Batch::read(&sample.database, 250, 1_000, of(20), 60).await.unwrap();
+        assert_eq!((batch.len(), up_to), (1, 251));
+    }
+
+    #[tokio::test]
+    async fn a_page_is_no_larger_than_it_may_be_whatever_comes_after_small_rows() {
+        let sample = Sample::new().await;
+        let message = |n: i64, length: usize| pocket_domain::NewTelemetry {
+            payload: pocket_domain::Payload::from_stored(format!("\"{}\"", "x".repeat(length))),
+            ..sample.message(sample.device, n)
+        };
+        let small = (0..200).map(|n| message(n, 10));
+        let large = (200..210).map(|n| message(n, PAGE_BYTES));
+        sample.storage.telemetry.append(small.chain(large).collect()).await.unwrap();
+        assert_eq!(page_within(&sample.database, 0, 500, 150, PAGE_BYTES).await.unwrap(), 150);
+        assert_eq!(page_within(&sample.database, 0, 500, 5_000, PAGE_BYTES).await.unwrap(), 200);
+        assert_eq!(page_within(&sample.database, 200, 500, 5_000, PAGE_BYTES).await.unwrap(), 1);
+        assert_eq!(page_within(&sample.database, 500, 600, 5_000, PAGE_BYTES).await.unwrap(), 5_000);
+        let (batch, _) = Batch::read(&sample.database, 0, 500, Sealing::default(), 0).await.unwrap();
+        assert_eq!((batch.len(), batch.pages.len()), (210, 12), "the last page has no rows");
     }
 }

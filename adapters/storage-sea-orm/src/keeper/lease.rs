@@ -74,7 +74,10 @@ impl Lease {
     /// Lets any other process have it, if this one has it.
     pub(crate) async fn give_back(&self, db: &Database) -> Result<(), DbErr> {
         let transaction = db.begin().await?;
-        let sql = "UPDATE telemetry_log SET owner = NULL WHERE owner = ?";
+        // Rows that were being sealed did no harm: this is an orderly end.
+        let sql =
+            "UPDATE telemetry_log SET owner = NULL, halvings = CASE WHEN halvings > 0 THEN halvings - 1 ELSE 0 END
+            WHERE owner = ?";
         transaction.execute_raw(statement(db.backend(), sql, vec![self.name.clone().into()])).await?;
         transaction.commit().await
     }

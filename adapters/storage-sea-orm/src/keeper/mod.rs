@@ -7,11 +7,14 @@
 
 mod batch;
 mod compact;
+mod halvings;
+mod keys;
 mod lease;
 mod pace;
 mod pack;
 mod prune;
 mod seal;
+mod shortfall;
 mod topics;
 mod trim;
 mod vacuum;
@@ -33,6 +36,7 @@ use crate::error::Error;
 use crate::options::Sealing;
 use lease::Lease;
 use seal::Sealer;
+pub(crate) use shortfall::Shortfall;
 use topics::Topics;
 
 /// A log that is so many times as long as it is meant to be is of an earlier version, or of a burst: sealing it takes so long
@@ -300,6 +304,8 @@ impl LogState {
     }
 }
 
+#[cfg(all(test, feature = "sqlite"))]
+mod poison_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod retention_tests;
 #[cfg(all(test, feature = "sqlite"))]

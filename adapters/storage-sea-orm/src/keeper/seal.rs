@@ -5,29 +5,34 @@
 //! chunks that never count, or rows that do not count any more: both are removed by whoever comes next. A process that was held up
 //! for longer than its lease, and finds that another had it meanwhile, gives up what it began: both would count with one batch.
 //!
+//! What is in memory is bounded: a batch by its bytes, and a part of it at a time becomes chunks, which are written before the
+//! next part does. A batch that fails, whatever it fails of, is tried again with half as many rows (`halvings.rs`); a row that no
+//! chunk takes is put among the dead letters. So no row keeps the others from being sealed.
+//!
 //! While rows are packed, which takes a processor, rows of the batch before are removed; while chunks are written, which
 //! waits for the disk, the next rows are read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use pocket_ports::{Clock, SystemClock};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
 
 use super::LogState;
 use super::batch::Batch;
+use super::halvings::Halvings;
+use super::keys;
 use super::lease::Lease;
 use super::pace::Pace;
-use super::pack::{NewChunk, pack_all};
+use super::pack::{NewChunk, Packed, Packer, Portion, Refused};
 use super::write::{portion, run, write};
 use crate::database::Database;
-use crate::error::Error;
+use crate::dead_letters;
+use crate::error::{Error, is_unavailable};
 use crate::locks::{self, Lock};
 use crate::options::Sealing;
-use crate::telemetry::{Met, Sealed, add_keys};
-
-/// Keys that one transaction writes.
-const KEYS: usize = 1_000;
+use crate::telemetry::{Met, Sealed};
 
 /// What sealing remembers from one batch to the next.
 pub(super) struct Sealer {
@@ -39,6 +44,8 @@ pub(super) struct Sealer {
     ahead: Option<Ahead>,
     /// How many rows are removed at a time.
     removal: Pace,
+    /// How large batches are, after failures.
+    pub(super) halvings: Halvings,
     /// Rows up to this id are removed, as far as this process knows.
     pub(super) removed: i64,
     /// Whose rows the last batch had.
@@ -56,7 +63,7 @@ struct Ahead {
 }
 
 /// Where a batch begins.
-struct Start {
+pub(super) struct Start {
     sealed: Sealed,
     /// The last id that may be sealed; no row appears at or before it any more.
     last: i64,
@@ -66,7 +73,8 @@ struct Start {
 impl Default for Sealer {
     fn default() -> Self {
         let (writing, removal) = (Pace::CHUNKS, Pace::ROWS);
-        Self { met: Met::default(), writing, ahead: None, removal, removed: 0, devices: 0 }
+        let (met, halvings) = (Met::default(), Halvings::default());
+        Self { met, writing, ahead: None, removal, halvings, removed: 0, devices: 0 }
     }
 }
 
@@ -106,33 +114,96 @@ impl Sealer {
 
     /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
     pub(super) async fn seal(&mut self, db: &Database, lease: &Lease, sealing: Sealing) -> Result<bool, Error> {
-        let Some(start) = begin(db, lease).await? else { return Ok(false) };
-        let (batch, up_to) = match self.read_ahead(&start, sealing) {
+        let Some(start) = begin(&mut self.halvings, db, lease).await? else { return Ok(false) };
+        let sealed = self.seal_from(db, lease, sealing, &start).await;
+        match &sealed {
+            Ok(true) => self.halvings.succeeded(),
+            Ok(false) => self.halvings.given_up(),
+            Err(Error::Database(error)) if is_unavailable(error) => self.halvings.given_up(),
+            Err(_) => {}
+        }
+        sealed
+    }
+
+    async fn seal_from(
+        &mut self,
+        db: &Database,
+        lease: &Lease,
+        sealing: Sealing,
+        start: &Start,
+    ) -> Result<bool, Error> {
+        let halvings = self.halvings.now();
+        let (batch, up_to) = match self.read_ahead(start, sealing) {
             Some(ahead) => (ahead.batch, ahead.up_to),
-            None => Batch::read(db, start.sealed.sealed, start.last, sealing).await?,
+            None => Batch::read(db, start.sealed.sealed, start.last, sealing, halvings).await?,
         };
         let rows = batch.len();
         if rows == 0 {
             return Ok(false);
         }
-        let packing = tokio::task::spawn_blocking(move || pack_all(batch));
+        let mut packer = Packer::new(batch, Portion::halved(halvings));
+        let mut done = Done { up_to, next: self.halvings.next(), ..Done::default() };
+        let mut devices = HashSet::new();
+        let is_written = loop {
+            let packed;
+            (packer, packed) = self.pack(db, lease, packer).await?;
+            let most = sealing.keys_per_device as usize;
+            let chunks = keys::within_limit(db, &self.met, packed.chunks, most).await?;
+            devices.extend(chunks.iter().map(|chunk| chunk.device));
+            done.refused.extend(packed.refused);
+            done.count(&chunks);
+            let leased = Instant::now();
+            if packer.is_done() {
+                self.devices = devices.len();
+                drop(packer);
+                let write = async {
+                    let is_written =
+                        write_portion(&self.met, &mut self.writing, db, lease, start, &chunks, &mut done).await?;
+                    Ok::<_, Error>(is_written && finish(db, lease, start, &done).await?)
+                };
+                let (is_written, ahead) =
+                    tokio::join!(write, read_on(db, start, up_to, devices.len(), sealing, halvings));
+                self.ahead = ahead?.map(|(batch, end)| Ahead { batch, after: up_to, up_to: end, leased });
+                break is_written?;
+            }
+            if !write_portion(&self.met, &mut self.writing, db, lease, start, &chunks, &mut done).await? {
+                break false;
+            }
+        };
+        if is_written {
+            self.note(db, sealing, done);
+            tracing::debug!(rows, devices = self.devices, halvings, "sealed a part of the log");
+        }
+        Ok(is_written)
+    }
+
+    /// Packs a portion, and meanwhile removes rows of the batch before.
+    async fn pack(&mut self, db: &Database, lease: &Lease, mut packer: Packer) -> Result<(Packer, Packed), Error> {
+        let packing = tokio::task::spawn_blocking(move || {
+            let packed = packer.pack();
+            (packer, packed)
+        });
         while !packing.is_finished()
             && let Some(rows) = self.to_remove(db).await?
             && let Some(transaction) = lease.go_on(db).await?
         {
             self.remove(transaction, rows).await?;
         }
-        let packed = packing.await.map_err(|error| DbErr::Custom(error.to_string()))?;
-        let packed = packed.map_err(|error| DbErr::Custom(format!("rows cannot be packed: {error}")))?;
-        self.devices = packed.iter().map(|chunk| chunk.device).collect::<HashSet<_>>().len();
-        let leased = Instant::now();
-        let (is_written, ahead) = tokio::join!(
-            write_all(&mut self.met, &mut self.writing, db, lease, &start, up_to, &packed),
-            read_on(db, &start, up_to, self.devices, sealing)
-        );
-        self.ahead = ahead?.map(|(batch, end)| Ahead { batch, after: up_to, up_to: end, leased });
-        tracing::debug!(rows, devices = self.devices, chunks = packed.len(), "sealed a part of the log");
-        is_written
+        Ok(packing.await.map_err(|error| DbErr::Custom(error.to_string()))?)
+    }
+
+    /// Notes what is in the database now, and what could not be kept as it should be.
+    fn note(&mut self, db: &Database, sealing: Sealing, done: Done) {
+        let Done { up_to, keys, refused, without_leaves, .. } = done;
+        self.met.note(keys);
+        // Otherwise the index would grow until somebody asks for something.
+        db.log_index.forget_up_to(up_to);
+        for (device, rows) in without_leaves {
+            db.shortfall.lacks_leaves(device, rows, sealing.keys_per_device as usize);
+        }
+        for Refused { id, error } in refused {
+            db.shortfall.sets_aside(id, &error.to_string());
+        }
     }
 
     /// What was read ahead, if it is what comes next and if no other process can have removed any of it.
@@ -144,8 +215,8 @@ impl Sealer {
     }
 }
 
-/// Removes what an earlier process left unfinished.
-async fn begin(db: &Database, lease: &Lease) -> Result<Option<Start>, Error> {
+/// Removes what an earlier process left unfinished, and notes that a batch begins, if there are rows for one.
+pub(super) async fn begin(halvings: &mut Halvings, db: &Database, lease: &Lease) -> Result<Option<Start>, Error> {
     #[derive(FromQueryResult)]
     struct Last {
         last: Option<i64>,
@@ -158,8 +229,15 @@ async fn begin(db: &Database, lease: &Lease) -> Result<Option<Start>, Error> {
     run(&transaction, &format!("DELETE FROM telemetry_chunks WHERE batch > {}", sealed.batch)).await?;
     let statement = Statement::from_string(transaction.get_database_backend(), "SELECT max(id) AS last FROM telemetry");
     let last = Last::find_by_statement(statement).one(&transaction).await?.and_then(|row| row.last);
+    let start = last.filter(|last| *last > sealed.sealed).map(|last| Start { sealed, last, leased });
+    if start.is_some() {
+        halvings.begin(&transaction).await?;
+    }
     transaction.commit().await?;
-    Ok(last.filter(|last| *last > sealed.sealed).map(|last| Start { sealed, last, leased }))
+    if start.is_some() {
+        halvings.is_begun();
+    }
+    Ok(start)
 }
 
 /// Reads the batch behind an id when it is due as well.
@@ -169,57 +247,82 @@ async fn read_on(
     up_to: i64,
     devices: usize,
     sealing: Sealing,
+    halvings: u32,
 ) -> Result<Option<(Batch, i64)>, Error> {
-    if start.last - up_to < sealing.enough(devices) {
+    // After a failure each batch is read when it is its turn, so that there is one at a time.
+    if halvings > 0 || start.last - up_to < sealing.enough(devices) {
         return Ok(None);
     }
-    Ok(Some(Batch::read(db, up_to, start.last, sealing).await?))
+    Ok(Some(Batch::read(db, up_to, start.last, sealing, halvings).await?))
 }
 
-/// Writes chunks and makes them count; `false` when another process keeps the history.
-async fn write_all(
-    met: &mut Met,
+/// What became of a batch.
+#[derive(Default)]
+struct Done {
+    up_to: i64,
+    /// How often the next batch is halved.
+    next: u32,
+    /// Keys that were written, by their hashes.
+    keys: Vec<u64>,
+    refused: Vec<Refused>,
+    /// Rows without leaves, by device.
+    without_leaves: HashMap<i64, usize>,
+}
+
+impl Done {
+    fn count(&mut self, chunks: &[NewChunk]) {
+        for chunk in chunks.iter().filter(|chunk| chunk.without_leaves > 0) {
+            *self.without_leaves.entry(chunk.device).or_default() += chunk.without_leaves;
+        }
+    }
+}
+
+/// Writes keys and chunks of a batch that does not count yet; `false` when another process keeps the history.
+async fn write_portion(
+    met: &Met,
     pace: &mut Pace,
     db: &Database,
     lease: &Lease,
     start: &Start,
-    up_to: i64,
     packed: &[NewChunk],
+    done: &mut Done,
 ) -> Result<bool, Error> {
-    let Sealed { sealed: before, batch: batch_before } = start.sealed;
-    let batch = batch_before + 1;
-    let mut keys: Vec<(i64, &str)> =
-        packed.iter().flat_map(|chunk| chunk.keys.iter().map(|key| (chunk.device, &**key))).collect();
-    keys.retain(|(device, key)| met.is_new(*device, key));
-    keys.sort_unstable();
-    keys.dedup();
-    for part in keys.chunks(KEYS) {
-        let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
-        add_keys(&transaction, part).await?;
-        transaction.commit().await?;
+    let Some(keys) = keys::write(met, db, lease, packed).await? else { return Ok(false) };
+    if done.keys.len() + keys.len() <= Met::MOST {
+        done.keys.extend(keys);
     }
     let mut rest = packed;
     while !rest.is_empty() {
         let (part, others) = rest.split_at(portion(rest, pace.count()));
         let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
         let begun = Instant::now();
-        write(&transaction, batch, part).await?;
+        write(&transaction, start.sealed.batch + 1, part).await?;
         transaction.commit().await?;
         pace.took(begun.elapsed());
         rest = others;
     }
+    Ok(true)
+}
+
+/// Makes the batch count, and puts rows that no chunk takes aside; `false` when another process keeps the history.
+async fn finish(db: &Database, lease: &Lease, start: &Start, done: &Done) -> Result<bool, Error> {
+    let Sealed { sealed: before, batch: batch_before } = start.sealed;
+    let Done { up_to, next, refused, .. } = done;
     let Some(transaction) = lease.finish(db).await? else { return Ok(false) };
+    for Refused { id, error } in refused {
+        dead_letters::set_row_aside(&transaction, *id, &format!("cannot be sealed: {error}"), SystemClock.now())
+            .await?;
+    }
     let sql = format!(
-        "UPDATE telemetry_log SET sealed = {up_to}, batch = {batch} WHERE sealed = {before} AND batch = {batch_before}"
+        "UPDATE telemetry_log SET sealed = {up_to}, batch = {}, halvings = {next}
+        WHERE sealed = {before} AND batch = {batch_before}",
+        batch_before + 1
     );
     if run(&transaction, &sql).await? != 1 {
         // Another process had the lease meanwhile.
         return Ok(false);
     }
-    transaction.commit().await?;
     // Not before: until here a server that crashes may forget them.
-    met.note(keys.into_iter());
-    // Otherwise the index would grow until somebody asks for something.
-    db.log_index.forget_up_to(up_to);
+    transaction.commit().await?;
     Ok(true)
 }

@@ -10,7 +10,7 @@ use pocket_telemetry_codec::{Chunk, Damaged};
 use sea_orm::{DbErr, FromQueryResult, Statement};
 
 use super::lease::Lease;
-use super::pack::{LARGE, NewChunk, pack};
+use super::pack::{LARGE, NewChunk, pack, rows_of};
 use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
@@ -116,13 +116,12 @@ fn without_old(
     device: i64,
     from: i64,
 ) -> Result<Result<Trimmed, Damaged>, pocket_telemetry_codec::NotEncoded> {
-    let read = || {
-        let chunk = Chunk::open(content)?;
-        let old = chunk.timestamps()?.partition_point(|at| *at < from);
-        Ok((old as u64, chunk.rows(old..chunk.len())?))
-    };
-    match read() {
-        Ok((removed, rows)) => Ok(Ok(Trimmed { into: pack(tenant, device, rows)?, removed })),
+    match rows_of(content) {
+        Ok((mut rows, without_leaves)) => {
+            let old = rows.partition_point(|row| row.timestamp < from);
+            rows.drain(..old);
+            Ok(Ok(Trimmed { into: pack(tenant, device, rows, &without_leaves)?, removed: old as u64 }))
+        }
         Err(damaged) => Ok(Err(damaged)),
     }
 }

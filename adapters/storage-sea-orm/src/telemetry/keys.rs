@@ -7,6 +7,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Stat
 
 use crate::broker::insert;
 use crate::json_rows::text;
+use crate::key_list::list;
+
+/// Devices in one statement.
+const DEVICES: usize = 500;
 
 /// The keys that the payloads of a device have, or had, in chunks; in no order.
 pub(crate) async fn of_device(connection: &impl ConnectionTrait, device: i64) -> Result<Vec<String>, DbErr> {
@@ -17,6 +21,26 @@ pub(crate) async fn of_device(connection: &impl ConnectionTrait, device: i64) ->
     let sql = format!("SELECT path FROM telemetry_keys WHERE device = {device}");
     let statement = Statement::from_string(connection.get_database_backend(), sql);
     Ok(Key::find_by_statement(statement).all(connection).await?.into_iter().map(|key| key.path).collect())
+}
+
+/// How many keys devices have.
+pub(crate) async fn count(connection: &impl ConnectionTrait, devices: &[i64]) -> Result<Vec<(i64, i64)>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Count {
+        device: i64,
+        count: i64,
+    }
+    let mut counts = Vec::new();
+    for devices in devices.chunks(DEVICES) {
+        let sql = format!(
+            "SELECT device, count(*) AS count FROM telemetry_keys WHERE device IN ({}) GROUP BY device",
+            list(devices.iter().copied())
+        );
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let found = Count::find_by_statement(statement).all(connection).await?;
+        counts.extend(found.into_iter().map(|Count { device, count }| (device, count)));
+    }
+    Ok(counts)
 }
 
 /// Adds keys of devices.
@@ -31,23 +55,24 @@ pub(crate) struct Met(HashSet<u64>);
 
 impl Met {
     /// The most; then all are forgotten and met anew.
-    const MOST: usize = 200_000;
+    pub(crate) const MOST: usize = 200_000;
 
     /// Whether a key is not known to be stored.
     pub(crate) fn is_new(&self, device: i64, path: &str) -> bool {
         !self.0.contains(&hash_of(device, path))
     }
 
-    /// Notes keys that are committed.
-    pub(crate) fn note<'a>(&mut self, keys: impl Iterator<Item = (i64, &'a str)>) {
-        if self.0.len() > Self::MOST {
-            self.0.clear();
+    /// Notes keys that are committed, by their hashes.
+    pub(crate) fn note(&mut self, keys: Vec<u64>) {
+        if self.0.len() + keys.len() > Self::MOST {
+            self.0 = HashSet::new();
         }
-        self.0.extend(keys.map(|(device, path)| hash_of(device, path)));
+        self.0.extend(keys.into_iter().take(Self::MOST));
     }
 }
 
-fn hash_of(device: i64, path: &str) -> u64 {
+/// What a key of a device is remembered as.
+pub(crate) fn hash_of(device: i64, path: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (device, path).hash(&mut hasher);
     hasher.finish()

@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use chunks::{Chunks, Outline};
 pub(crate) use damage::Damage;
-pub(crate) use keys::{Met, add as add_keys, of_device as keys_of_device};
+pub(crate) use keys::{Met, add as add_keys, count as count_keys, hash_of as key_hash, of_device as keys_of_device};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use names::TopicNames;
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};

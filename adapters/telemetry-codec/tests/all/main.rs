@@ -7,6 +7,7 @@ mod damage;
 mod golden;
 mod json;
 mod limits;
+mod memory;
 mod naive;
 mod round_trip;
 mod samples;
