@@ -54,6 +54,19 @@ pub struct ClientAccess {
     pub(crate) proof: Proof,
 }
 
+impl ClientAccess {
+    /// Whether both rest on the same credential of the same device or person, so that one judgement holds for both.
+    pub fn rests_on_the_same(&self, other: &Self) -> bool {
+        (self.tenant_id, self.principal, &self.proof) == (other.tenant_id, other.principal, &other.proof)
+    }
+
+    /// The same for a client that is away, whatever it showed when it was connected.
+    #[must_use]
+    pub fn of_absent(&self) -> Self {
+        Self { proof: Proof::Absent, ..self.clone() }
+    }
+}
+
 /// What the access rests on, to be judged by again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {

@@ -217,6 +217,10 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         ("retained_full", stats.dropped_retained_full),
         ("too_large", stats.dropped_too_large),
     ];
+    let of_level = |level: usize| {
+        let [bytes, sessions, connections, subscriptions] = stats.refused_at_limits.map(|levels| levels[level]);
+        [("bytes", bytes), ("sessions", sessions), ("connections", connections), ("subscriptions", subscriptions)]
+    };
     let packets = [("received", stats.packets_in), ("sent", stats.packets_out)];
     let bytes = [("received", stats.bytes_in), ("sent", stats.bytes_out)];
     let closed = [
@@ -247,6 +251,29 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         Figure::counter("mqtt_held_for_rate", "Pauses of devices that published too fast", stats.held_for_rate),
         Figure::counters("mqtt_dropped", "Messages that a limit cost", "limit", dropped),
         Figure::counters("mqtt_closed", "Connections that the broker closed", "reason", closed),
+        Figure::gauge("mqtt_kept_bytes", "Bytes that all weighs that is kept for clients", stats.kept_bytes),
+        Figure::gauge("mqtt_kept_sessions", "Sessions that outlive their connections", stats.kept_sessions),
+        Figure::gauge("mqtt_retained_bytes", "Bytes of retained messages", stats.retained_bytes),
+        Figure::gauge("mqtt_pending", "Connections whose CONNECT has not come", stats.pending_connections),
+        Figure::counter("mqtt_pending_evicted", "Of these, closed to make room for others", stats.pending_evicted),
+        Figure::counters("mqtt_refused_of_device", "Refused at the limit of a device", "limit", of_level(0)),
+        Figure::counters("mqtt_refused_of_tenant", "Refused at the share of a tenant", "limit", of_level(1)),
+        Figure::counters("mqtt_refused_of_process", "Refused at the limit of all", "limit", of_level(2)),
+        Figure::counter(
+            "mqtt_sessions_not_kept",
+            "Clients told that there is no place for a session",
+            stats.sessions_not_kept,
+        ),
+        Figure::counter(
+            "mqtt_filters_refused",
+            "Subscriptions with which filters overlap too much",
+            stats.filters_refused,
+        ),
+        Figure::counter(
+            "mqtt_held_for_matching",
+            "Pauses of clients for the filters they met",
+            stats.held_for_matching,
+        ),
     ]
 }
 

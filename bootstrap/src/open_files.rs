@@ -15,10 +15,11 @@ pub(crate) fn raise_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// So many of `wanted` connections as leave the rest of the process its files; a warning when those are fewer.
-pub(crate) fn room_for(wanted: usize) -> usize {
+/// So many of `wanted` connections, and of those whose CONNECT has not come yet, as leave the rest of the process its files; a
+/// warning when those are fewer.
+pub(crate) fn room_for(wanted: usize, pending: usize) -> (usize, usize) {
     let limit = getrlimit(Resource::Nofile).current;
-    let connections = limit.map_or(wanted, |limit| wanted.min(connections_within(limit)));
+    let (connections, pending) = limit.map_or((wanted, pending), |limit| within(limit, wanted, pending));
     if connections < wanted {
         tracing::warn!(
             connections,
@@ -28,14 +29,15 @@ pub(crate) fn room_for(wanted: usize) -> usize {
              raise the limit (ulimit -n, LimitNOFILE of systemd)"
         );
     }
-    connections
+    (connections, pending)
 }
 
-fn connections_within(files: u64) -> usize {
+fn within(files: u64, wanted: usize, pending: usize) -> (usize, usize) {
     let (least, most) = RESERVED;
-    let free = files.saturating_sub((files / 4).clamp(least, most));
-    // An eighth more are answered before they are refused.
-    usize::try_from(free.saturating_mul(8) / 9).unwrap_or(usize::MAX).max(1)
+    let free = usize::try_from(files.saturating_sub((files / 4).clamp(least, most))).unwrap_or(usize::MAX);
+    // Sockets whose CONNECT has not come, and as many again that are just being answered, get at most a quarter.
+    let pending = pending.min(free / 8).max(1);
+    (wanted.min(free.saturating_sub(2 * pending)).max(1), pending)
 }
 
 #[cfg(test)]
@@ -44,14 +46,15 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_the_rest() {
-        for (files, connections) in [(0, 1), (256, 142), (1_024, 682), (20_000, 16_867), (1_048_576, 931_157)] {
-            assert_eq!(connections_within(files), connections, "{files}");
+        for (files, connections, pending) in
+            [(0, 1, 1), (256, 120, 20), (1_024, 576, 96), (20_000, 14_232, 2_372), (1_048_576, 1_039_360, 4_096)]
+        {
+            assert_eq!(within(files, usize::MAX, 4_096), (connections, pending), "{files}");
         }
-        assert_eq!(connections_within(u64::MAX), usize::MAX / 9);
     }
 
     #[test]
     fn what_fits_is_left_as_it_is() {
-        assert_eq!(room_for(1), 1);
+        assert_eq!(room_for(1, 1), (1, 1));
     }
 }

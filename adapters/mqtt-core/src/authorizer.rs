@@ -14,6 +14,12 @@ pub trait Authorizer: Send + Sync {
     /// Whether the client may hold a subscription with this filter.
     fn may_subscribe(&self, client: &Client, filter: &TopicFilter) -> bool;
 
+    /// Whether the client may share a subscription with this filter with others, which takes messages away from them. Asked
+    /// beside [`may_subscribe`](Self::may_subscribe).
+    fn may_share(&self, _client: &Client, _filter: &TopicFilter) -> bool {
+        true
+    }
+
     /// Whether a message on the topic may be delivered to the client, which holds a subscription that matches.
     fn may_receive(&self, client: &Client, topic: &TopicName) -> bool;
 }
@@ -75,6 +81,11 @@ impl Authorizer for RuleAuthorizer<'_> {
         self.rights.subscribe
             && self.first.may_subscribe(client, filter)
             && self.rules.is_none_or(|rules| rules.on_filter(filter, client_id).is_allowed())
+    }
+
+    fn may_share(&self, client: &Client, filter: &TopicFilter) -> bool {
+        // Who may only read must not take anything away from those who do the work.
+        self.rights.publish && self.first.may_share(client, filter)
     }
 
     fn may_receive(&self, client: &Client, topic: &TopicName) -> bool {
@@ -148,6 +159,8 @@ mod tests {
         let authorizer = RuleAuthorizer::new(&TenantAuthorizer, VIEWER, None);
         assert!(!authorizer.may_publish(&person(), &topic("a")));
         assert!(authorizer.may_subscribe(&person(), &filter("#")) && authorizer.may_receive(&person(), &topic("a")));
+        assert!(!authorizer.may_share(&person(), &filter("#")), "what it takes, others do not get");
+        assert!(RuleAuthorizer::new(&TenantAuthorizer, PLATFORM_ADMIN, None).may_share(&person(), &filter("#")));
     }
 
     #[test]

@@ -13,10 +13,11 @@ use crate::inflight::{Inflight, Stage};
 use crate::outgoing_aliases::OutgoingAliases;
 use crate::subscription::Target;
 use crate::topic_aliases::TopicAliases;
+use crate::weight::ALIAS;
 use crate::{
-    Ack, Action, Authorizer, Client, Closing, Connect, Disconnect, Inbound, KeepAlive, Limits, NewSubscription, Packet,
-    PacketId, ProtocolVersion, Publish, QoS, ReasonCode, Reply, Session, SessionChange, Subscribe, SubscribeAck,
-    SubscribeRequest, Subscription, TopicCache, Unsubscribe, UnsubscribeAck, Will,
+    Account, Ack, Action, Authorizer, Client, Closing, Connect, Disconnect, Inbound, KeepAlive, Limits,
+    NewSubscription, Packet, PacketId, ProtocolVersion, Publish, Purse, QoS, ReasonCode, Reply, Session, SessionChange,
+    Subscribe, SubscribeAck, SubscribeRequest, Subscription, TopicCache, Unsubscribe, UnsubscribeAck, Will,
 };
 
 /// What client and server settled on at CONNECT.
@@ -37,6 +38,8 @@ pub struct Connection {
     client: Client,
     session: Session,
     aliases: TopicAliases,
+    /// What the connection takes beside its session: aliases, and what the adapter remembers for it.
+    purse: Purse,
     outgoing_aliases: OutgoingAliases,
     /// Few clients have one, and it is large.
     will: Option<Box<Will>>,
@@ -64,6 +67,7 @@ impl Connection {
             client,
             session,
             aliases: TopicAliases::default(),
+            purse: Purse::default(),
             outgoing_aliases: OutgoingAliases::new(connect.topic_alias_maximum.min(limits.outgoing_topic_aliases)),
             will: will.map(Box::new),
             keep_alive: KeepAlive::from_seconds(keep_alive),
@@ -88,6 +92,22 @@ impl Connection {
     /// Its session.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// From now on, connection and session take what they keep from this account.
+    pub fn charge_to(&mut self, account: &Arc<Account>) {
+        self.purse = Purse::of(account);
+        self.session.charge_to(account);
+    }
+
+    /// What the connection takes beside its session.
+    pub fn purse(&mut self) -> &mut Purse {
+        &mut self.purse
+    }
+
+    /// The session ends with the connection, whatever the client asked for.
+    pub(crate) fn end_session_with_connection(&mut self) {
+        (self.session_expiry, self.longest_session) = (0, 0);
     }
 
     /// Takes the session away; what is left is an empty one.
@@ -196,6 +216,10 @@ impl Connection {
         let topic = self.topic(&publish, known)?;
         if let Some(packet_id) = publish.packet_id {
             let maximum = (self.version == ProtocolVersion::V5).then_some(self.limits.receive_maximum);
+            let is_kept = publish.qos == QoS::ExactlyOnce && !self.session.incoming.knows(packet_id);
+            if is_kept && !self.session.keep_packet_id() {
+                return Err(ReasonCode::QuotaExceeded);
+            }
             match self.session.incoming.begin(publish.qos, packet_id, maximum) {
                 Arrival::New => {}
                 Arrival::Pending => return Ok(Action::None),
@@ -232,7 +256,11 @@ impl Connection {
             None => TopicName::parse(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?,
         };
         if let Some(alias) = publish.topic_alias {
-            self.aliases.set(alias, topic.clone(), maximum)?;
+            if !self.aliases.holds(alias, &topic) && !self.purse.take(ALIAS + topic.as_str().len()) {
+                return Err(ReasonCode::QuotaExceeded);
+            }
+            let before = self.aliases.set(alias, topic.clone(), maximum)?;
+            self.purse.give(before.map_or(0, |before| ALIAS + before.as_str().len()));
         }
         Ok(topic)
     }
@@ -253,7 +281,7 @@ impl Connection {
     }
 
     fn on_release(&mut self, packet_id: PacketId) -> Action<'static> {
-        let known = self.session.incoming.release(packet_id);
+        let known = self.session.release(packet_id);
         let answer = Packet::PublishComplete(answer(packet_id, known));
         if !known || self.session.key().is_none() {
             return Action::Send(answer);
@@ -291,7 +319,7 @@ impl Connection {
     }
 
     fn subscription(
-        &self,
+        &mut self,
         request: &SubscribeRequest,
         authorizer: &dyn Authorizer,
     ) -> Result<Subscription, ReasonCode> {
@@ -299,15 +327,19 @@ impl Connection {
         if filter.levels().count() > self.limits.filter_levels {
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        if !authorizer.may_subscribe(&self.client, &filter) {
+        let may_share = || group.is_none() || authorizer.may_share(&self.client, &filter);
+        if !authorizer.may_subscribe(&self.client, &filter) || !may_share() {
             return Err(ReasonCode::NotAuthorized);
         }
-        let held = &self.session.subscriptions;
         let key = (filter, group);
-        if held.len() >= self.limits.subscriptions && !held.contains_key(&key) {
+        let is_new = !self.session.subscriptions.contains_key(&key);
+        if is_new && self.session.subscriptions.len() >= self.limits.subscriptions {
             return Err(ReasonCode::QuotaExceeded);
         }
         let (filter, group) = key;
+        if is_new && !self.session.keep_subscription(&filter, group.as_ref()) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
         Ok(Subscription { filter, group, options: request.options, identifier: None })
     }
 
@@ -326,6 +358,7 @@ impl Connection {
             reasons.push(match self.session.subscriptions.remove(&(filter, group)) {
                 Some(subscription) => {
                     let (filter, group) = (subscription.filter.clone(), subscription.group.clone());
+                    self.session.give_subscription(&filter, group.as_ref());
                     self.session.note(SessionChange::Unsubscribed(filter, group));
                     removed.push(subscription);
                     ReasonCode::Success

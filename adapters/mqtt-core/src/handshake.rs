@@ -57,6 +57,15 @@ pub struct Opened {
     pub ack: ConnectAck,
 }
 
+impl Opened {
+    /// There is no place for a session that outlives the connection: it ends with the connection, and the client is told.
+    pub fn refuse_to_keep_session(&mut self) {
+        self.connection.end_session_with_connection();
+        // [MQTT-3.2.2-21]
+        self.ack.session_expiry = Some(0);
+    }
+}
+
 impl Handshake {
     /// Checks a CONNECT as far as it can be judged without knowing the client.
     ///
@@ -124,6 +133,16 @@ impl Handshake {
         }
     }
 
+    /// Whether the client wants a session that outlives the connection.
+    pub fn wants_to_be_kept(&self) -> bool {
+        self.connect.session_expiry > 0
+    }
+
+    /// The version that the client speaks.
+    pub fn version(&self) -> ProtocolVersion {
+        self.connect.version
+    }
+
     /// Opens the connection of an authenticated client, with the session it left if there is one to go on with.
     pub fn open(self, client: Client, left: Option<Session>, limits: &Arc<Limits>) -> Opened {
         let connect = self.connect;
@@ -163,13 +182,14 @@ impl Handshake {
 /// The client's keep-alive, or the server's where the client asks for more or for none.
 fn agreed_keep_alive(connect: &Connect, limits: &Limits) -> u16 {
     // 3.1.1 cannot be told another value.
-    let maximum = limits.keep_alive_seconds;
-    if maximum == 0 || connect.version == ProtocolVersion::V311 {
+    if connect.version == ProtocolVersion::V311 {
         return connect.keep_alive;
     }
-    match connect.keep_alive {
-        0 => maximum,
-        seconds => seconds.min(maximum),
+    match (connect.keep_alive, limits.keep_alive_seconds) {
+        (0, 0) => limits.default_keep_alive_seconds,
+        (0, maximum) => maximum,
+        (seconds, 0) => seconds,
+        (seconds, maximum) => seconds.min(maximum),
     }
 }
 

@@ -91,10 +91,9 @@ impl Incoming {
         self.no_longer(before);
     }
 
-    /// PUBREC of failure was sent: the id is free again.
-    pub(crate) fn refused(&mut self, id: PacketId) {
-        let before = self.exactly_once.remove(&id);
-        self.no_longer(before);
+    /// PUBREC of failure was sent: the id is free again. `false` when it is not known.
+    pub(crate) fn refused(&mut self, id: PacketId) -> bool {
+        self.release(id)
     }
 
     /// PUBREL: `false` when the id is not known.
@@ -102,6 +101,16 @@ impl Incoming {
         let before = self.exactly_once.remove(&id);
         self.no_longer(before);
         before.is_some()
+    }
+
+    /// Messages of QoS 2 that are not released.
+    pub(crate) fn exactly_once(&self) -> usize {
+        self.exactly_once.len()
+    }
+
+    /// Whether a message of QoS 2 with this id was seen before.
+    pub(crate) fn knows(&self, id: PacketId) -> bool {
+        self.exactly_once.contains_key(&id)
     }
 
     /// Messages that count towards the receive maximum.

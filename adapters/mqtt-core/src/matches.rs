@@ -68,6 +68,8 @@ pub struct Matches<S> {
     pub direct: Vec<Match<S>>,
     /// Groups; one member of each gets a copy.
     pub groups: Vec<SharedGroup<S>>,
+    /// Nodes of the tree that were visited.
+    pub visited: usize,
 }
 
 /// One match for each subscriber, ordered.

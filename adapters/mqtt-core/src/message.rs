@@ -74,11 +74,6 @@ impl Message {
         let left = self.expires_at?.since(now).saturating_sub(Self::HANDOVER);
         Some(u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX))
     }
-
-    /// Roughly the bytes it takes in a queue.
-    pub fn weight(&self) -> usize {
-        self.payload.len() + self.topic.as_str().len()
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use pocket_domain::Timestamp;
 
 use crate::inflight::{Entry, Inflight, Stage};
-use crate::{Delivery, LeftDelivery, Limits, PacketId, QoS};
+use crate::{Delivery, LeftDelivery, Limits, PacketId, Purse, QoS};
 
 /// What became of a message that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +47,12 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Queues a message, or drops it when the queue is at one of its bounds.
-    pub(crate) fn offer(&mut self, delivery: Delivery, limits: &Limits) -> Offer {
+    /// Queues a message, or drops it when the queue is at one of its bounds, or the purse.
+    pub(crate) fn offer(&mut self, delivery: Delivery, limits: &Limits, purse: &mut Purse) -> Offer {
         let bytes = delivery.message.weight();
         // A message that is larger than the bound by itself passes when it is alone.
         let too_many_bytes = !self.queue.is_empty() && self.queued_bytes + bytes > limits.queued_bytes;
-        if self.queue.len() >= limits.queued_messages || too_many_bytes {
+        if self.queue.len() >= limits.queued_messages || too_many_bytes || !purse.take(bytes) {
             return Offer::Dropped;
         }
         self.queued_bytes += bytes;
@@ -241,7 +241,10 @@ mod tests {
     fn offered(messages: &[(QoS, &'static str)]) -> Outgoing {
         let mut outgoing = Outgoing::default();
         for (qos, payload) in messages {
-            assert_eq!(outgoing.offer(delivery(*qos, payload, None), &Limits::default()), Offer::Queued);
+            assert_eq!(
+                outgoing.offer(delivery(*qos, payload, None), &Limits::default(), &mut Purse::default()),
+                Offer::Queued
+            );
         }
         outgoing
     }
@@ -284,18 +287,21 @@ mod tests {
     fn the_queue_is_bounded_by_messages() {
         let mut outgoing = Outgoing::default();
         let limits = Limits { queued_messages: 2, ..Default::default() };
-        let offers: Vec<Offer> =
-            (0..3).map(|_| outgoing.offer(delivery(QoS::AtLeastOnce, "x", None), &limits)).collect();
+        let offers: Vec<Offer> = (0..3)
+            .map(|_| outgoing.offer(delivery(QoS::AtLeastOnce, "x", None), &limits, &mut Purse::default()))
+            .collect();
         assert_eq!(offers, [Offer::Queued, Offer::Queued, Offer::Dropped]);
     }
 
     #[test]
     fn the_queue_is_bounded_by_bytes() {
         let mut outgoing = Outgoing::default();
-        let limits = Limits { queued_bytes: 8, ..Default::default() };
-        let mut offer = |payload| outgoing.offer(delivery(QoS::AtLeastOnce, payload, None), &limits);
+        let limits =
+            Limits { queued_bytes: 2 * delivery(QoS::AtLeastOnce, "123", None).message.weight(), ..Default::default() };
+        let mut offer =
+            |payload| outgoing.offer(delivery(QoS::AtLeastOnce, payload, None), &limits, &mut Purse::default());
         assert_eq!(offer("1234"), Offer::Queued);
-        assert_eq!(offer("1234"), Offer::Dropped);
+        assert_eq!(offer("123"), Offer::Dropped);
         assert_eq!(offer("12"), Offer::Queued);
         assert_eq!(offer(""), Offer::Dropped);
     }
@@ -304,17 +310,18 @@ mod tests {
     fn a_queue_is_half_empty_by_messages_and_by_bytes() {
         let of_three = |limits: &Limits| offered(&[(QoS::AtLeastOnce, "12"); 3]).is_half_empty(limits);
         let limits = |queued_messages, queued_bytes| Limits { queued_messages, queued_bytes, ..Default::default() };
-        assert!(of_three(&limits(6, 18)));
-        assert!(!of_three(&limits(5, 18)));
-        assert!(!of_three(&limits(6, 17)));
+        let twice = 6 * delivery(QoS::AtLeastOnce, "12", None).message.weight();
+        assert!(of_three(&limits(6, twice)));
+        assert!(!of_three(&limits(5, twice)));
+        assert!(!of_three(&limits(6, twice - 1)));
     }
 
     #[test]
     fn an_expired_message_is_not_sent() {
         let mut outgoing = Outgoing::default();
         let soon = Timestamp::MIN.plus(Duration::from_secs(1));
-        outgoing.offer(delivery(QoS::AtLeastOnce, "old", Some(soon)), &Limits::default());
-        outgoing.offer(delivery(QoS::AtLeastOnce, "new", None), &Limits::default());
+        outgoing.offer(delivery(QoS::AtLeastOnce, "old", Some(soon)), &Limits::default(), &mut Purse::default());
+        outgoing.offer(delivery(QoS::AtLeastOnce, "new", None), &Limits::default(), &mut Purse::default());
         let mut lost = Vec::new();
         let next = outgoing.next(9, soon, |delivery| lost.push(delivery));
         let Some(OutgoingPacket::Publish { delivery, .. }) = next else { panic!("nothing was sent") };
@@ -355,7 +362,7 @@ mod tests {
         let mut outgoing = Outgoing::default();
         let mut offer = |qos, payload, group: &Option<GroupName>| {
             let delivery = Delivery { group: group.clone(), ..delivery(qos, payload, None) };
-            assert_eq!(outgoing.offer(delivery, &Limits::default()), Offer::Queued);
+            assert_eq!(outgoing.offer(delivery, &Limits::default(), &mut Purse::default()), Offer::Queued);
         };
         offer(QoS::AtLeastOnce, "sent", &group);
         offer(QoS::ExactlyOnce, "perhaps received", &group);
@@ -366,6 +373,6 @@ mod tests {
         let taken: Vec<Bytes> = outgoing.take_shared().into_iter().map(|d| d.message.payload.clone()).collect();
         assert_eq!(taken, ["sent", "queued"]);
         assert_eq!((outgoing.inflight.len(), outgoing.queued()), (2, 1));
-        assert_eq!(outgoing.queued_bytes, "own too".len() + 1);
+        assert_eq!(outgoing.queued_bytes, delivery(QoS::AtLeastOnce, "own too", None).message.weight());
     }
 }

@@ -21,8 +21,13 @@ impl PublishRate {
 
     /// A message came. Returns how long to wait before the next is read; zero: not at all.
     pub fn take(&mut self, now: Instant) -> Duration {
+        self.take_many(1, now)
+    }
+
+    /// The same for a message that counts for many.
+    pub fn take_many(&mut self, shares: u32, now: Instant) -> Duration {
         // What was not used for longer than the burst is lost.
-        self.due = self.due.max(now) + self.share;
+        self.due = self.due.max(now) + self.share * shares;
         // The next one is in time when its own share ends within the burst.
         (self.due + self.share).saturating_duration_since(now + Self::BURST)
     }

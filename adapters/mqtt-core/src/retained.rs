@@ -1,14 +1,16 @@
 //! The last message of each topic that was published to be kept, of one tenant.
 //!
-//! Topics are a tree of levels, so a filter is looked up by walking the branches it names: `+/state` costs one step for
-//! each first level, not one for each message.
+//! Topics stand in one ordered map, level by level, and a filter is looked up by leaps: what cannot match is skipped by
+//! seeking the next topic that can. `+/state` costs one seek for each first level, not one for each message, and nothing is
+//! kept for the levels themselves. A look-up can stop anywhere and go on later, because its place is a topic.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pocket_domain::{Timestamp, TopicFilter, TopicName};
 
-use crate::{Client, Limits, Message, StoreKey, StoreKeys};
+use crate::topic_order::{Step, TopicKey, step};
+use crate::{Account, Client, Holding, Level, Limits, Message, Resource, StoreKey, StoreKeys};
 
 /// What became of a message that was to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +32,10 @@ pub struct RetainedStore(RwLock<Content>);
 
 #[derive(Debug, Default)]
 struct Content {
-    root: Level,
-    count: usize,
+    kept: BTreeMap<TopicKey, Kept>,
+    /// Those that expire.
+    expiring: BTreeSet<(Timestamp, TopicKey)>,
     bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct Level {
-    below: HashMap<Box<str>, Level>,
-    kept: Option<Kept>,
 }
 
 #[derive(Debug)]
@@ -46,6 +43,22 @@ struct Kept {
     message: Arc<Message>,
     /// Who published it, if that was a client.
     publisher: Option<Client>,
+    weight: usize,
+    /// What it takes of its publisher's account.
+    charge: Option<Holding>,
+}
+
+/// Where a look-up is.
+#[derive(Clone, Debug, Default)]
+pub struct RetainedCursor(Option<TopicKey>);
+
+/// A part of what a look-up finds.
+#[derive(Debug)]
+pub struct RetainedPart {
+    /// Messages, in the order of their topics.
+    pub messages: Vec<Arc<Message>>,
+    /// Where it goes on; `None` when that was all.
+    pub rest: Option<RetainedCursor>,
 }
 
 impl RetainedStore {
@@ -58,164 +71,168 @@ impl RetainedStore {
         keys: &StoreKeys,
         now: Timestamp,
     ) -> Retention {
+        self.keep_for(message, publisher, None, limits, keys, now)
+    }
+
+    /// The same, on the account of a device or person. When it has no room for it, the message is not kept.
+    pub fn keep_for(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<Client>,
+        account: Option<&Arc<Account>>,
+        limits: &Limits,
+        keys: &StoreKeys,
+        now: Timestamp,
+    ) -> Retention {
+        let weight = message.weight() + publisher.as_ref().map_or(0, |client| client.client_id.as_str().len());
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut forgotten = Vec::new();
-        if !content.has_room_for(message, limits) {
+        if !content.has_room_for(&message.topic, weight, limits) {
             forgotten = content.remove_expired(now);
-            if !content.has_room_for(message, limits) {
+            if !content.has_room_for(&message.topic, weight, limits) {
                 return Retention::Full;
             }
         }
-        content.put(Kept { message: Arc::clone(message), publisher });
+        let Ok(charge) = content.charge(&message.topic, weight, account) else { return Retention::Full };
+        content.put(Kept { message: Arc::clone(message), publisher, weight, charge });
         // Under the lock, so that the order of the keys is that of the changes.
         Retention::Kept { key: keys.take(1), forgotten }
+    }
+
+    /// Keeps a message that was kept before, whatever the limits say.
+    pub fn restore(&self, message: &Arc<Message>, publisher: Option<Client>, account: Option<&Arc<Account>>) {
+        let weight = message.weight() + publisher.as_ref().map_or(0, |client| client.client_id.as_str().len());
+        let charge = account.map(|account| account.take_anyway(Resource::Bytes, weight));
+        let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        content.put(Kept { message: Arc::clone(message), publisher, weight, charge });
     }
 
     /// Forgets the message of a topic. Returns the place of this change in the order of all; `None` when there was none.
     pub fn clear(&self, topic: &TopicName, keys: &StoreKeys) -> Option<StoreKey> {
         let mut content = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let message = content.root.remove(Some(topic.as_str()))?;
-        content.forget(&message.message);
+        content.remove(&TopicKey::of(topic))?;
         Some(keys.take(1))
     }
 
     /// The messages on topics that a filter matches, without those that expired.
     pub fn matches(&self, filter: &TopicFilter, now: Timestamp) -> Vec<Arc<Message>> {
-        self.collect(filter, |kept| !kept.message.is_expired(now))
+        self.collect(filter, None, now)
     }
 
     /// The same without those that a client published itself.
     pub fn matches_of_others(&self, filter: &TopicFilter, client: &Client, now: Timestamp) -> Vec<Arc<Message>> {
-        self.collect(filter, |kept| !kept.message.is_expired(now) && kept.publisher.as_ref() != Some(client))
+        self.collect(filter, Some(client), now)
     }
 
-    fn collect(&self, filter: &TopicFilter, is_wanted: impl Fn(&Kept) -> bool) -> Vec<Arc<Message>> {
-        let mut found = Vec::new();
+    fn collect(&self, filter: &TopicFilter, but_of: Option<&Client>, now: Timestamp) -> Vec<Arc<Message>> {
+        let part = self.part(filter, &RetainedCursor::default(), but_of, usize::MAX, now);
+        part.messages
+    }
+
+    /// A part of the messages on topics that a filter matches, of `work` topics that are looked at, from a place on; without
+    /// those that expired, and without those of one client. The lock is held for so long only.
+    pub fn part(
+        &self,
+        filter: &TopicFilter,
+        from: &RetainedCursor,
+        but_of: Option<&Client>,
+        work: usize,
+        now: Timestamp,
+    ) -> RetainedPart {
+        let levels: Vec<&str> = filter.levels().collect();
+        let mut messages = Vec::new();
         let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut take = |kept: &Kept| {
-            if is_wanted(kept) {
-                found.push(Arc::clone(&kept.message));
+        let mut place = from.0.clone().unwrap_or_else(|| TopicKey::first(&levels));
+        let mut walk = content.kept.range(&place..);
+        for _ in 0..work {
+            let Some((key, kept)) = walk.next() else { return RetainedPart { messages, rest: None } };
+            match step(&levels, key) {
+                Step::Matches => {
+                    let is_own = || but_of.is_some() && kept.publisher.as_ref() == but_of;
+                    if !kept.message.is_expired(now) && !is_own() {
+                        messages.push(Arc::clone(&kept.message));
+                    }
+                }
+                Step::Next => {}
+                Step::Seek(next) => {
+                    place = next;
+                    walk = content.kept.range(&place..);
+                }
+                Step::End => return RetainedPart { messages, rest: None },
             }
-        };
-        content.root.visit(Some(filter.as_str()), true, &mut take);
-        found
+        }
+        let rest = walk.next().map(|(key, _)| RetainedCursor(Some(key.clone())));
+        RetainedPart { messages, rest }
     }
 
-    /// How many bytes they are.
+    /// What they weigh.
     pub fn bytes(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
     /// How many messages are kept.
     pub fn count(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).count
+        self.0.read().unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 }
 
 impl Content {
-    fn has_room_for(&self, message: &Message, limits: &Limits) -> bool {
-        let replaced = self.root.get(message.topic.as_str());
-        let count = self.count + usize::from(replaced.is_none());
-        let bytes = self.bytes - replaced.map_or(0, |replaced| replaced.weight()) + message.weight();
+    fn has_room_for(&self, topic: &TopicName, weight: usize, limits: &Limits) -> bool {
+        let replaced = self.kept.get(&TopicKey::of(topic));
+        let count = self.kept.len() + usize::from(replaced.is_none());
+        let bytes = self.bytes - replaced.map_or(0, |replaced| replaced.weight) + weight;
         count <= limits.retained_messages && bytes <= limits.retained_bytes
     }
 
+    /// Takes what a message weighs from the account of its publisher; what the one before it took is used for that when it
+    /// is of the same account.
+    fn charge(
+        &mut self,
+        topic: &TopicName,
+        weight: usize,
+        account: Option<&Arc<Account>>,
+    ) -> Result<Option<Holding>, Level> {
+        let Some(account) = account else { return Ok(None) };
+        let before = self.kept.get_mut(&TopicKey::of(topic)).map(|kept| &mut kept.charge);
+        let Some(place) = before.filter(|charge| charge.as_ref().is_some_and(|charge| charge.is_of(account))) else {
+            return account.take(Resource::Bytes, weight).map(Some);
+        };
+        if let Some(charge) = place {
+            charge.resize(weight)?;
+        }
+        Ok(place.take())
+    }
+
     fn put(&mut self, kept: Kept) {
-        let mut level = &mut self.root;
-        for name in kept.message.topic.levels() {
-            // Two look-ups, so that the name is copied only when it is new.
-            if !level.below.contains_key(name) {
-                level.below.insert(name.into(), Level::default());
-            }
-            level = level.below.get_mut(name).expect("the level was inserted when it was missing");
+        let key = TopicKey::of(&kept.message.topic);
+        self.remove(&key);
+        self.bytes += kept.weight;
+        if let Some(at) = kept.message.expires_at {
+            self.expiring.insert((at, key.clone()));
         }
-        self.count += 1;
-        self.bytes += kept.message.weight();
-        if let Some(before) = level.kept.replace(kept) {
-            self.forget(&before.message);
-        }
+        self.kept.insert(key, kept);
     }
 
-    fn forget(&mut self, message: &Message) {
-        self.count -= 1;
-        self.bytes -= message.weight();
+    fn remove(&mut self, key: &TopicKey) -> Option<Kept> {
+        let (key, kept) = self.kept.remove_entry(key)?;
+        self.bytes -= kept.weight;
+        if let Some(at) = kept.message.expires_at {
+            self.expiring.remove(&(at, key));
+        }
+        Some(kept)
     }
 
+    /// Removes what expired. It costs nothing when nothing did.
     fn remove_expired(&mut self, now: Timestamp) -> Vec<TopicName> {
-        let mut expired = Vec::new();
-        self.root.remove_expired(now, &mut expired);
-        for message in &expired {
-            self.forget(message);
-        }
-        expired.iter().map(|message| message.topic.clone()).collect()
-    }
-}
-
-impl Level {
-    fn get(&self, topic: &str) -> Option<&Arc<Message>> {
-        let mut level = self;
-        for name in topic.split('/') {
-            level = level.below.get(name)?;
-        }
-        level.kept.as_ref().map(|kept| &kept.message)
-    }
-
-    /// Removes a topic's message and the levels that are left empty.
-    fn remove(&mut self, rest: Option<&str>) -> Option<Kept> {
-        let Some(rest) = rest else { return self.kept.take() };
-        let (name, rest) = split(rest);
-        let level = self.below.get_mut(name)?;
-        let removed = level.remove(rest);
-        if level.is_empty() {
-            self.below.remove(name);
-        }
-        removed
-    }
-
-    fn remove_expired(&mut self, now: Timestamp, expired: &mut Vec<Arc<Message>>) {
-        let kept = self.kept.take_if(|kept| kept.message.is_expired(now));
-        expired.extend(kept.map(|kept| kept.message));
-        self.below.retain(|_, level| {
-            level.remove_expired(now, expired);
-            !level.is_empty()
-        });
-    }
-
-    /// Visits what lies on topics that the rest of a filter matches.
-    fn visit(&self, rest: Option<&str>, is_first: bool, visit: &mut impl FnMut(&Kept)) {
-        let Some(rest) = rest else { return self.kept.iter().for_each(visit) };
-        let (name, rest) = split(rest);
-        // [MQTT-4.7.2-1] wildcards at the first level do not match topics that begin with $
-        let is_meant = |name: &str| !(is_first && name.starts_with('$'));
-        match name {
-            "#" => {
-                self.kept.iter().for_each(&mut *visit);
-                for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
-                    level.visit(Some("#"), false, visit);
-                }
-            }
-            "+" => {
-                for (_, level) in self.below.iter().filter(|(name, _)| is_meant(name)) {
-                    level.visit(rest, false, visit);
-                }
-            }
-            name => {
-                if let Some(level) = self.below.get(name) {
-                    level.visit(rest, false, visit);
-                }
+        let mut topics = Vec::new();
+        while let Some((at, key)) = self.expiring.first().filter(|(at, _)| *at <= now) {
+            let (at, key) = (*at, key.clone());
+            match self.remove(&key) {
+                Some(kept) => topics.push(kept.message.topic.clone()),
+                None => drop(self.expiring.remove(&(at, key))),
             }
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.kept.is_none() && self.below.is_empty()
-    }
-}
-
-fn split(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('/') {
-        Some((level, rest)) => (level, Some(rest)),
-        None => (text, None),
+        topics
     }
 }
 
@@ -265,20 +282,21 @@ mod tests {
         let topic = TopicName::parse("a/b").unwrap();
         assert_eq!([store.clear(&topic, &keys), store.clear(&topic, &keys)], [Some(StoreKey::MIN), None]);
         assert_eq!(store.count(), 0);
-        assert!(store.0.read().unwrap().root.is_empty());
+        assert!(store.0.read().unwrap().kept.is_empty() && store.bytes() == 0);
     }
 
     #[test]
     fn messages_and_bytes_are_bounded() {
         let store = RetainedStore::default();
-        let limits = Limits { retained_messages: 2, retained_bytes: 7, ..Default::default() };
+        let retained_bytes = message("a", "12").weight() + message("b", "123").weight();
+        let limits = Limits { retained_messages: 2, retained_bytes, ..Default::default() };
         assert!(keep(&store, &message("a", "12"), &limits));
         assert!(!keep(&store, &message("b", "1234"), &limits));
         assert!(keep(&store, &message("b", "123"), &limits));
         assert!(!keep(&store, &message("c", ""), &limits));
         assert!(keep(&store, &message("b", "321"), &limits));
         assert_eq!(topics(&store, "#"), ["a", "b"]);
-        assert_eq!((store.count(), store.bytes()), (2, 7));
+        assert_eq!((store.count(), store.bytes()), (2, retained_bytes));
     }
 
     #[test]
@@ -295,6 +313,55 @@ mod tests {
         let kept = Retention::Kept { key: StoreKey::MIN, forgotten };
         assert_eq!(store.keep(&message("b", "1"), None, &limits, &keys, later), kept);
         assert_eq!(store.count(), 1);
+    }
+
+    #[test]
+    fn a_look_up_in_parts_finds_the_same_with_little_work_each_time() {
+        let store = RetainedStore::default();
+        for number in 0..500 {
+            keep(&store, &message(&format!("a/{number}/x/{}", number % 7), "1"), &Limits::default());
+        }
+        let filter = TopicFilter::parse("a/+/x/3").unwrap();
+        let whole = store.matches(&filter, Timestamp::MIN);
+        let (mut found, mut place, mut parts) = (Vec::new(), RetainedCursor::default(), 0);
+        loop {
+            let part = store.part(&filter, &place, None, 10, Timestamp::MIN);
+            assert!(part.messages.len() <= 10);
+            found.extend(part.messages);
+            parts += 1;
+            match part.rest {
+                Some(rest) => place = rest,
+                None => break,
+            }
+        }
+        assert!(found == whole && whole.len() == 71 && parts >= 50, "{} in {parts} parts", found.len());
+        // Above, all 500 branches are looked at; a topic that is named is found at once.
+        let one = TopicFilter::parse("a/499/x/2").unwrap();
+        let part = store.part(&one, &RetainedCursor::default(), None, 3, Timestamp::MIN);
+        assert!(part.messages.len() == 1 && part.rest.is_none());
+    }
+
+    #[test]
+    fn the_account_of_the_publisher_has_a_limit_of_its_own() {
+        let weight = message("a", "1").weight();
+        let limits = Limits { device_bytes: 2 * weight, ..Default::default() };
+        let ledger = crate::Ledger::new(&limits);
+        let tenant = pocket_domain::TenantId::new(Timestamp::MIN, [1; 10]);
+        let device = |number| {
+            let id = pocket_domain::DeviceId::new(Timestamp::MIN, [number; 10]);
+            ledger.account(tenant, pocket_domain::Principal::Device(id))
+        };
+        let (store, keys) = (RetainedStore::default(), StoreKeys::default());
+        let keep_for = |topic: &str, account| {
+            let kept = store.keep_for(&message(topic, "1"), None, Some(account), &limits, &keys, Timestamp::MIN);
+            kept != Retention::Full
+        };
+        let (one, other) = (device(1), device(2));
+        assert_eq!(["a", "b", "c"].map(|topic| keep_for(topic, &one)), [true, true, false]);
+        assert!(keep_for("c", &other) && keep_for("a", &other), "what another replaces is not its own any more");
+        assert!(keep_for("d", &one));
+        store.clear(&TopicName::parse("d").unwrap(), &keys);
+        assert_eq!((one.held(Resource::Bytes), other.held(Resource::Bytes)), (weight, 2 * weight));
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use pocket_domain::{Timestamp, TopicFilter};
 use crate::acknowledgements::Acknowledgements;
 use crate::incoming::Incoming;
 use crate::inflight::{Inflight, Stage};
+use crate::kept::Kept;
 use crate::outgoing::Outgoing;
 use crate::{
     Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, Offer, Outcome, OutgoingPacket, Packet,
@@ -23,6 +24,7 @@ pub struct Session {
     acknowledgements: Acknowledgements,
     pub(crate) key: Option<StoreKey>,
     pub(crate) changes: Vec<SessionChange>,
+    pub(crate) kept: Kept,
     limits: Arc<Limits>,
     version: ProtocolVersion,
     /// Messages that the client accepts unacknowledged.
@@ -40,6 +42,7 @@ impl Session {
             acknowledgements: Acknowledgements::default(),
             key: None,
             changes: Vec::new(),
+            kept: Kept::default(),
             limits,
             version,
             window,
@@ -62,20 +65,30 @@ impl Session {
         self.subscriptions.values()
     }
 
+    /// Whether it has a subscription with this filter and group.
+    pub fn holds(&self, subscription: &Subscription) -> bool {
+        self.subscriptions.contains_key(&(subscription.filter.clone(), subscription.group.clone()))
+    }
+
     /// Takes a message of QoS 1 or 2 for the client.
     pub fn offer(&mut self, delivery: Delivery) -> Offer {
-        self.outgoing.offer(delivery, &self.limits)
+        self.outgoing.offer(delivery, &self.limits, &mut self.kept.bytes)
     }
 
     /// Takes back what was meant for any member of a group and did not reach this one, for other members.
     pub fn take_shared(&mut self) -> Vec<Delivery> {
-        self.outgoing.take_shared()
+        let taken = self.outgoing.take_shared();
+        self.kept.bytes.give(taken.iter().map(|delivery| delivery.message.weight()).sum());
+        taken
     }
 
     /// The next packet to send, if the client's window has room.
     pub fn next(&mut self, now: Timestamp) -> Option<OutgoingPacket> {
-        let Self { outgoing, changes, .. } = self;
-        let lost = |delivery: Delivery| changes.extend(delivery.stored.map(SessionChange::Delivered));
+        let Self { outgoing, changes, kept, .. } = self;
+        let lost = |delivery: Delivery| {
+            kept.bytes.give(delivery.message.weight());
+            changes.extend(delivery.stored.map(SessionChange::Delivered));
+        };
         // [MQTT-3.3.4-9] never more unacknowledged than the client's receive maximum
         let next = outgoing.next(self.window, now, lost);
         if let Some(OutgoingPacket::Record(id)) = next {
@@ -91,8 +104,9 @@ impl Session {
 
     /// Ends the exchange of a message to the client with `end`, if it was due.
     pub(crate) fn end(&mut self, id: PacketId, end: impl FnOnce(&mut Inflight, PacketId) -> Option<Delivery>) {
-        let stored = self.outgoing.end(id, end).and_then(|delivery| delivery.stored);
-        self.changes.extend(stored.map(SessionChange::Delivered));
+        let Some(delivery) = self.outgoing.end(id, end) else { return };
+        self.kept.bytes.give(delivery.message.weight());
+        self.changes.extend(delivery.stored.map(SessionChange::Delivered));
     }
 
     /// Whether the client owes no acknowledgement. When it does, the packet that brings it is the time to call
@@ -212,7 +226,7 @@ impl Session {
 
     fn forget(&mut self, acknowledgement: &Acknowledgement) {
         if acknowledgement.qos == QoS::ExactlyOnce {
-            self.incoming.refused(acknowledgement.packet_id);
+            self.refuse(acknowledgement.packet_id);
             self.note(SessionChange::Completed(acknowledgement.packet_id));
         } else {
             self.incoming.acknowledged();

@@ -32,21 +32,31 @@ pub struct SubscriptionOptions {
     pub retain_handling: RetainHandling,
 }
 
-/// The name of a group that shares a subscription: at least one character, none of them `/`, `+` and `#`.
+/// The name of a group that shares a subscription: 1 to 255 bytes, without `/`, `+`, `#` and U+0000.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(Arc<str>);
 
 impl GroupName {
+    /// The most bytes. The standard has no bound but that of any text; storage has a key with the name in it.
+    pub const MAX_BYTES: usize = 255;
+
     /// Parses a name.
     ///
     /// # Errors
-    /// When it is empty or has a character that no name has.
+    /// When it is empty, too long, or has a character that no name has.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
-        if text.is_empty() || text.contains(['/', '+', '#', '\0']) {
+        if !Self::is_well_formed(text) {
             return Err(Invalid::new("topic", "a shared subscription has the form $share/group/filter"));
         }
+        if text.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("topic", "the group of a shared subscription must have at most 255 bytes"));
+        }
         Ok(Self(text.into()))
+    }
+
+    /// Whether it is a name by the standard. [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+    fn is_well_formed(text: &str) -> bool {
+        !text.is_empty() && !text.contains(['/', '+', '#', '\0'])
     }
 
     /// The name as text.
@@ -76,7 +86,7 @@ impl Target {
     pub(crate) fn is_well_formed(text: &str) -> bool {
         let Some(shared) = text.strip_prefix("$share/") else { return TopicFilter::is_well_formed(text) };
         let (group, filter) = shared.split_once('/').unwrap_or_default();
-        GroupName::parse(group).is_ok() && TopicFilter::is_well_formed(filter)
+        GroupName::is_well_formed(group) && TopicFilter::is_well_formed(filter)
     }
 }
 
@@ -121,5 +131,14 @@ mod tests {
         for wrong in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/g+/a", "$share/#/a", "$share/g/a#"] {
             assert!(Target::parse(wrong).is_err() && !Target::is_well_formed(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_group_has_a_name_of_at_most_255_bytes() {
+        let target = |len| format!("$share/{}/t", "g".repeat(len));
+        assert!(Target::parse(&target(GroupName::MAX_BYTES)).is_ok());
+        let too_long = target(GroupName::MAX_BYTES + 1);
+        // It is refused, and no reason to close the connection.
+        assert!(Target::parse(&too_long).is_err() && Target::is_well_formed(&too_long));
     }
 }

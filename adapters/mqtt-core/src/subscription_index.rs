@@ -7,26 +7,39 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use pocket_domain::{TenantId, TopicName};
 
 use crate::trie::Trie;
-use crate::{Matches, RetainedStore, SharedGroup, Subscription, matches};
+use crate::weight::NODE;
+use crate::{Holding, Ledger, Matches, Resource, RetainedStore, SharedGroup, Subscription, matches};
 
 /// The subscriptions of all tenants. `S` is how the adapter addresses a session.
 #[derive(Debug)]
 pub struct SubscriptionIndex<S> {
     tenants: RwLock<HashMap<TenantId, Arc<TenantIndex<S>>>>,
+    /// Where the nodes of the trees are counted.
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl<S> Default for SubscriptionIndex<S> {
     fn default() -> Self {
-        Self { tenants: RwLock::default() }
+        Self { tenants: RwLock::default(), ledger: None }
     }
 }
 
+/// With a subscription more, some topic would have to visit more nodes of the tree than are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the filters of the tenant overlap too much")]
+pub struct TooMuchMatching;
+
 impl<S: Copy + Ord> SubscriptionIndex<S> {
+    /// An index whose trees are counted in these books.
+    pub fn counted_in(ledger: Arc<Ledger>) -> Self {
+        Self { ledger: Some(ledger), ..Self::default() }
+    }
+
     /// The subscriptions of a tenant. A connection asks once and keeps what it gets.
     pub fn tenant(&self, tenant: TenantId) -> Arc<TenantIndex<S>> {
         if let Some(index) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(&tenant) {
@@ -38,7 +51,12 @@ impl<S: Copy + Ord> SubscriptionIndex<S> {
             Arc::strong_count(index) > 1 || index.count() > 0 || index.retained.count() > 0
         };
         tenants.retain(|id, index| *id == tenant || is_used(index));
-        Arc::clone(tenants.entry(tenant).or_default())
+        let new = || {
+            let holding = self.ledger.as_ref().map(|ledger| ledger.tenant(tenant).holding(ledger, Resource::Bytes));
+            let tree = Tree { trie: Trie::default(), holding };
+            Arc::new(TenantIndex { tree: RwLock::new(tree), ..TenantIndex::default() })
+        };
+        Arc::clone(tenants.entry(tenant).or_insert_with(new))
     }
 
     /// Retained messages of all tenants together.
@@ -68,16 +86,41 @@ impl<S: Copy + Ord> SubscriptionIndex<S> {
 /// The subscriptions of one tenant, and its retained messages.
 #[derive(Debug)]
 pub struct TenantIndex<S> {
-    trie: RwLock<Trie<S>>,
+    tree: RwLock<Tree<S>>,
     retained: RetainedStore,
     generation: AtomicU64,
     count: AtomicUsize,
 }
 
+/// The filters, with what their nodes take.
+#[derive(Debug)]
+struct Tree<S> {
+    trie: Trie<S>,
+    holding: Option<Holding>,
+}
+
+impl<S: Copy + Ord> Tree<S> {
+    fn insert(&mut self, subscriber: S, subscription: &Subscription) -> bool {
+        let inserted = self.trie.insert(subscriber, subscription);
+        if let Some(holding) = &mut self.holding {
+            holding.grow_anyway(inserted.nodes * NODE);
+        }
+        inserted.is_new
+    }
+
+    fn remove(&mut self, subscriber: S, subscription: &Subscription) -> bool {
+        let removed = self.trie.remove(subscriber, subscription);
+        if let (Some(nodes), Some(holding)) = (removed, &mut self.holding) {
+            holding.shrink(nodes * NODE);
+        }
+        removed.is_some()
+    }
+}
+
 impl<S> Default for TenantIndex<S> {
     fn default() -> Self {
         Self {
-            trie: RwLock::default(),
+            tree: RwLock::new(Tree { trie: Trie::default(), holding: None }),
             retained: RetainedStore::default(),
             generation: AtomicU64::new(0),
             count: AtomicUsize::new(0),
@@ -93,8 +136,30 @@ impl<S: Copy + Ord> TenantIndex<S> {
 
     /// Adds a subscription, or replaces the one with the same filter; `true` when it is new.
     pub fn subscribe(&self, subscriber: S, subscription: &Subscription) -> bool {
-        let mut trie = self.trie.write().unwrap_or_else(PoisonError::into_inner);
-        let new = trie.insert(subscriber, subscription);
+        self.add(&mut self.write(), subscriber, subscription)
+    }
+
+    /// The same, unless some topic would have to visit more than `match_nodes` nodes of the tree then.
+    ///
+    /// # Errors
+    /// When it would; nothing is added.
+    pub fn try_subscribe(
+        &self,
+        subscriber: S,
+        subscription: &Subscription,
+        match_nodes: u32,
+    ) -> Result<bool, TooMuchMatching> {
+        let mut tree = self.write();
+        let reach = tree.trie.reach_with(subscription.filter.as_str());
+        // A filter that is there already changes nothing, even where an earlier limit was higher.
+        if reach > match_nodes && reach > tree.trie.reach() {
+            return Err(TooMuchMatching);
+        }
+        Ok(self.add(&mut tree, subscriber, subscription))
+    }
+
+    fn add(&self, tree: &mut Tree<S>, subscriber: S, subscription: &Subscription) -> bool {
+        let new = tree.insert(subscriber, subscription);
         if new {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -104,8 +169,7 @@ impl<S: Copy + Ord> TenantIndex<S> {
 
     /// Removes a subscription; `false` when there was none.
     pub fn unsubscribe(&self, subscriber: S, subscription: &Subscription) -> bool {
-        let mut trie = self.trie.write().unwrap_or_else(PoisonError::into_inner);
-        let removed = trie.remove(subscriber, subscription);
+        let removed = self.write().remove(subscriber, subscription);
         if removed {
             self.count.fetch_sub(1, Ordering::Relaxed);
             self.generation.fetch_add(1, Ordering::Release);
@@ -115,10 +179,10 @@ impl<S: Copy + Ord> TenantIndex<S> {
 
     /// Hands subscriptions from one subscriber to another. No message finds both of them or none.
     pub fn hand_over<'a>(&self, from: S, to: S, subscriptions: impl Iterator<Item = &'a Subscription>) {
-        let mut trie = self.trie.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tree = self.write();
         for subscription in subscriptions {
-            trie.remove(from, subscription);
-            trie.insert(to, subscription);
+            tree.remove(from, subscription);
+            tree.insert(to, subscription);
         }
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -126,29 +190,33 @@ impl<S: Copy + Ord> TenantIndex<S> {
     /// Notes whether the holder of a shared subscription has a connection; others in its group are chosen while it has not.
     pub fn set_away(&self, subscriber: S, subscription: &Subscription, is_away: bool) {
         if subscription.group.is_some() {
-            self.trie.write().unwrap_or_else(PoisonError::into_inner).set_away(subscriber, subscription, is_away);
+            self.write().trie.set_away(subscriber, subscription, is_away);
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
 
+    fn write(&self) -> RwLockWriteGuard<'_, Tree<S>> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The members of the group that shares a subscription, if there are any.
     pub fn group(&self, subscription: &Subscription) -> Option<SharedGroup<S>> {
-        self.trie.write().unwrap_or_else(PoisonError::into_inner).group(subscription)
+        self.write().trie.group(subscription)
     }
 
     /// Who gets a message on the topic, with the generation of the result.
     pub fn matches(&self, topic: &TopicName) -> (u64, Matches<S>) {
-        let mut matches = Matches { direct: Vec::new(), groups: Vec::new() };
-        let trie = self.trie.read().unwrap_or_else(PoisonError::into_inner);
+        let mut matches = Matches { direct: Vec::new(), groups: Vec::new(), visited: 0 };
+        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
         let generation = self.generation();
-        trie.collect(topic.as_str(), &mut matches);
-        drop(trie);
+        tree.trie.collect(topic.as_str(), &mut matches);
+        drop(tree);
         matches.direct = matches::merged(matches.direct);
         (generation, matches)
     }
 
     fn has_first_level(&self, level: &str) -> bool {
-        self.trie.read().unwrap_or_else(PoisonError::into_inner).has_level(level)
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).trie.has_level(level)
     }
 
     /// The tenant's retained messages.
@@ -197,6 +265,63 @@ mod tests {
         assert_eq!(subscribers(&index.tenant(tenant(1)), "a"), [(1, QoS::AtMostOnce)]);
         assert_eq!(subscribers(&index.tenant(tenant(2)), "a"), []);
         assert_eq!(index.count(), 1);
+    }
+
+    #[test]
+    fn no_message_visits_more_nodes_than_are_allowed_whatever_the_filters_are() {
+        let index = TenantIndex::<u32>::default();
+        // All filters of `a` and `+` at twelve levels: each level doubles the branches of `a/a/a/…`.
+        let filter = |number: u32| {
+            (0..12).map(|bit| if number >> bit & 1 == 0 { "a" } else { "+" }).collect::<Vec<_>>().join("/")
+        };
+        let mut refused = 0;
+        for number in 0..4_096 {
+            let wanted = subscription(&filter(number), QoS::AtMostOnce);
+            refused += u32::from(index.try_subscribe(number, &wanted, 500).is_err());
+        }
+        let topic = TopicName::parse(&["a"; 12].join("/")).unwrap();
+        let (_, found) = index.matches(&topic);
+        assert!((250..=500).contains(&found.visited) && refused > 0, "{} nodes, {refused} refused", found.visited);
+        assert_eq!(u32::try_from(found.direct.len()).unwrap() + refused, 4_096);
+        // What is there may be replaced, and what goes makes room.
+        assert_eq!(index.try_subscribe(0, &subscription(&filter(0), QoS::AtLeastOnce), 500), Ok(false));
+        for found in found.direct {
+            assert!(index.unsubscribe(found.subscriber, &subscription(&filter(found.subscriber), QoS::AtMostOnce)));
+        }
+        assert_eq!(index.tree.read().unwrap().trie.reach(), 1);
+    }
+
+    #[test]
+    fn filters_of_many_devices_beside_each_other_cost_a_message_nothing() {
+        let index = TenantIndex::default();
+        for number in 0..5_000 {
+            for filter in [format!("plant/{number}/+/state"), format!("+/{number}/#"), format!("plant/{number}/a/b")] {
+                index.try_subscribe(number, &subscription(&filter, QoS::AtMostOnce), 20).unwrap();
+            }
+        }
+        let (_, found) = index.matches(&TopicName::parse("plant/7/a/state").unwrap());
+        assert!(found.visited <= 20 && found.direct.len() == 1, "{} nodes", found.visited);
+        for number in 0..5_000 {
+            for filter in [format!("plant/{number}/+/state"), format!("+/{number}/#"), format!("plant/{number}/a/b")] {
+                assert!(index.unsubscribe(number, &subscription(&filter, QoS::AtMostOnce)));
+            }
+        }
+        assert_eq!((index.count(), index.tree.read().unwrap().trie.reach()), (0, 1));
+    }
+
+    #[test]
+    fn nodes_are_counted_as_long_as_they_are_there() {
+        let ledger = Ledger::new(&crate::Limits::default());
+        let index = SubscriptionIndex::<u32>::counted_in(Arc::clone(&ledger));
+        let held = index.tenant(tenant(1));
+        for (number, filter) in ["a/b/c", "a/b/d", "a/+/c", "#"].into_iter().enumerate() {
+            held.subscribe(u32::try_from(number).unwrap(), &subscription(filter, QoS::AtMostOnce));
+        }
+        assert_eq!(ledger.held(Resource::Bytes), 6 * NODE);
+        for (number, filter) in ["a/b/c", "a/b/d", "a/+/c", "#"].into_iter().enumerate() {
+            held.unsubscribe(u32::try_from(number).unwrap(), &subscription(filter, QoS::AtMostOnce));
+        }
+        assert_eq!(ledger.held(Resource::Bytes), 0);
     }
 
     #[test]
@@ -263,7 +388,7 @@ mod tests {
         assert_eq!(index.generation(), one);
         assert!(index.unsubscribe(1, &held));
         assert_ne!(index.generation(), one);
-        assert!(index.trie.read().unwrap().is_empty());
+        assert_eq!(index.tree.read().unwrap().trie.reach(), 1);
     }
 
     #[test]

@@ -11,14 +11,20 @@ pub(crate) struct TopicAliases {
 }
 
 impl TopicAliases {
-    /// Remembers a topic.
-    pub(crate) fn set(&mut self, alias: u16, topic: TopicName, maximum: u16) -> Result<(), ReasonCode> {
+    /// Whether an alias stands for this topic already.
+    pub(crate) fn holds(&self, alias: u16, topic: &TopicName) -> bool {
+        let place = usize::from(alias).checked_sub(1);
+        place.and_then(|place| self.topics.get(place)).is_some_and(|held| held.as_ref() == Some(topic))
+    }
+
+    /// Remembers a topic. Returns the one before, when it is another.
+    pub(crate) fn set(&mut self, alias: u16, topic: TopicName, maximum: u16) -> Result<Option<TopicName>, ReasonCode> {
         let place = place(alias, maximum)?;
         if self.topics.len() <= place {
             self.topics.resize(place + 1, None);
         }
-        self.topics[place] = Some(topic);
-        Ok(())
+        let is_other = self.topics[place].as_ref() != Some(&topic);
+        Ok(self.topics[place].replace(topic).filter(|_| is_other))
     }
 
     /// The topic of an alias.

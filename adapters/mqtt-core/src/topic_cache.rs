@@ -40,20 +40,22 @@ impl<V> TopicCache<V> {
         self.place(topic).map(|place| &self.entries[place].topic)
     }
 
-    /// Remembers a value.
-    pub fn put(&mut self, topic: TopicName, generation: u64, value: V) {
+    /// Remembers a value. Returns what is forgotten for it.
+    pub fn put(&mut self, topic: TopicName, generation: u64, value: V) -> Option<(TopicName, V)> {
         let entry = Entry { topic, generation, value };
-        match self.place(entry.topic.as_str()) {
-            Some(place) => self.entries[place] = entry,
+        let before = match self.place(entry.topic.as_str()) {
+            Some(place) => Some(std::mem::replace(&mut self.entries[place], entry)),
             None if self.entries.len() < Self::CAPACITY => {
                 self.latest = self.entries.len();
                 self.entries.push(entry);
+                None
             }
             None => {
                 self.latest = (self.latest + 1) % Self::CAPACITY;
-                self.entries[self.latest] = entry;
+                Some(std::mem::replace(&mut self.entries[self.latest], entry))
             }
-        }
+        };
+        before.map(|before| (before.topic, before.value))
     }
 
     fn place(&self, topic: &str) -> Option<usize> {

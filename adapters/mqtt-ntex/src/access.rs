@@ -1,6 +1,12 @@
 //! Access that changes while devices and people are connected.
+//!
+//! Changes of one tenant are gathered: while its sessions are judged anew, what changes meanwhile waits for the next round, and
+//! a round costs one look-up for each device or person and credential, however many connections and changes there are.
 
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use ntex::util::join_all;
 use pocket_application::{AccessDenied, ClientAccess};
@@ -14,62 +20,197 @@ use crate::subscriber::SubscriberId;
 use crate::table::Place;
 use crate::worker::Worker;
 
-/// Sessions that are judged anew at a time.
-const AT_A_TIME: usize = 64;
+/// Look-ups at a time, of each tenant.
+const AT_A_TIME: usize = 32;
+/// Sessions that are ended or renewed before other tasks of the worker get their turn.
+const A_TURN: usize = 64;
 /// How long to wait before storage that is away is asked again.
 const PAUSE: ntex::time::Millis = ntex::time::Millis(500);
+/// The longest rest between two rounds of a tenant. A round is followed by a rest as long as itself, so that a tenant which
+/// changes its rules all the time takes half of a worker's attention at most.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Changes that are remembered for clients which are just connecting.
+const REMEMBERED: usize = 256;
 
-/// A session that is judged anew.
-pub(crate) enum Subject {
-    Client(Rc<Client>),
-    Sleeper(SubscriberId, ClientAccess),
+/// What is to be judged anew.
+#[derive(Default)]
+pub(crate) struct Rechecks {
+    /// Grows with every change of access.
+    count: Cell<u64>,
+    /// The last changes, for clients that are just connecting.
+    recent: RefCell<VecDeque<AccessChange>>,
+    /// By tenant: whose sessions wait for the next round. A tenant that has an entry has a task.
+    tenants: RefCell<HashMap<TenantId, Scope>>,
+}
+
+/// Whose sessions.
+#[derive(Default)]
+struct Scope {
+    all: bool,
+    some: HashSet<Principal>,
+}
+
+impl Scope {
+    fn is_empty(&self) -> bool {
+        !self.all && self.some.is_empty()
+    }
+
+    fn has(&self, principal: Principal) -> bool {
+        self.all || self.some.contains(&principal)
+    }
+}
+
+/// Sessions that are judged by one look-up.
+struct Case {
+    access: ClientAccess,
+    clients: Vec<Rc<Client>>,
+    sleepers: Vec<SubscriberId>,
 }
 
 impl Worker {
-    /// Finds the sessions that a change concerns and judges them anew.
-    pub(crate) fn access_changed(self: &Rc<Self>, change: AccessChange) {
-        self.access_changes.set(self.access_changes.get() + 1);
-        let mut table = self.table.borrow_mut();
-        let is_concerned = |owner: &Owner| concerns(change, owner.tenant_id, owner.principal);
-        let online = table.clients().into_iter().filter(|client| is_concerned(&client.owner));
-        let mut subjects: Vec<Subject> = online.map(Subject::Client).collect();
-        let offline = table.sleepers_mut().filter(|(_, sleeper)| is_concerned(&sleeper.owner));
-        subjects.extend(offline.map(|(id, sleeper)| Subject::Sleeper(id, sleeper.access.clone())));
-        ntex::rt::spawn(Rc::clone(self).recheck(subjects)).detach();
+    /// How often access has changed.
+    pub(crate) fn access_changes(&self) -> u64 {
+        self.rechecks.count.get()
     }
 
-    /// Judges sessions anew and ends those that may not stay.
-    pub(crate) async fn recheck(self: Rc<Self>, subjects: Vec<Subject>) {
-        for some in subjects.chunks(AT_A_TIME) {
-            join_all(some.iter().map(|subject| self.recheck_one(subject))).await;
+    /// Whether something changed for a client since then.
+    pub(crate) fn access_changed_since(&self, count: u64, owner: &Owner) -> bool {
+        let missed = usize::try_from(self.access_changes() - count).unwrap_or(usize::MAX);
+        let recent = self.rechecks.recent.borrow();
+        let concerns_owner = |change: &AccessChange| concerns(*change, owner.tenant_id, owner.principal);
+        missed > recent.len() || recent.iter().rev().take(missed).any(concerns_owner)
+    }
+
+    /// Has the sessions that a change concerns judged anew.
+    pub(crate) fn access_changed(self: &Rc<Self>, change: AccessChange) {
+        self.rechecks.count.set(self.access_changes() + 1);
+        let mut recent = self.rechecks.recent.borrow_mut();
+        if recent.len() >= REMEMBERED {
+            recent.pop_front();
+        }
+        recent.push_back(change);
+        drop(recent);
+        match change {
+            AccessChange::Device { tenant_id, device_id } => {
+                self.recheck_later(tenant_id, Principal::Device(device_id));
+            }
+            AccessChange::User { tenant_id, user_id } => self.recheck_later(tenant_id, Principal::User(user_id)),
+            AccessChange::Tenant { tenant_id } => self.add_recheck(tenant_id, |scope| scope.all = true),
         }
     }
 
-    async fn recheck_one(&self, subject: &Subject) {
-        match subject {
-            Subject::Client(client) => {
-                while client.closing().is_none() {
-                    let access = client.access.borrow().clone();
-                    match self.broker.gateway.recheck(&access).await {
-                        Ok(renewed) => {
-                            client.access.replace(renewed);
-                            return;
-                        }
-                        Err(denied) => match reason::of_lost_access(&denied) {
-                            Some(reason) => return self.revoke(client, reason, &denied),
-                            None => ntex::time::sleep(PAUSE).await,
-                        },
+    /// Has the sessions of a device or person judged anew.
+    pub(crate) fn recheck_later(self: &Rc<Self>, tenant: TenantId, principal: Principal) {
+        self.add_recheck(tenant, |scope| {
+            scope.some.insert(principal);
+        });
+    }
+
+    fn add_recheck(self: &Rc<Self>, tenant: TenantId, add: impl FnOnce(&mut Scope)) {
+        let mut tenants = self.rechecks.tenants.borrow_mut();
+        let is_running = tenants.contains_key(&tenant);
+        add(tenants.entry(tenant).or_default());
+        drop(tenants);
+        if !is_running {
+            ntex::rt::spawn(Rc::clone(self).recheck(tenant)).detach();
+        }
+    }
+
+    /// Judges sessions of a tenant anew, round after round, until nothing is left to do.
+    async fn recheck(self: Rc<Self>, tenant: TenantId) {
+        loop {
+            let scope = {
+                let mut tenants = self.rechecks.tenants.borrow_mut();
+                let Some(scope) = tenants.get_mut(&tenant) else { return };
+                if scope.is_empty() {
+                    tenants.remove(&tenant);
+                    return;
+                }
+                std::mem::take(scope)
+            };
+            let began = Instant::now();
+            let cases = self.cases(tenant, &scope);
+            for some in cases.chunks(AT_A_TIME) {
+                join_all(some.iter().map(|case| self.judge(case))).await;
+            }
+            let rest = began.elapsed().min(LONGEST_REST);
+            ntex::time::sleep(ntex::time::Millis::from(rest)).await;
+        }
+    }
+
+    /// The sessions of a tenant that are concerned, those together that are judged alike.
+    fn cases(&self, tenant: TenantId, scope: &Scope) -> Vec<Case> {
+        let mut table = self.table.borrow_mut();
+        let mut cases: HashMap<Principal, Vec<Case>> = HashMap::new();
+        let mut case_of = |owner: &Owner, access: &ClientAccess, put: &mut dyn FnMut(&mut Case)| {
+            let cases = cases.entry(owner.principal).or_default();
+            let place = cases.iter().position(|case| case.access.rests_on_the_same(access)).unwrap_or_else(|| {
+                cases.push(Case { access: access.clone(), clients: Vec::new(), sleepers: Vec::new() });
+                cases.len() - 1
+            });
+            put(&mut cases[place]);
+        };
+        let is_concerned = |owner: &Owner| owner.tenant_id == tenant && scope.has(owner.principal);
+        for client in table.clients().into_iter().filter(|client| is_concerned(&client.owner)) {
+            case_of(&client.owner, &client.access.borrow(), &mut |case| case.clients.push(Rc::clone(&client)));
+        }
+        for (id, sleeper) in table.sleepers_mut().filter(|(_, sleeper)| is_concerned(&sleeper.owner)) {
+            // Whoever is away has shown nothing that could be judged.
+            let access = sleeper.access.of_absent();
+            case_of(&sleeper.owner, &access, &mut |case| case.sleepers.push(id));
+        }
+        cases.into_values().flatten().collect()
+    }
+
+    async fn judge(&self, case: &Case) {
+        if !case.clients.is_empty() {
+            self.judge_clients(case).await;
+        }
+        if !case.sleepers.is_empty() {
+            self.judge_sleepers(case).await;
+        }
+    }
+
+    async fn judge_clients(&self, case: &Case) {
+        while case.clients.iter().any(|client| client.closing().is_none()) {
+            match self.broker.gateway.recheck(&case.access).await {
+                Ok(renewed) => {
+                    for client in &case.clients {
+                        client.access.replace(renewed.clone());
                     }
+                    return;
+                }
+                Err(denied) => match reason::of_lost_access(&denied) {
+                    Some(reason) => {
+                        for some in case.clients.chunks(A_TURN) {
+                            some.iter().for_each(|client| self.revoke(client, reason, &denied));
+                            tokio::task::yield_now().await;
+                        }
+                        return;
+                    }
+                    None => ntex::time::sleep(PAUSE).await,
+                },
+            }
+        }
+    }
+
+    async fn judge_sleepers(&self, case: &Case) {
+        let access = &case.access;
+        let renewed = loop {
+            match self.broker.gateway.access_of(access.tenant_id, access.principal).await {
+                Ok(renewed) => break renewed,
+                Err(_) => ntex::time::sleep(PAUSE).await,
+            }
+        };
+        for some in case.sleepers.chunks(A_TURN) {
+            for id in some {
+                match &renewed {
+                    Some(renewed) => self.renew_sleeper(*id, renewed.clone()),
+                    // A device that is disabled or gets another token may come back; one that was deleted does not.
+                    None => self.end_sleeper(*id),
                 }
             }
-            Subject::Sleeper(id, access) => loop {
-                match self.broker.gateway.access_of(access.tenant_id, access.principal).await {
-                    Ok(Some(renewed)) => return self.renew_sleeper(*id, renewed),
-                    // A device that is disabled or gets another token may come back; one that was deleted does not.
-                    Ok(None) => return self.end_sleeper(*id),
-                    Err(_) => ntex::time::sleep(PAUSE).await,
-                }
-            },
+            tokio::task::yield_now().await;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::MqttConfig;
 use crate::tls::{self, Tls, Watch};
@@ -12,6 +13,13 @@ use crate::websocket;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 2_048;
+
+/// How TCP finds out that the other end is gone when nothing is said: after a minute of silence it asks four times. A client
+/// without a keep-alive that lost its power does not stay connected for ever.
+const TCP_KEEP_ALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Why the broker cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +92,8 @@ pub(crate) fn bind(config: &MqttConfig) -> Result<Vec<Socket>, BindError> {
             }
             let bound = || {
                 let listener = ntex::server::create_tcp_listener(address, BACKLOG)?;
+                // Connections that are accepted take it over from the listener.
+                socket2::SockRef::from(&listener).set_tcp_keepalive(&TCP_KEEP_ALIVE)?;
                 let address = listener.local_addr()?;
                 Ok(Socket { transport, listener, address })
             };

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use pocket_application::{ClientAccess, DeviceGateway};
 use pocket_domain::TopicRights;
-use pocket_mqtt_core::{Authorizer, Limits, RuleAuthorizer, StoreKeys, SubscriptionIndex};
+use pocket_mqtt_core::{
+    Account, Authorizer, Client as Owner, Ledger, Level, Limits, Resource, RuleAuthorizer, StoreKeys, SubscriptionIndex,
+};
 use pocket_ports::{AccessChange, DeviceSessions};
 use tokio::sync::Notify;
 
@@ -16,6 +18,8 @@ use crate::bind::BindError;
 use crate::config::MqttConfig;
 use crate::local_subscribers::LocalSubscribers;
 use crate::mailbox::{Letter, Mailbox};
+use crate::offline::OfflineSessions;
+use crate::pending::PendingSockets;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::restore::Restored;
@@ -27,10 +31,6 @@ use crate::table::Sleeper;
 use crate::tenant_quota::TenantQuota;
 use crate::transport::Transport;
 
-/// Sockets beyond the limit that are still told why they are refused; more are closed at once. An eighth of the limit, at
-/// least and at most so many.
-const POLITE_REFUSALS: (usize, usize) = (16, 1_024);
-
 /// An MQTT broker for devices. One for each process; give it to the application as its [`DeviceSessions`].
 pub struct Broker {
     pub(crate) config: MqttConfig,
@@ -41,6 +41,10 @@ pub struct Broker {
     pub(crate) registry: Registry,
     pub(crate) presence: Presence,
     pub(crate) tenant_quota: Arc<TenantQuota>,
+    /// Who keeps how much.
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) pending: Arc<PendingSockets>,
+    pub(crate) offline: OfflineSessions,
     pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) counters: Box<[Counters]>,
     pub(crate) tls_reloads: TlsReloads,
@@ -68,14 +72,18 @@ impl Broker {
     /// A broker that does not listen yet.
     pub fn new(config: MqttConfig, gateway: Arc<DeviceGateway>, authorizer: Arc<dyn Authorizer>) -> Arc<Self> {
         let workers = u16::try_from(config.workers.max(1)).unwrap_or(u16::MAX);
+        let ledger = Ledger::new(&config.limits);
         Arc::new(Self {
             limits: Arc::new(config.limits.clone()),
             presence: Presence::new(config.limits.publish_rate),
-            tenant_quota: TenantQuota::new(config.limits.tenant_connections),
+            tenant_quota: Arc::default(),
+            pending: PendingSockets::new(&config.limits),
+            offline: OfflineSessions::default(),
+            index: SubscriptionIndex::counted_in(Arc::clone(&ledger)),
+            ledger,
             config,
             gateway,
             authorizer,
-            index: SubscriptionIndex::default(),
             registry: Registry::default(),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
@@ -121,6 +129,12 @@ impl Broker {
             retained_messages: self.index.retained_count() as u64,
             retained_bytes: self.index.retained_bytes() as u64,
             subscriptions: self.index.count() as u64,
+            kept_bytes: self.ledger.held(Resource::Bytes) as u64,
+            kept_sessions: self.ledger.held(Resource::Sessions) as u64,
+            refused_at_limits: Resource::ALL
+                .map(|resource| Level::ALL.map(|level| self.ledger.refused(resource, level))),
+            pending_connections: self.pending.count() as u64,
+            pending_evicted: self.pending.evicted(),
             ..BrokerStats::default()
         };
         for counters in &self.counters {
@@ -167,29 +181,30 @@ impl Broker {
         self.connections.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_over_connection_limit(&self) -> bool {
-        self.open_connections() > self.limits.connections
-    }
-
-    /// Counts a socket as long as the guard lives; `None` when there are far too many.
+    /// Counts a socket as long as the guard lives; `None` when there are far too many: all clients and all whose CONNECT has not
+    /// come have their places, and some are just being refused.
     pub(crate) fn count_connection(self: &Arc<Self>, transport: Transport) -> Option<ConnectionGuard> {
         let guard = ConnectionGuard(Arc::clone(self), transport);
         self.connections_by_transport[transport.index()].fetch_add(1, Ordering::Relaxed);
         let before = self.connections.fetch_add(1, Ordering::AcqRel);
-        let (least, most) = POLITE_REFUSALS;
-        let polite = (self.limits.connections / 8).clamp(least, most);
-        (before < self.limits.connections.saturating_add(polite)).then_some(guard)
+        let limit = self.limits.connections.saturating_add(self.limits.pending_connections.saturating_mul(2));
+        (before < limit).then_some(guard)
     }
 
-    /// A session begins to wait for its client, or has stopped to; `false` when there is no place for one more.
-    pub(crate) fn count_sleeper(&self, begins: bool) -> bool {
-        if !begins {
+    /// A session begins to wait for its client, or has stopped to.
+    pub(crate) fn count_sleeper(&self, owner: &Owner, id: SubscriberId, begins: bool) {
+        if begins {
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
+            self.offline.insert(owner, id);
+        } else {
             self.sleepers.fetch_sub(1, Ordering::Relaxed);
-            return true;
+            self.offline.remove(owner, id);
         }
-        let limit = self.limits.sessions;
-        let one_more = |count: usize| (count < limit).then_some(count + 1);
-        self.sleepers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// The account of a client's device or person.
+    pub(crate) fn account(&self, owner: &Owner) -> Arc<Account> {
+        self.ledger.account(owner.tenant_id, owner.principal)
     }
 
     /// Whether sessions and retained messages are stored.

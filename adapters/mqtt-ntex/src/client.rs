@@ -9,16 +9,23 @@ use ntex::util::BytePages;
 use pocket_application::ClientAccess;
 use pocket_domain::Peer;
 use pocket_mqtt_core::{
-    Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ProtocolVersion, ReasonCode, Reply, TenantIndex,
+    Account, Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ProtocolVersion, Purse, ReasonCode, Reply,
+    TenantIndex,
 };
 use tokio::sync::Notify;
 
 use crate::pace::Pace;
 use crate::presence::SharedRate;
+use crate::retained::RetainedQueue;
 use crate::subscriber::SubscriberId;
 use crate::takeover::HandedOver;
 use crate::tenant_quota::Seat;
 use crate::wire::Wire;
+
+/// Bytes that may wait for a socket without being counted: one that keeps up has no more.
+const FREE_BUFFER: usize = 8 * 1_024;
+/// Bytes that are taken at a time for what waits for a socket beyond that.
+const BUFFER_STEP: usize = 16 * 1_024;
 
 /// A client that is connected to this worker. Borrows of its cells never last across an `await`.
 pub(crate) struct Client {
@@ -28,8 +35,13 @@ pub(crate) struct Client {
     is_layered: bool,
     pub(crate) wire: Wire,
     pub(crate) connection: RefCell<Connection>,
+    pub(crate) account: Arc<Account>,
     pub(crate) access: RefCell<ClientAccess>,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
+    /// What may wait for its socket.
+    buffered: RefCell<Purse>,
+    /// Retained messages that are on their way to it.
+    pub(crate) retained: RefCell<Option<Box<RetainedQueue>>>,
     pub(crate) maximum_packet_size: Option<u32>,
     pub(crate) last_packet: Cell<Instant>,
     pub(crate) pace: Pace,
@@ -57,6 +69,7 @@ pub(crate) struct NewClient {
     pub(crate) is_layered: bool,
     pub(crate) wire: Wire,
     pub(crate) connection: Connection,
+    pub(crate) account: Arc<Account>,
     pub(crate) access: ClientAccess,
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) rate: SharedRate,
@@ -75,7 +88,7 @@ pub(crate) enum Sent {
 
 impl Client {
     pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
-        let NewClient { io, is_layered, wire, connection, access, index, rate, peer, seat } = new;
+        let NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, seat } = new;
         let now = Instant::now();
         Self {
             id,
@@ -85,8 +98,11 @@ impl Client {
             wire,
             maximum_packet_size: connection.maximum_packet_size(),
             connection: RefCell::new(connection),
+            buffered: RefCell::new(Purse::of(&account)),
+            account,
             access: RefCell::new(access),
             index,
+            retained: RefCell::default(),
             last_packet: Cell::new(now),
             pace: Pace::new(now),
             rate,
@@ -179,6 +195,26 @@ impl Client {
     /// Those of them that the lowest layer of its transport holds; over plain TCP there is no layer.
     pub(crate) fn unsent_below(&self) -> usize {
         if self.is_layered { self.io.with_write_dst_buf(|pages| pages.len()) } else { 0 }
+    }
+
+    /// Whether more messages may wait for its socket when so many bytes do already. What waits is taken from the account of the
+    /// device, in steps.
+    pub(crate) fn may_buffer(&self, unsent: usize, limit: usize) -> bool {
+        let mut buffered = self.buffered.borrow_mut();
+        unsent < limit && (unsent < FREE_BUFFER + buffered.used() || buffered.take(BUFFER_STEP))
+    }
+
+    /// Gives back what the socket has taken.
+    pub(crate) fn trim(&self) {
+        let unsent = self.unsent();
+        let mut buffered = self.buffered.borrow_mut();
+        let spare = buffered.used().saturating_sub(unsent.saturating_sub(FREE_BUFFER).next_multiple_of(BUFFER_STEP));
+        buffered.give(spare);
+        buffered.trim();
+        drop(buffered);
+        let mut connection = self.connection.borrow_mut();
+        connection.purse().trim();
+        connection.session().trim();
     }
 
     /// Closes the connection, for the first reason given.

@@ -91,7 +91,9 @@ impl Worker {
                 if !self.may_receive(&sleeper.owner, &sleeper.access, &delivery.message.topic) {
                     return self.forget(stored);
                 }
-                sleeper.session.offer(delivery)
+                let offer = sleeper.session.offer(delivery);
+                sleeper.session.trim();
+                offer
             }
             Some(Place::Opening(pending)) if pending.len() < limit => {
                 pending.push(Pending::Delivery(delivery));
@@ -171,7 +173,8 @@ impl Worker {
         // What is shared goes out as it is: an alias would need a packet of its own for each subscriber.
         let is_aliased = bytes.is_none() && client.connection.borrow_mut().outgoing_aliases().is_offered();
         if client.maximum_packet_size.is_some() || is_aliased {
-            let sent = (client.unsent() < limit).then(|| send_alone(client, fanout.plain_for(found)));
+            let has_room = client.may_buffer(client.unsent(), limit);
+            let sent = has_room.then(|| send_alone(client, fanout.plain_for(found)));
             match sent {
                 Some(Sent::Yes) => return true,
                 Some(Sent::TooLarge) => self.counters().dropped_too_large.add(1),
@@ -181,7 +184,7 @@ impl Worker {
         }
         let below = client.unsent_below();
         let write = |pages: &mut BytePages| {
-            let has_room = pages.len() + below < limit;
+            let has_room = client.may_buffer(pages.len() + below, limit);
             match bytes {
                 _ if !has_room => {}
                 Some(bytes) => pages.append(bytes),
@@ -208,7 +211,7 @@ impl Worker {
         while client.closing().is_none() {
             // While an acknowledgement is to come, the packet that brings it is the next chance.
             let is_waited_for = !client.connection.borrow_mut().session().is_idle();
-            if is_waited_for && client.unsent() >= self.broker.limits.unsent_bytes {
+            if is_waited_for && !client.may_buffer(client.unsent(), self.broker.limits.unsent_bytes) {
                 break;
             }
             let Some(next) = client.connection.borrow_mut().session().next(now) else { break };

@@ -1,42 +1,49 @@
 //! From an accepted socket to an accepted client: CONNECT, credentials, take-over, CONNACK.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use ntex::io::types::PeerAddr;
 use ntex::time::timeout;
-use ntex::util::Either;
+use ntex::util::{Either, select};
 use pocket_application::{ClientAccess, ClientCredentials};
 use pocket_mqtt_core::{
-    Client as Owner, Closing, Connect, ConnectAck, Handshake, Opened, Packet, ProtocolVersion, ReasonCode, Refusal,
+    Account, Client as Owner, Closing, Connect, ConnectAck, Handshake, Level, Opened, Packet, ProtocolVersion,
+    ReasonCode, Refusal,
 };
 
-use crate::access::Subject;
 use crate::client::{Client, NewClient, Sent};
 use crate::listeners::Arrival;
+use crate::pending::{SMALL_CONNECT, Ticket};
+use crate::subscriber::SubscriberId;
 use crate::tenant_quota::Seat;
 use crate::wire::Wire;
 use crate::worker::Worker;
-use crate::{Io, presence, reason};
+use crate::{Io, listeners, presence, reason};
 
 /// Errands that may wait while the ingest is full before clients have to wait for their CONNACK: each connection may leave
 /// some, and a client may connect again and again.
 const MOST_ERRANDS: usize = 1_000;
 
 /// Reads CONNECT and answers it; `None` when the client was refused.
-pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: &Arrival) -> Option<Rc<Client>> {
+pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: Arrival) -> Option<Rc<Client>> {
     let wire = Wire::new(worker.broker.limits.packet_bytes);
     let mut maximum = None;
-    let accepted = match read_connect(io, &wire, arrival).await {
+    let Arrival { deadline, is_layered, ticket } = arrival;
+    let accepted = match read_connect(io, &wire, deadline, ticket).await {
         Ok(connect) => {
             maximum = connect.maximum_packet_size;
             authenticate(worker, io, connect).await
         }
         Err(refusal) => Err(refusal),
     };
-    match accepted {
-        Ok(authenticated) => Some(accept(worker, io, wire, authenticated, arrival).await),
+    let opened = match accepted {
+        Ok(authenticated) => begin_session(worker, authenticated).await,
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok(begun) => Some(accept(worker, io, wire, begun, is_layered)),
         Err(refusal) => {
             refuse(worker, io, &wire, &refusal, maximum);
             worker.counters().traffic(&wire.traffic);
@@ -49,14 +56,31 @@ pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: &Arrival) -> Opt
 struct Authenticated {
     handshake: Handshake,
     owner: Owner,
+    account: Arc<Account>,
     access: ClientAccess,
     seat: Seat,
     /// How often access had changed before the credentials were checked.
     access_changes: u64,
 }
 
-async fn read_connect(io: &Io, wire: &Wire, arrival: &Arrival) -> Result<Connect, Refusal> {
-    let received = timeout(arrival.patience(), io.recv(wire)).await;
+/// A client that has its session.
+struct Begun {
+    opened: Opened,
+    id: SubscriberId,
+    account: Arc<Account>,
+    access: ClientAccess,
+    seat: Seat,
+    access_changes: u64,
+}
+
+async fn read_connect(io: &Io, wire: &Wire, deadline: Instant, ticket: Rc<Ticket>) -> Result<Connect, Refusal> {
+    let room = Rc::clone(&ticket);
+    wire.ask_for_room(Some(Box::new(move |bytes| bytes <= SMALL_CONNECT || room.has_room_for(bytes))));
+    let received = select(timeout(listeners::patience(deadline), io.recv(wire)), ticket.has_to_leave()).await;
+    wire.ask_for_room(None);
+    let Either::Left(received) = received else {
+        return Err(Refusal::new(ReasonCode::ServerBusy, "the connection made room for another"));
+    };
     let frame = match received {
         Err(()) => return Err(Refusal::new(ReasonCode::KeepAliveTimeout, "no CONNECT in time")),
         Ok(Ok(Some(frame))) => frame,
@@ -76,10 +100,11 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         // Of the two codes that fit, CONNACK has this one.
         return Err(Refusal::new(ReasonCode::ServerUnavailable, "the platform is stopping"));
     }
-    if worker.broker.is_over_connection_limit() {
-        return Err(Refusal::new(ReasonCode::QuotaExceeded, "too many connections"));
-    }
     let handshake = Handshake::begin(connect, worker.broker.random())?;
+    let levels = worker.broker.limits.topic_levels;
+    if handshake.will().is_some_and(|will| will.message.topic.levels().count() > levels) {
+        return Err(Refusal::new(ReasonCode::TopicNameInvalid, "the topic of the will has too many levels"));
+    }
     if let Some(will) = handshake.will()
         && worker.broker.gateway.check_size(&will.message.payload).is_err()
     {
@@ -88,38 +113,81 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
     if worker.broker.errands.load(Ordering::Relaxed) > MOST_ERRANDS {
         worker.broker.gateway.room().await;
     }
-    let access_changes = worker.access_changes.get();
-    let credentials =
-        ClientCredentials { username: handshake.username(), password: handshake.password(), source: source(io) };
+    let access_changes = worker.access_changes();
+    let credentials = ClientCredentials {
+        username: handshake.username(),
+        password: handshake.password(),
+        source: listeners::source(io),
+    };
     let access = worker.broker.gateway.connect(credentials).await.map_err(|denied| {
-        tracing::debug!(source = %source(io), %denied, "connection refused");
+        tracing::debug!(source = %listeners::source(io), %denied, "connection refused");
         reason::of_access(&denied)
     })?;
     let owner = handshake.client(access.tenant_id, access.principal);
     handshake.authorize(&owner, &worker.broker.authorizer(&access))?;
-    let seat = worker.broker.tenant_quota.admit(&owner);
-    let seat = seat.ok_or(Refusal::new(ReasonCode::QuotaExceeded, "too many connections of the tenant"))?;
-    Ok(Authenticated { handshake, owner, access, seat, access_changes })
+    let account = worker.broker.account(&owner);
+    let seat = worker.broker.tenant_quota.admit(&owner, &account).map_err(|level| {
+        let words = match level {
+            Level::Principal => "too many connections of the device",
+            Level::Tenant => "too many connections of the tenant",
+            Level::Process => "too many connections",
+        };
+        Refusal::new(ReasonCode::QuotaExceeded, words)
+    })?;
+    Ok(Authenticated { handshake, owner, account, access, seat, access_changes })
 }
 
-async fn accept(
-    worker: &Rc<Worker>,
-    io: &Io,
-    wire: Wire,
-    authenticated: Authenticated,
-    arrival: &Arrival,
-) -> Rc<Client> {
+/// Takes the session that the client left, or begins one, with a place of its own when it is to outlive the connection.
+async fn begin_session(worker: &Rc<Worker>, authenticated: Authenticated) -> Result<Begun, Refusal> {
     let broker = &worker.broker;
-    let Authenticated { handshake, owner, access, seat, access_changes } = authenticated;
+    let Authenticated { handshake, owner, account, access, seat, access_changes } = authenticated;
     let id = worker.table.borrow_mut().open(worker.number, broker.next_serial());
     let left = worker.take_over(&owner, id, !handshake.clean_start()).await;
-    let Opened { mut connection, ack } = handshake.open(owner, left, &broker.limits);
+    let version = handshake.version();
+    let mut opened = handshake.open(owner.clone(), left, &broker.limits);
+    opened.connection.charge_to(&account);
+    let is_kept = opened.connection.session_expiry().is_zero() || has_place(worker, &owner, &mut opened).await;
+    let will = opened.connection.will().cloned();
+    let refused = if !is_kept && version == ProtocolVersion::V311 {
+        Some("there is no place for a session that is kept; connect with a clean session")
+    } else if !opened.connection.session().keep_will(will.as_ref()) {
+        Some("there is no room for the will")
+    } else {
+        None
+    };
+    if let Some(words) = refused {
+        worker.abandon(&owner, id, &mut opened.connection);
+        return Err(Refusal::new(ReasonCode::QuotaExceeded, words));
+    }
+    if !is_kept {
+        worker.counters().sessions_not_kept.add(1);
+        opened.refuse_to_keep_session();
+    }
+    Ok(Begun { opened, id, account, access, seat, access_changes })
+}
+
+/// Takes a place for a session that outlives its connection. When there is none, the session of the same device that has waited
+/// longest makes room.
+async fn has_place(worker: &Rc<Worker>, owner: &Owner, opened: &mut Opened) -> bool {
+    loop {
+        if opened.connection.session().take_place().is_ok() {
+            return true;
+        }
+        if !worker.end_oldest_session(owner).await {
+            return false;
+        }
+    }
+}
+
+fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, begun: Begun, is_layered: bool) -> Rc<Client> {
+    let broker = &worker.broker;
+    let Begun { opened: Opened { mut connection, ack }, id, account, access, seat, access_changes } = begun;
     let index = broker.index.tenant(access.tenant_id);
     let id = worker.store_session(&mut connection, id);
     let peer = presence::peer(io, connection.client(), connection.version());
     let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
-    let (io, is_layered) = (io.get_ref(), arrival.is_layered);
-    let new = NewClient { io, is_layered, wire, connection, access, index, rate, peer, seat };
+    let io = io.get_ref();
+    let new = NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, seat };
     let client = Rc::new(Client::new(id, new));
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {
@@ -130,9 +198,9 @@ async fn accept(
     if broker.is_stopping() {
         client.close(Closing::ByServer(ReasonCode::ServerShuttingDown));
     }
-    if worker.access_changes.get() != access_changes {
+    if worker.access_changed_since(access_changes, &client.owner) {
         // The change may have come between the check of the credentials and the entry into the table.
-        ntex::rt::spawn(Rc::clone(worker).recheck(vec![Subject::Client(Rc::clone(&client))])).detach();
+        worker.recheck_later(client.owner.tenant_id, client.owner.principal);
     }
     client
 }
@@ -156,8 +224,4 @@ fn refuse(worker: &Worker, io: &Io, wire: &Wire, refusal: &Refusal, maximum: Opt
         // An error means that the connection is already gone.
         let _ = io.with_write_buf(|pages| pages.append(bytes));
     }
-}
-
-fn source(io: &Io) -> IpAddr {
-    io.query::<PeerAddr>().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into_inner().ip())
 }

@@ -4,16 +4,18 @@
 //! connect timeout together. A connection that does not get so far counts as refused.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ntex::io::types::PeerAddr;
 use ntex::io::{Io, IoBoxed};
 use ntex::time::{Millis, timeout};
-use ntex::util::Either;
+use ntex::util::{Either, select};
 
 use crate::broker::Broker;
+use crate::pending::Ticket;
 use crate::proxy_protocol::{HeaderDecoder, Proxied};
 use crate::stats::Step;
 use crate::tls::Tls;
@@ -30,36 +32,45 @@ pub(crate) struct Layers {
 }
 
 /// How a connection came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Arrival {
     /// When its CONNECT must have come.
     pub(crate) deadline: Instant,
     /// Whether something lies between its packets and the socket.
     pub(crate) is_layered: bool,
+    /// Its place among those whose CONNECT has not come yet.
+    pub(crate) ticket: Rc<Ticket>,
 }
 
 impl Arrival {
     /// What is left of the connect timeout.
-    pub(crate) fn patience(&self) -> Millis {
-        // A timer of 0 never ends.
-        Millis::from(self.deadline.saturating_duration_since(Instant::now())).max(Millis(1))
+    fn patience(&self) -> Millis {
+        patience(self.deadline)
     }
+}
+
+/// The time until a deadline.
+pub(crate) fn patience(deadline: Instant) -> Millis {
+    // A timer of 0 never ends.
+    Millis::from(deadline.saturating_duration_since(Instant::now())).max(Millis(1))
 }
 
 /// Serves a socket of a listener until it is closed.
 pub(crate) async fn accept(worker: Rc<Worker>, layers: Rc<Layers>, io: Io) {
     let Some(_guard) = worker.broker.count_connection(layers.transport) else { return };
+    let address = if layers.proxy_protocol { None } else { Some(source(&io)) };
     let arrival = Arrival {
         deadline: Instant::now() + worker.broker.config.connect_timeout,
         is_layered: layers.transport != Transport::Tcp,
+        ticket: Rc::new(worker.broker.pending.enter(address)),
     };
     let io = if layers.transport == Transport::Tcp && !layers.proxy_protocol {
         io.boxed()
     } else {
         let step = Cell::new(Step::Proxy);
         // In a box, so that a connection does not keep the room that its beginning takes.
-        let laid = timeout(arrival.patience(), Box::pin(layers.lay(&worker, &arrival, io, &step))).await;
-        let Ok(Some(io)) = laid else {
+        let laid = timeout(arrival.patience(), Box::pin(layers.lay(&worker, &arrival, io, &step)));
+        let Either::Left(Ok(Some(io))) = select(laid, arrival.ticket.has_to_leave()).await else {
             worker.counters().connects_refused.add(1);
             worker.counters().refused_at(step.get()).add(1);
             return;
@@ -79,6 +90,9 @@ impl Layers {
     /// Puts the layers over a socket. `step` is that which is under way, or failed.
     async fn lay(&self, worker: &Worker, arrival: &Arrival, io: Io, step: &Cell<Step>) -> Option<IoBoxed> {
         let source = if self.proxy_protocol { read_source(&io).await? } else { None };
+        if self.proxy_protocol {
+            arrival.ticket.came_from(source.map_or_else(|| crate::listeners::source(&io), |source| source.ip()));
+        }
         let io = io.map_filter(|socket| Proxied::new(socket, source));
         let mut io = match &self.tls {
             Some(tls) => {
@@ -94,6 +108,11 @@ impl Layers {
         }
         Some(io)
     }
+}
+
+/// The address at the other end, as its lowest layer knows it.
+pub(crate) fn source<F>(io: &Io<F>) -> IpAddr {
+    io.query::<PeerAddr>().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into_inner().ip())
 }
 
 /// Reads the header that the proxy sends first, and the source in it, if there is one.

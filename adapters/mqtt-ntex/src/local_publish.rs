@@ -14,7 +14,7 @@ use crate::local_client::LocalError;
 use crate::router::Routes;
 use crate::stats::Tally;
 use crate::subscriber::SubscriberId;
-use crate::worker::Worker;
+use crate::worker::{Publisher, Worker};
 
 /// A message that was authorised and validated.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Worker {
         self.counters().messages_in(&tally);
         let mut queued = Queued::default();
         if message.retain {
-            self.retain(&index, tenant_id, None, &message, &mut queued);
+            self.retain(&index, Publisher::Host(tenant_id), &message, &mut queued);
         }
         let (_, routes) = Routes::find(&index, &message.topic, self.number);
         let fanout = Fanout::of_message(&message, self.broker.gateway.steady_now());

@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_sooner_at_qos_0() {
-        let limits = Limits { unsent_bytes: 4, queued_bytes: 6, ..Default::default() };
+        let weight = message(b"1").weight();
+        let limits = Limits { unsent_bytes: 2 * weight, queued_bytes: 3 * weight, ..Default::default() };
         let queue = LocalQueue::default();
-        // Two bytes each with the topic.
         assert!(offer(&queue, b"1", QoS::AtMostOnce, &limits) && offer(&queue, b"1", QoS::AtMostOnce, &limits));
         assert!(!offer(&queue, b"1", QoS::AtMostOnce, &limits));
         assert!(offer(&queue, b"1", QoS::AtLeastOnce, &limits) && !offer(&queue, b"1", QoS::AtLeastOnce, &limits));

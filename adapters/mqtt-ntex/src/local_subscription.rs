@@ -5,12 +5,17 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pocket_domain::{Timestamp, TopicName};
-use pocket_mqtt_core::{Authorizer, Message, MessageProperties, QoS, Subscription, SubscriptionOptions};
+use pocket_mqtt_core::{
+    Authorizer, Message, MessageProperties, QoS, RetainedCursor, Subscription, SubscriptionOptions,
+};
 
 use crate::local_access::LocalAccess;
 use crate::local_client::LocalError;
 use crate::local_queue::{LocalQueue, Next};
 use crate::subscriber::SubscriberId;
+
+/// Topics that are looked at for retained messages at a time.
+const TOPICS_AT_A_TIME: usize = 256;
 
 /// A message as a subscriber inside the process gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct LocalSubscription {
     id: SubscriberId,
     subscription: Subscription,
     retained: std::vec::IntoIter<Arc<Message>>,
+    /// Where the retained messages go on.
+    rest: Option<RetainedCursor>,
     queue: Arc<LocalQueue>,
 }
 
@@ -60,11 +67,8 @@ impl LocalSubscription {
         let (id, queue) = broker.local.open(broker.next_serial());
         client.index.subscribe(id, &subscription);
         // [MQTT-3.3.1-9] a shared subscription gets none
-        let retained = match subscription.group {
-            Some(_) => Vec::new(),
-            None => client.index.retained().matches(&subscription.filter, broker.gateway.steady_now()),
-        };
-        Ok(Self { client: Arc::clone(client), id, subscription, retained: retained.into_iter(), queue })
+        let rest = subscription.group.is_none().then(RetainedCursor::default);
+        Ok(Self { client: Arc::clone(client), id, subscription, retained: Vec::new().into_iter(), rest, queue })
     }
 
     /// The next message; `None` when there will be none: the tenant is deleted, or the broker has stopped. A message is
@@ -75,6 +79,12 @@ impl LocalSubscription {
             if let Some(message) = self.retained.find(|message| !message.is_expired(now)) {
                 let qos = message.qos.min(self.subscription.options.qos);
                 return Some(seen(&message, qos, true, now));
+            }
+            if let Some(place) = self.rest.take() {
+                let retained = self.client.index.retained();
+                let part = retained.part(&self.subscription.filter, &place, None, TOPICS_AT_A_TIME, now);
+                (self.retained, self.rest) = (part.messages.into_iter(), part.rest);
+                continue;
             }
             match self.queue.next() {
                 Next::Message(message, _) if message.is_expired(now) => {}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS, ReasonCode, StoreKey};
 use pocket_ports::AccessChange;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::census::Census;
 use crate::local_publish::LocalPublish;
@@ -40,6 +40,8 @@ pub(crate) enum Letter {
     },
     /// Give a session to the new connection of its client.
     TakeOver(Request),
+    /// End a session that waits for its client, and say so.
+    EndSession(SubscriberId, oneshot::Sender<()>),
     /// Judge the connections concerned anew.
     Recheck(AccessChange),
     /// Publish a message that comes from inside the process.
@@ -196,8 +198,9 @@ mod tests {
     #[test]
     fn bytes_are_bounded_too() {
         let mailbox = Mailbox::default();
-        let limits = Limits { mailbox_bytes: 4, ..Default::default() };
         let mut messages: Vec<Letter> = (0..3).map(|_| message(QoS::AtMostOnce, b"x")).collect();
+        let Letter::Deliver { message, .. } = &messages[0] else { unreachable!("it is a message") };
+        let limits = Limits { mailbox_bytes: 2 * message.weight(), ..Default::default() };
         assert_eq!(mailbox.post_messages(&mut messages, &limits).dropped, 1);
         assert_eq!(taken(&mailbox), 2);
     }

@@ -16,6 +16,11 @@ use crate::Io;
 use crate::client::Client;
 use crate::end_reason;
 
+/// Nodes of the tree of filters that count as one share.
+const NODES_A_SHARE: usize = 16;
+/// Shares a second of a device or person: a few percent of a worker.
+const SHARES_A_SECOND: u32 = 50_000;
+
 /// Connections, by whose they are. The application is told under the lock, so that it hears in the right order.
 #[derive(Debug)]
 pub(crate) struct Presence {
@@ -30,15 +35,25 @@ struct Connections {
     rate: SharedRate,
 }
 
-/// How fast a device or person publishes, shared by their connections; nothing when there is no limit.
+/// How fast a device or person publishes, shared by their connections.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedRate(Option<Arc<Mutex<PublishRate>>>);
+pub(crate) struct SharedRate {
+    messages: Option<Arc<Mutex<PublishRate>>>,
+    /// How many filters its messages may be compared with.
+    matching: Arc<Mutex<PublishRate>>,
+}
 
 impl SharedRate {
     /// A message came. Returns how long the connection is to be held back; zero: not at all.
     pub(crate) fn take(&self) -> Duration {
-        let Some(rate) = &self.0 else { return Duration::ZERO };
+        let Some(rate) = &self.messages else { return Duration::ZERO };
         rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
+    }
+
+    /// A message visited so many nodes of the tree of filters beyond what is free. Returns what [`take`](Self::take) does.
+    pub(crate) fn take_matching(&self, nodes: usize) -> Duration {
+        let shares = u32::try_from(nodes / NODES_A_SHARE + 1).unwrap_or(u32::MAX);
+        self.matching.lock().unwrap_or_else(PoisonError::into_inner).take_many(shares, Instant::now())
     }
 }
 
@@ -52,8 +67,10 @@ impl Presence {
     pub(crate) fn opened(&self, access: &ClientAccess, peer: Peer, gateway: &DeviceGateway) -> SharedRate {
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
         let present = principals.entry((access.tenant_id, access.principal)).or_insert_with(|| {
-            let rate = PublishRate::per_second(self.publish_rate, Instant::now());
-            Connections { count: 0, rate: SharedRate(rate.map(|rate| Arc::new(Mutex::new(rate)))) }
+            let now = Instant::now();
+            let messages = PublishRate::per_second(self.publish_rate, now).map(|rate| Arc::new(Mutex::new(rate)));
+            let matching = PublishRate::per_second(SHARES_A_SECOND, now).expect("a rate above 0 is a limit");
+            Connections { count: 0, rate: SharedRate { messages, matching: Arc::new(Mutex::new(matching)) } }
         });
         present.count += 1;
         gateway.connected(access, peer);

@@ -34,7 +34,8 @@ impl Broker {
             match records::retained(*tenant, record) {
                 Ok((message, publisher)) => {
                     let retained = self.index.tenant(*tenant);
-                    retained.retained().keep(&Arc::new(message), publisher, &self.limits, &self.keys, now);
+                    let account = publisher.as_ref().map(|publisher| self.account(publisher));
+                    retained.retained().restore(&Arc::new(message), publisher, account.as_ref());
                 }
                 Err(error) => tracing::warn!(topic = %record.topic, %error, "a retained message is not understood"),
             }
@@ -45,11 +46,11 @@ impl Broker {
             let key = stored.session.key;
             let worker = number % restored.len();
             match self.restore_session(&stored, now).await? {
-                Some(sleeper) if self.count_sleeper(true) => {
+                Some(sleeper) => {
                     let id = self.register_restored(&sleeper, key, worker, restored[worker].len());
                     restored[worker].push((id, sleeper));
                 }
-                _ => ended.push(BrokerChange::SessionEnded(key)),
+                None => ended.push(BrokerChange::SessionEnded(key)),
             }
         }
         if count > 0 {
@@ -83,15 +84,21 @@ impl Broker {
         let gone = now.since(left_at);
         let left = |whole: Duration| Instant::now() + whole.saturating_sub(gone);
         let will = record.will.as_deref().map(records::will).transpose()?;
+        let owner = Owner {
+            tenant_id: record.tenant_id,
+            principal: Principal::Device(record.device_id),
+            client_id: ClientId::parse(&record.client_id)?,
+        };
+        let mut session = Session::restore(records::left_session(stored)?, &self.limits);
+        // What was acknowledged is kept, whatever the limits say by now.
+        session.charge_to(&self.account(&owner));
+        session.take_place_anyway();
+        session.keep_will(will.as_ref());
         Ok(Sleeper {
-            owner: Owner {
-                tenant_id: record.tenant_id,
-                principal: Principal::Device(record.device_id),
-                client_id: ClientId::parse(&record.client_id)?,
-            },
+            owner,
             index: self.index.tenant(record.tenant_id),
             access,
-            session: Session::restore(records::left_session(stored)?, &self.limits),
+            session,
             left_at,
             expiry,
             ends_at: left(expiry),
@@ -106,6 +113,7 @@ impl Broker {
         let worker = u16::try_from(worker).expect("workers are numbered by 16 bits");
         let id = Table::restored_id(place, worker, self.next_serial(), key);
         self.registry.register(&sleeper.owner, id);
+        self.count_sleeper(&sleeper.owner, id, true);
         for subscription in sleeper.session.subscriptions() {
             sleeper.index.subscribe(id, subscription);
             sleeper.index.set_away(id, subscription, true);

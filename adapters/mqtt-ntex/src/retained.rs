@@ -1,13 +1,15 @@
 //! Retained messages on their way to new subscribers.
 //!
-//! A filter may match many more messages than a socket or a session's queue takes at once. They are sent as room becomes
-//! free, so a new subscriber gets all of them, and its connection keeps no more than pointers to what is still to come.
+//! A filter may match many more messages than a socket or a session's queue takes at once. They are looked up and sent in
+//! small parts as room becomes free, one subscription of a client after the other, so however often a client subscribes, its
+//! connection keeps no more than one part and the names of the subscriptions that are still to come.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ntex::time::{Millis, sleep};
-use pocket_mqtt_core::{Match, Message, NewSubscription, Own, QoS, RetainHandling};
+use pocket_mqtt_core::{Match, Message, NewSubscription, Own, QoS, RetainHandling, RetainedCursor};
 
 use crate::batch::Queued;
 use crate::client::Client;
@@ -20,11 +22,28 @@ use crate::worker::Worker;
 const PAUSE: Millis = Millis(5);
 /// Messages that are handed to storage before the session's queue is looked at again.
 const STORED_AT_A_TIME: usize = 64;
+/// Topics that are looked at before other tasks of the worker get their turn.
+const TOPICS_A_TURN: usize = 256;
+
+/// The subscriptions of a client whose retained messages are still to be sent.
+#[derive(Default)]
+pub(crate) struct RetainedQueue {
+    waiting: VecDeque<NewSubscription>,
+    is_running: bool,
+}
+
+impl RetainedQueue {
+    /// Adds a subscription, in place of one with the same filter: what that would have sent, this one sends.
+    fn push(&mut self, new: &NewSubscription) {
+        self.waiting.retain(|waiting| waiting.subscription.filter != new.subscription.filter);
+        self.waiting.push_back(new.clone());
+    }
+}
 
 impl Worker {
     /// Sends the retained messages that new subscriptions ask for.
     pub(crate) fn send_retained(self: &Rc<Self>, client: &Rc<Client>, granted: &[NewSubscription]) {
-        let now = self.broker.gateway.steady_now();
+        let mut place = client.retained.borrow_mut();
         for new in granted {
             let is_wanted = match new.subscription.options.retain_handling {
                 RetainHandling::AtSubscribe => true,
@@ -32,29 +51,27 @@ impl Worker {
                 RetainHandling::Never => false,
             };
             // [MQTT-3.3.1-9] a shared subscription gets none
-            if !is_wanted || new.subscription.group.is_some() {
-                continue;
-            }
-            if new.subscription.filter.is_of_broker() {
-                self.send_status(client, new);
-            } else {
-                let (retained, filter) = (client.index.retained(), &new.subscription.filter);
-                let messages = match new.subscription.options.no_local {
-                    // [MQTT-3.8.3-3] not what the client itself published
-                    true => retained.matches_of_others(filter, &client.owner, now),
-                    false => retained.matches(filter, now),
-                };
-                self.send_kept(client, new, messages);
+            if is_wanted && new.subscription.group.is_none() {
+                place.get_or_insert_default().push(new);
             }
         }
-    }
-
-    /// Sends a new subscriber messages that were there before it.
-    pub(crate) fn send_kept(self: &Rc<Self>, client: &Rc<Client>, new: &NewSubscription, messages: Vec<Arc<Message>>) {
-        if !messages.is_empty() {
-            let found = found(client.id, new);
-            let sending = Sending { worker: Rc::clone(self), client: Rc::clone(client), found };
-            sending.start(messages);
+        let Some(queue) = &mut *place else { return };
+        if queue.waiting.len() > self.broker.limits.subscriptions {
+            // Those that were given up meanwhile; of the others there cannot be more.
+            let mut connection = client.connection.borrow_mut();
+            let session = connection.session();
+            queue.waiting.retain(|new| session.holds(&new.subscription));
+        }
+        if queue.waiting.is_empty() || queue.is_running {
+            return;
+        }
+        queue.is_running = true;
+        drop(place);
+        let mut sending = Sending { worker: Rc::clone(self), client: Rc::clone(client), present: None };
+        // What there is room for leaves at once, behind SUBACK.
+        let next = sending.send_some();
+        if next != Next::Done {
+            ntex::rt::spawn(sending.run(next)).detach();
         }
     }
 }
@@ -71,53 +88,144 @@ fn found(subscriber: SubscriberId, new: &NewSubscription) -> Match<SubscriberId>
     }
 }
 
+/// The task that sends a client its retained messages.
 struct Sending {
     worker: Rc<Worker>,
     client: Rc<Client>,
+    present: Option<Present>,
+}
+
+/// The subscription that is being served.
+struct Present {
+    new: NewSubscription,
     found: Match<SubscriberId>,
+    /// Messages that were looked up and not sent.
+    part: std::vec::IntoIter<Arc<Message>>,
+    /// Where the look-up goes on.
+    rest: Option<RetainedCursor>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Others get their turn.
+    Yield,
+    /// There is no room at the moment.
+    Wait,
+    /// What the broker tells of itself is to be asked for.
+    AskForStatus,
+    /// Nothing is left.
+    Done,
 }
 
 impl Sending {
-    /// Sends what there is room for now, and the rest later.
-    fn start(self, messages: Vec<Arc<Message>>) {
-        let mut messages = messages.into_iter();
-        let is_stored = self.found.subscriber.session.is_some();
-        while !is_stored && self.has_room() {
-            let Some(message) = messages.next() else { return };
-            self.send(&message);
-        }
-        ntex::rt::spawn(async move {
-            for (place, message) in messages.enumerate() {
-                // What is stored comes to the session by mail, so its queue has to be looked at again and again.
-                if is_stored && place % STORED_AT_A_TIME == STORED_AT_A_TIME - 1 {
-                    sleep(PAUSE).await;
-                }
-                while !self.has_room() {
-                    sleep(PAUSE).await;
-                    if self.client.closing().is_some() {
-                        return;
+    async fn run(mut self, mut next: Next) {
+        loop {
+            match next {
+                Next::Done => return,
+                Next::Yield => tokio::task::yield_now().await,
+                Next::Wait => sleep(PAUSE).await,
+                Next::AskForStatus => {
+                    if let Some(present) = &mut self.present {
+                        present.part = self.worker.status_for(&present.new).await.into_iter();
                     }
                 }
-                self.send(&message);
             }
-        })
-        .detach();
-    }
-
-    fn has_room(&self) -> bool {
-        let limits = &self.worker.broker.limits;
-        self.client.unsent() < limits.unsent_bytes / 2
-            && (self.found.qos == QoS::AtMostOnce
-                || self.client.connection.borrow_mut().session().queued() < limits.queued_messages / 2)
-    }
-
-    fn send(&self, message: &Arc<Message>) {
-        let worker = &self.worker;
-        let fanout = Fanout::of_message(message, worker.broker.gateway.steady_now());
-        if self.found.subscriber.session.is_none() || fanout.qos_for(&self.found) == QoS::AtMostOnce {
-            return worker.deliver(&fanout, std::slice::from_ref(&self.found), None, None, None);
+            next = self.send_some();
         }
-        let part = Remote { worker: worker.number, matches: Arc::new([self.found.clone()]) };
+    }
+
+    /// Sends what there is room for, as much as a turn allows.
+    fn send_some(&mut self) -> Next {
+        let mut work = 0;
+        loop {
+            if self.client.closing().is_some() {
+                self.client.retained.take();
+                return Next::Done;
+            }
+            let Some(present) = &mut self.present else {
+                match self.begin() {
+                    Some(next) => return next,
+                    None => continue,
+                }
+            };
+            if present.part.len() > 0 {
+                let is_stored = present.found.subscriber.session.is_some() && present.found.qos > QoS::AtMostOnce;
+                let found = present.found.clone();
+                // What is stored comes to the session by mail, so its queue has to be looked at again and again.
+                for sent in 0.. {
+                    if !self.has_room(&found) || (is_stored && sent == STORED_AT_A_TIME) {
+                        return Next::Wait;
+                    }
+                    let message = self.present.as_mut().and_then(|present| present.part.next());
+                    let Some(message) = message else { break };
+                    self.send(&found, &message);
+                }
+                continue;
+            }
+            let Some(place) = present.rest.take() else {
+                self.present = None;
+                continue;
+            };
+            if work >= TOPICS_A_TURN {
+                present.rest = Some(place);
+                return Next::Yield;
+            }
+            work += TOPICS_A_TURN;
+            self.look_up(&place);
+        }
+    }
+
+    /// Begins with the next subscription that is still held, if there is one.
+    fn begin(&mut self) -> Option<Next> {
+        let mut place = self.client.retained.borrow_mut();
+        let Some(new) = place.as_mut().and_then(|queue| queue.waiting.pop_front()) else {
+            *place = None;
+            return Some(Next::Done);
+        };
+        drop(place);
+        if !self.client.connection.borrow_mut().session().holds(&new.subscription) {
+            return None;
+        }
+        let is_status = new.subscription.filter.is_of_broker();
+        self.present = Some(Present {
+            found: found(self.client.id, &new),
+            new,
+            part: Vec::new().into_iter(),
+            rest: (!is_status).then(RetainedCursor::default),
+        });
+        is_status.then_some(Next::AskForStatus)
+    }
+
+    /// Looks a part of the messages up.
+    fn look_up(&mut self, place: &RetainedCursor) {
+        let Some(present) = &mut self.present else { return };
+        // [MQTT-3.8.3-3] not what the client itself published
+        let but_of = present.new.subscription.options.no_local.then_some(&self.client.owner);
+        let (retained, now) = (self.client.index.retained(), self.worker.broker.gateway.steady_now());
+        let part = retained.part(&present.new.subscription.filter, place, but_of, TOPICS_A_TURN, now);
+        present.part = part.messages.into_iter();
+        present.rest = part.rest;
+    }
+
+    fn has_room(&self, found: &Match<SubscriberId>) -> bool {
+        let limits = &self.worker.broker.limits;
+        self.client.may_buffer(self.client.unsent(), limits.unsent_bytes / 2)
+            && (found.qos == QoS::AtMostOnce
+                || self.client.connection.borrow_mut().session().queued() < (limits.queued_messages / 2).max(1))
+    }
+
+    fn send(&self, found: &Match<SubscriberId>, message: &Arc<Message>) {
+        let worker = &self.worker;
+        let now = worker.broker.gateway.steady_now();
+        if message.is_expired(now) {
+            return;
+        }
+        let fanout = Fanout::of_message(message, now);
+        if found.subscriber.session.is_none() || fanout.qos_for(found) == QoS::AtMostOnce {
+            return worker.deliver(&fanout, std::slice::from_ref(found), None, None, None);
+        }
+        let part = Remote { worker: worker.number, matches: Arc::new([found.clone()]) };
         let mut queued = Queued::default();
         worker.queue_stored(&fanout, &part, None, None, &mut None, &mut queued);
         worker.note_with_letters(queued.changes, queued.letters);

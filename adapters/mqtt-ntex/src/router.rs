@@ -1,10 +1,9 @@
 //! Where messages go: to clients of this worker at once, to those of other workers by mail.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use pocket_domain::TopicName;
-use pocket_mqtt_core::{Match, QoS, SharedGroup, TenantIndex, TopicCache};
+use pocket_mqtt_core::{Match, QoS, SharedGroup, TenantIndex};
 
 use crate::subscriber::SubscriberId;
 
@@ -19,6 +18,10 @@ pub(crate) struct Routes {
     pub(crate) stored: Box<[Remote]>,
     /// Groups, of which one member gets each message, whichever worker it is on.
     pub(crate) groups: Box<[SharedGroup<SubscriberId>]>,
+    /// How many receivers these are, all members of groups among them.
+    pub(crate) count: usize,
+    /// Nodes of the tree that were visited to find them.
+    pub(crate) visited: usize,
 }
 
 /// Clients of one worker.
@@ -32,23 +35,15 @@ impl Routes {
     /// Looks a topic up.
     pub(crate) fn find(index: &TenantIndex<SubscriberId>, topic: &TopicName, worker: u16) -> (u64, Self) {
         let (generation, matches) = index.matches(topic);
-        (generation, Self { groups: matches.groups.into(), ..Self::split(matches.direct, worker) })
+        let members = matches.groups.iter().map(|group| group.members.len());
+        let count = matches.direct.len() + members.sum::<usize>();
+        let (groups, visited) = (matches.groups.into(), matches.visited);
+        (generation, Self { groups, count, visited, ..Self::split(matches.direct, worker) })
     }
 
-    /// What was looked up before, or is looked up now.
-    pub(crate) fn cached(
-        topics: &mut TopicCache<Rc<Self>>,
-        index: &TenantIndex<SubscriberId>,
-        topic: &TopicName,
-        worker: u16,
-    ) -> Rc<Self> {
-        if let Some((_, routes)) = topics.get(topic.as_str(), index.generation()) {
-            return Rc::clone(routes);
-        }
-        let (generation, routes) = Self::find(index, topic, worker);
-        let routes = Rc::new(routes);
-        topics.put(topic.clone(), generation, Rc::clone(&routes));
-        routes
+    /// What it takes when it is remembered.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.count * 2 * size_of::<Match<SubscriberId>>()
     }
 
     fn split(matches: Vec<Match<SubscriberId>>, worker: u16) -> Self {
@@ -68,7 +63,7 @@ impl Routes {
         let parts = |parts: Vec<(u16, Vec<_>)>| {
             parts.into_iter().map(|(worker, matches)| Remote { worker, matches: matches.into() }).collect()
         };
-        Self { local: local.into(), remote: parts(remote), stored: parts(stored), groups: Box::default() }
+        Self { local: local.into(), remote: parts(remote), stored: parts(stored), ..Self::default() }
     }
 }
 

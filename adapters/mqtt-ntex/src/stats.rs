@@ -25,6 +25,18 @@ pub struct BrokerStats {
     pub retained_bytes: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
+    /// Bytes that all that is kept for clients weighs now.
+    pub kept_bytes: u64,
+    /// Sessions now that outlive their connections, those of connected clients among them.
+    pub kept_sessions: u64,
+    /// What limits refused: by [`pocket_mqtt_core::Resource`], and whose limit it was by [`pocket_mqtt_core::Level`].
+    pub refused_at_limits: [[u64; 3]; 4],
+    /// Connections now whose CONNECT has not come yet.
+    pub pending_connections: u64,
+    /// Connections that were closed before CONNECT to make room for others.
+    pub pending_evicted: u64,
+    /// Pauses of clients whose messages had to be compared with very many filters.
+    pub held_for_matching: u64,
     /// Connections that were accepted.
     pub connects_accepted: u64,
     /// Connections that were refused: credentials, limits, malformed CONNECTs, time-outs.
@@ -77,6 +89,10 @@ pub struct BrokerStats {
     pub slow_consumers: u64,
     /// Sessions whose clients did not come back in time.
     pub sessions_expired: u64,
+    /// Clients that were told that there is no place for a session which outlives the connection.
+    pub sessions_not_kept: u64,
+    /// Subscriptions refused because messages would have to be compared with too many filters.
+    pub filters_refused: u64,
     /// Connections closed because the same client connected again.
     pub takeovers: u64,
     /// Connections closed because the device or person may not be connected any more.
@@ -145,10 +161,13 @@ pub(crate) struct Counters {
     pub(crate) dropped_retained_full: Counter,
     pub(crate) dropped_too_large: Counter,
     pub(crate) held_for_rate: Counter,
+    pub(crate) held_for_matching: Counter,
     pub(crate) protocol_errors: Counter,
     pub(crate) keep_alive_timeouts: Counter,
     pub(crate) slow_consumers: Counter,
     pub(crate) sessions_expired: Counter,
+    pub(crate) sessions_not_kept: Counter,
+    pub(crate) filters_refused: Counter,
     pub(crate) takeovers: Counter,
     pub(crate) revocations: Counter,
 }
@@ -246,10 +265,13 @@ impl Counters {
         sum.dropped_retained_full += self.dropped_retained_full.get();
         sum.dropped_too_large += self.dropped_too_large.get();
         sum.held_for_rate += self.held_for_rate.get();
+        sum.held_for_matching += self.held_for_matching.get();
         sum.protocol_errors += self.protocol_errors.get();
         sum.keep_alive_timeouts += self.keep_alive_timeouts.get();
         sum.slow_consumers += self.slow_consumers.get();
         sum.sessions_expired += self.sessions_expired.get();
+        sum.sessions_not_kept += self.sessions_not_kept.get();
+        sum.filters_refused += self.filters_refused.get();
         sum.takeovers += self.takeovers.get();
         sum.revocations += self.revocations.get();
     }

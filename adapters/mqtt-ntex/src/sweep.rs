@@ -33,10 +33,12 @@ impl Worker {
                     self.end_if_over(&client, today);
                     self.end_if_behind(&client, now);
                     self.report_if_heard(&client, now);
+                    client.trim();
                 }
             }
             self.look_after_sleepers(now);
             self.forget_moved(now);
+            self.tell_of_limits(now);
             self.run_errands();
         }
     }

@@ -16,7 +16,6 @@ use pocket_mqtt_core::{Message, NewSubscription, QoS};
 use crate::batch::Queued;
 use crate::broker::Broker;
 use crate::census::Waiting;
-use crate::client::Client;
 use crate::fanout::Fanout;
 use crate::router::Routes;
 use crate::stats::BrokerStats;
@@ -134,18 +133,14 @@ impl Worker {
         self.send_mail();
     }
 
-    /// Tells a new subscriber of the broker at once, as if the messages were retained.
-    pub(crate) fn send_status(self: &Rc<Self>, client: &Rc<Client>, new: &NewSubscription) {
+    /// What a new subscriber is told of the broker at once, as if the messages were retained.
+    pub(crate) async fn status_for(&self, new: &NewSubscription) -> Vec<Arc<Message>> {
         if self.broker.config.sys_interval.is_none() {
-            return;
+            return Vec::new();
         }
-        let (worker, client, new) = (Rc::clone(self), Rc::clone(client), new.clone());
-        ntex::rt::spawn(async move {
-            let mut messages = worker.broker.system_messages().await;
-            messages.retain(|message| is_meant(&new.subscription.filter, message));
-            worker.send_kept(&client, &new, messages);
-        })
-        .detach();
+        let mut messages = self.broker.system_messages().await;
+        messages.retain(|message| is_meant(&new.subscription.filter, message));
+        messages
     }
 }
 

@@ -102,6 +102,11 @@ impl Table {
         Some(place)
     }
 
+    /// The same when something holds for what is there.
+    pub(crate) fn remove_if(&mut self, id: SubscriberId, is_meant: impl Fn(&Place) -> bool) -> Option<Place> {
+        self.get_mut(id).is_some_and(|place| is_meant(place)).then(|| self.remove(id)).flatten()
+    }
+
     /// What the id's slot holds.
     pub(crate) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Place> {
         match self.slots.get_mut(id.slot as usize) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
-use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, Message, Offer, ReasonCode, Session, Will};
+use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, Connection, Message, Offer, ReasonCode, Session, Will};
 use pocket_ports::BrokerChange;
 use tokio::sync::oneshot;
 
@@ -117,7 +117,7 @@ impl Worker {
             Some(place @ Place::Offline(_)) => {
                 let moved = Place::Moved(request.to, Instant::now());
                 let Place::Offline(sleeper) = std::mem::replace(place, moved) else { return Err(()) };
-                self.broker.count_sleeper(false);
+                self.broker.count_sleeper(&sleeper.owner, request.from, false);
                 Ok((*sleeper, request))
             }
             _ => Err(()),
@@ -140,6 +140,14 @@ impl Worker {
             self.end_session(from, session, index);
             let _ = reply.send(None);
         }
+    }
+
+    /// A client that is refused at last leaves its slot; a session that it went on with ends.
+    pub(crate) fn abandon(&self, owner: &Owner, id: SubscriberId, connection: &mut Connection) {
+        self.broker.registry.forget(owner, id);
+        self.table.borrow_mut().remove(id);
+        let index = self.broker.index.tenant(owner.tenant_id);
+        self.end_session(id, connection.take_session(), &index);
     }
 
     /// Puts an accepted client into its slot and gives it what came meanwhile.
@@ -177,7 +185,7 @@ impl Worker {
             }
             return;
         }
-        if expiry.is_zero() || !self.broker.count_sleeper(true) {
+        if expiry.is_zero() {
             self.table.borrow_mut().remove(client.id);
             self.broker.registry.forget(&client.owner, client.id);
             self.end_session(client.id, session, &client.index);
@@ -210,6 +218,8 @@ impl Worker {
             sleeper.index.set_away(client.id, subscription, true);
         }
         let mut sleeper = Box::new(sleeper);
+        sleeper.session.trim();
+        self.broker.count_sleeper(&sleeper.owner, client.id, true);
         self.note_sleeper(&mut sleeper);
         self.table.borrow_mut().replace(client.id, Place::Offline(sleeper));
         self.run_errands();
@@ -220,12 +230,17 @@ impl Worker {
 
     /// Ends a session that waits for its client.
     pub(crate) fn end_sleeper(&self, id: SubscriberId) {
-        let Some(Place::Offline(sleeper)) = self.table.borrow_mut().remove(id) else { return };
+        // It may have gone on elsewhere meanwhile.
+        let Some(Place::Offline(sleeper)) =
+            self.table.borrow_mut().remove_if(id, |place| matches!(place, Place::Offline(_)))
+        else {
+            return;
+        };
         self.broker.registry.forget(&sleeper.owner, id);
         let Sleeper { owner, access, session, index, will, .. } = *sleeper;
         self.end_session(id, session, &index);
         // Last, so that whoever sees it gone sees its subscriptions gone.
-        self.broker.count_sleeper(false);
+        self.broker.count_sleeper(&owner, id, false);
         if let Some((will, _)) = will {
             self.publish_will(id, &owner, &access, &index, will);
         }

@@ -1,68 +1,42 @@
-//! How many clients are connected, of each tenant and in all.
+//! The places of connected clients, by device, tenant and in all.
 //!
 //! Clients are counted and not connections: one that connects again while its old connection is still open takes over and
-//! needs no place of its own, however full the tenant is. Without a limit only all together are counted.
+//! needs no place of its own, however full it is.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pocket_domain::TenantId;
-use pocket_mqtt_core::Client as Owner;
+use pocket_mqtt_core::{Account, Client as Owner, Holding, Level, Resource};
 
-/// The places of all tenants.
-#[derive(Debug)]
+/// The places of all clients.
+#[derive(Debug, Default)]
 pub(crate) struct TenantQuota {
-    limit: usize,
-    /// By tenant and client: its connections, of which there are two while it takes over.
-    tenants: Mutex<HashMap<TenantId, HashMap<Owner, usize>>>,
+    /// The connections of each client, of which there are two while it takes over.
+    clients: Mutex<HashMap<Owner, (usize, Holding)>>,
     present: AtomicUsize,
     most: AtomicUsize,
 }
 
 impl TenantQuota {
-    /// So many clients of each tenant; 0: no limit.
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, tenants: Mutex::default(), present: AtomicUsize::new(0), most: AtomicUsize::new(0) })
-    }
-
-    /// Takes a place for a client that connects; `None` when its tenant has none left.
-    pub(crate) fn admit(self: &Arc<Self>, owner: &Owner) -> Option<Seat> {
-        if self.limit == 0 {
-            return Some(self.seat(None));
+    /// Takes a place for a client that connects.
+    pub(crate) fn admit(self: &Arc<Self>, owner: &Owner, account: &Arc<Account>) -> Result<Seat, Level> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        match clients.get_mut(owner) {
+            Some((connections, _)) => *connections += 1,
+            None => {
+                let place = account.take(Resource::Connections, 1)?;
+                clients.insert(owner.clone(), (1, place));
+            }
         }
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let clients = tenants.entry(owner.tenant_id).or_default();
-        if clients.len() >= self.limit && !clients.contains_key(owner) {
-            return None;
-        }
-        *clients.entry(owner.clone()).or_default() += 1;
-        Some(self.seat(Some(owner.clone())))
-    }
-
-    fn seat(self: &Arc<Self>, owner: Option<Owner>) -> Seat {
         let present = self.present.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(present, Ordering::Relaxed);
-        Seat { quota: Arc::clone(self), owner }
+        Ok(Seat { quota: Arc::clone(self), owner: owner.clone() })
     }
 
     /// Clients that are connected, and the most that were at a time. One that takes over is counted twice meanwhile.
     pub(crate) fn present(&self) -> (usize, usize) {
         (self.present.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
-    }
-
-    fn leave(&self, owner: &Owner) {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(clients) = tenants.get_mut(&owner.tenant_id) else { return };
-        if let Some(connections) = clients.get_mut(owner) {
-            *connections -= 1;
-            if *connections == 0 {
-                clients.remove(owner);
-            }
-        }
-        if clients.is_empty() {
-            tenants.remove(&owner.tenant_id);
-        }
     }
 }
 
@@ -70,63 +44,77 @@ impl TenantQuota {
 #[derive(Debug)]
 pub(crate) struct Seat {
     quota: Arc<TenantQuota>,
-    /// Who has a place of the tenant's, where those are limited.
-    owner: Option<Owner>,
+    owner: Owner,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.quota.present.fetch_sub(1, Ordering::Relaxed);
-        if let Some(owner) = &self.owner {
-            self.quota.leave(owner);
+        let mut clients = self.quota.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((connections, _)) = clients.get_mut(&self.owner) {
+            *connections -= 1;
+            if *connections == 0 {
+                clients.remove(&self.owner);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::{DeviceId, Principal, Timestamp};
-    use pocket_mqtt_core::ClientId;
+    use pocket_domain::{DeviceId, Principal, TenantId, Timestamp};
+    use pocket_mqtt_core::{ClientId, Ledger, Limits};
 
     use super::*;
 
-    fn owner(tenant: u8, client_id: &str) -> Owner {
-        Owner {
-            tenant_id: TenantId::new(Timestamp::MIN, [tenant; 10]),
-            principal: Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])),
-            client_id: ClientId::parse(client_id).unwrap(),
+    struct Door {
+        quota: Arc<TenantQuota>,
+        ledger: Arc<Ledger>,
+    }
+
+    impl Door {
+        fn new(limits: Limits) -> Self {
+            Self { quota: Arc::default(), ledger: Ledger::new(&limits) }
+        }
+
+        fn admit(&self, tenant: u8, client_id: &str) -> Result<Seat, Level> {
+            let owner = Owner {
+                tenant_id: TenantId::new(Timestamp::MIN, [tenant; 10]),
+                principal: Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])),
+                client_id: ClientId::parse(client_id).unwrap(),
+            };
+            self.quota.admit(&owner, &self.ledger.account(owner.tenant_id, owner.principal))
         }
     }
 
     #[test]
     fn a_tenant_has_as_many_places_as_the_limit_says() {
-        let quota = TenantQuota::new(2);
-        let first = quota.admit(&owner(1, "a")).unwrap();
-        let _second = quota.admit(&owner(1, "b")).unwrap();
-        assert!(quota.admit(&owner(1, "c")).is_none());
-        assert!(quota.admit(&owner(2, "c")).is_some());
+        let door = Door::new(Limits { tenant_connections: 2, ..Limits::default() });
+        let first = door.admit(1, "a").unwrap();
+        let _second = door.admit(1, "b").unwrap();
+        assert_eq!(door.admit(1, "c").unwrap_err(), Level::Tenant);
+        assert!(door.admit(2, "c").is_ok());
         drop(first);
-        assert!(quota.admit(&owner(1, "c")).is_some());
+        assert!(door.admit(1, "c").is_ok());
+    }
+
+    #[test]
+    fn a_device_has_a_limit_of_its_own() {
+        let door = Door::new(Limits { device_connections: 1, ..Limits::default() });
+        let _first = door.admit(1, "a").unwrap();
+        assert_eq!(door.admit(1, "b").unwrap_err(), Level::Principal);
     }
 
     #[test]
     fn a_client_that_takes_over_needs_no_place_and_keeps_its_own() {
-        let quota = TenantQuota::new(1);
-        let old = quota.admit(&owner(1, "a")).unwrap();
-        let new = quota.admit(&owner(1, "a")).unwrap();
+        let door = Door::new(Limits { tenant_connections: 1, ..Limits::default() });
+        let old = door.admit(1, "a").unwrap();
+        let new = door.admit(1, "a").unwrap();
         drop(old);
-        assert!(quota.admit(&owner(1, "b")).is_none());
+        assert!(door.admit(1, "b").is_err());
+        assert_eq!(door.quota.present(), (1, 2));
         drop(new);
-        assert!(quota.tenants.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn without_a_limit_only_all_together_are_counted() {
-        let quota = TenantQuota::new(0);
-        let first = quota.admit(&owner(1, "a")).unwrap();
-        let _second = quota.admit(&owner(2, "a")).unwrap();
-        drop(first);
-        assert!(quota.tenants.lock().unwrap().is_empty());
-        assert_eq!(quota.present(), (1, 2));
+        assert!(door.quota.clients.lock().unwrap().is_empty());
+        assert_eq!(door.ledger.held(Resource::Connections), 0);
     }
 }

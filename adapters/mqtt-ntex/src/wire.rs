@@ -4,7 +4,7 @@
 //! with its whole payload. PUBLISH is written by [`publish`], what has a shorter form than the codec's by [`shortest`], and
 //! all else by the codec.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use ntex::codec::{Decoder, Encoder};
 use ntex::util::{BytePages, Bytes, BytesMut};
@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     v3: v3::codec::Codec,
     v5: v5::codec::Codec,
     maximum: u32,
+    /// Asked whether there is room for a CONNECT that is large, until it has come.
+    has_room: RefCell<Option<Box<dyn Fn(usize) -> bool>>>,
     /// Whether the client wants to be told why in words.
     wants_words: Cell<bool>,
     pub(crate) traffic: Traffic,
@@ -54,9 +56,15 @@ impl Wire {
             v3: v3::codec::Codec::new(),
             v5: v5::codec::Codec::new(),
             maximum,
+            has_room: RefCell::new(None),
             wants_words: Cell::new(true),
             traffic: Traffic::default(),
         }
+    }
+
+    /// Asks this whether there is room for a CONNECT, when it is large and has not come whole.
+    pub(crate) fn ask_for_room(&self, has_room: Option<Box<dyn Fn(usize) -> bool>>) {
+        self.has_room.replace(has_room);
     }
 
     /// The version, once a CONNECT announced one.
@@ -105,7 +113,8 @@ impl Decoder for Wire {
             return Err(ReasonCode::PacketTooLarge);
         }
         if src.len() < header.total() {
-            return Ok(None);
+            let is_refused = self.has_room.borrow().as_ref().is_some_and(|has_room| !has_room(header.total()));
+            return if is_refused { Err(ReasonCode::QuotaExceeded) } else { Ok(None) };
         }
         let body = &src[header.len..header.total()];
         let version = match self.version.get() {

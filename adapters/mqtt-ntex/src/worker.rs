@@ -1,15 +1,17 @@
 //! One thread's share of the broker: its sessions, the mail it gets and the mail it writes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pocket_domain::{TenantId, Timestamp};
 use pocket_mqtt_core::{
-    BatchId, Client as Owner, Closing, GroupName, Match, Message, Outcome, QoS, Retention, SharedGroup,
+    Account, BatchId, Client as Owner, Closing, GroupName, Match, Message, Outcome, QoS, Retention, SharedGroup,
 };
 use pocket_ports::{BrokerChange, MessageRecord};
 
+use crate::access::Rechecks;
 use crate::batch::Queued;
 use crate::broker::Broker;
 use crate::client::Client;
@@ -18,6 +20,7 @@ use crate::fanout::Fanout;
 use crate::local_subscribers::LOCAL;
 use crate::mailbox::Letter;
 use crate::records;
+use crate::refusals::Refusals;
 use crate::router::{Remote, Routes};
 use crate::stats::Counters;
 use crate::subscriber::SubscriberId;
@@ -25,6 +28,15 @@ use crate::table::{Destination, Pending, Place, Table};
 
 /// Letters that are handled before other tasks of the worker get their turn.
 const LETTERS_A_TURN: usize = 256;
+
+/// Who publishes a message that is to be kept.
+#[derive(Clone, Copy)]
+pub(crate) enum Publisher<'a> {
+    /// A client, on the account of its device or person.
+    Client(&'a Owner, &'a Arc<Account>),
+    /// The program itself, in a tenant.
+    Host(TenantId),
+}
 
 /// The state of one worker thread. Borrows of its cells never last across an `await`.
 pub(crate) struct Worker {
@@ -34,8 +46,8 @@ pub(crate) struct Worker {
     /// Messages for other workers, by worker, since the last read.
     outbox: RefCell<Vec<Vec<Letter>>>,
     pub(crate) errands: RefCell<Errands>,
-    /// Grows with every change of access, so that a client that is just connecting notices.
-    pub(crate) access_changes: Cell<u64>,
+    pub(crate) rechecks: Rechecks,
+    refusals: Refusals,
 }
 
 impl Worker {
@@ -44,7 +56,8 @@ impl Worker {
         let outbox = RefCell::new((0..broker.mailboxes.len()).map(|_| Vec::new()).collect());
         let table = RefCell::new(Table::with(broker.take_restored(number)));
         let errands = RefCell::default();
-        let worker = Rc::new(Self { broker, number, table, outbox, errands, access_changes: Cell::new(0) });
+        let (rechecks, refusals) = (Rechecks::default(), Refusals::default());
+        let worker = Rc::new(Self { broker, number, table, outbox, errands, rechecks, refusals });
         ntex::rt::spawn(Rc::clone(&worker).read_mail()).detach();
         ntex::rt::spawn(Rc::clone(&worker).sweep()).detach();
         ntex::rt::spawn(Rc::clone(&worker).tell_of_broker()).detach();
@@ -60,7 +73,7 @@ impl Worker {
     pub(crate) fn publish(&self, publisher: SubscriberId, owner: &Owner, index: &crate::Index, message: &Arc<Message>) {
         let mut queued = Queued::default();
         if message.retain {
-            self.retain(index, owner.tenant_id, Some(owner), message, &mut queued);
+            self.retain(index, Publisher::Client(owner, &self.broker.account(owner)), message, &mut queued);
         }
         let (_, routes) = Routes::find(index, &message.topic, self.number);
         self.route(&Fanout::of_message(message, self.broker.gateway.steady_now()), &routes, publisher, &mut queued);
@@ -69,39 +82,41 @@ impl Worker {
         self.run_errands();
     }
 
-    /// Keeps a message that was published to be kept, or forgets the one its topic has.
+    /// Keeps a message that was published to be kept, or forgets the one its topic has. `false` when there is no room for it.
     pub(crate) fn retain(
         &self,
         index: &crate::Index,
-        tenant_id: TenantId,
-        publisher: Option<&Owner>,
+        publisher: Publisher<'_>,
         message: &Arc<Message>,
         queued: &mut Queued,
-    ) {
-        let keys = &self.broker.keys;
+    ) -> bool {
+        let (tenant_id, owner, account) = match publisher {
+            Publisher::Client(owner, account) => (owner.tenant_id, Some(owner), Some(account)),
+            Publisher::Host(tenant_id) => (tenant_id, None, None),
+        };
+        let (keys, limits) = (&self.broker.keys, &self.broker.limits);
         let is_stored = self.broker.is_stored();
         if message.payload.is_empty() {
             let cleared = index.retained().clear(&message.topic, keys).filter(|_| is_stored);
             let change = |key| BrokerChange::Cleared { tenant_id, topic: message.topic.clone(), key };
             queued.changes.extend(cleared.map(change));
-            return;
+            return true;
         }
-        match index.retained().keep(
-            message,
-            publisher.cloned(),
-            &self.broker.limits,
-            keys,
-            self.broker.gateway.steady_now(),
-        ) {
-            Retention::Full => self.counters().dropped_retained_full.add(1),
+        let now = self.broker.gateway.steady_now();
+        match index.retained().keep_for(message, owner.cloned(), account, limits, keys, now) {
+            Retention::Full => {
+                self.counters().dropped_retained_full.add(1);
+                return false;
+            }
             Retention::Kept { key, forgotten } if is_stored => {
                 let cleared = |topic| BrokerChange::Cleared { tenant_id, topic, key };
                 queued.changes.extend(forgotten.into_iter().map(cleared));
-                let record = records::retained_record(key, message, publisher);
+                let record = records::retained_record(key, message, owner);
                 queued.changes.push(BrokerChange::Retained(tenant_id, Arc::new(record)));
             }
             Retention::Kept { .. } => {}
         }
+        true
     }
 
     /// Delivers to the sessions of this worker and puts the message into the outbox for the others. What stored sessions
@@ -216,6 +231,11 @@ impl Worker {
             Letter::Settle { client, batch, outcome } => self.settle(client, batch, outcome),
             Letter::TakeOver(request) => self.give_up(request),
             Letter::Recheck(change) => self.access_changed(change),
+            Letter::EndSession(id, done) => {
+                self.end_sleeper(id);
+                // Nobody listens when the client that needs the place is gone.
+                let _ = done.send(());
+            }
             Letter::Publish(publish) => self.publish_local(*publish),
             Letter::Count(census) => self.count(&census),
             Letter::CloseAll(reason) => {
@@ -267,6 +287,15 @@ impl Worker {
             Err(closing) => client.close(closing),
         }
         client.changed.notify_one();
+    }
+}
+
+impl Worker {
+    /// Tells of limits that are reached. One worker does it for all.
+    pub(crate) fn tell_of_limits(&self, now: Instant) {
+        if self.number == 0 {
+            self.refusals.tell(&self.broker.ledger, self.broker.pending.evicted(), now);
+        }
     }
 }
 

@@ -130,8 +130,16 @@ pub struct MqttSettings {
     pub listeners: MqttListeners,
     /// Connections at once.
     pub max_connections: u32,
-    /// Connections of each tenant at once; 0: no limit.
+    /// Connections of each tenant at once; 0: only its share.
     pub max_tenant_connections: u32,
+    /// Connections of each device or person at once; 0: no limit.
+    pub max_device_connections: u32,
+    /// Percent of each total that a tenant gets while it is alone.
+    pub tenant_share: u8,
+    /// Connections at once whose CONNECT has not come.
+    pub max_pending: u32,
+    /// Those of one address.
+    pub max_pending_per_address: u32,
     /// How long a client may take for its CONNECT.
     pub connect_timeout: Duration,
     /// Receive Maximum as announced to clients.
@@ -140,12 +148,26 @@ pub struct MqttSettings {
     pub topic_alias_maximum: u16,
     /// The longest keep-alive in seconds; 0: no limit.
     pub keep_alive: u16,
+    /// The keep-alive of clients that ask for none; 0: none.
+    pub default_keep_alive: u16,
     /// Seconds that a session may outlive its connection.
     pub session_expiry: u32,
-    /// Sessions without a connection.
+    /// Sessions that outlive their connections.
     pub max_sessions: u32,
+    /// Those of each device.
+    pub max_device_sessions: u32,
     /// Subscriptions of a session.
     pub max_subscriptions: u32,
+    /// Subscriptions of a device over all its sessions.
+    pub max_device_subscriptions: u32,
+    /// Levels of a topic or filter.
+    pub max_levels: u32,
+    /// Nodes of a tenant's filters that a message may visit.
+    pub max_match_nodes: u32,
+    /// Bytes of all that is kept for clients.
+    pub max_kept_bytes: u64,
+    /// Those of each device or person.
+    pub max_device_bytes: u64,
     /// Messages to a client that wait for its acknowledgement at a time.
     pub max_inflight: u16,
     /// What waits for a slow or absent client.
@@ -342,13 +364,24 @@ impl<'a> Reader<'a> {
             listeners: self.mqtt_listeners(),
             max_connections: self.get(&table::MQTT_MAX_CONNECTIONS),
             max_tenant_connections: self.get(&table::MQTT_MAX_TENANT_CONNECTIONS),
+            max_device_connections: self.get(&table::MQTT_MAX_DEVICE_CONNECTIONS),
+            tenant_share: self.get(&table::MQTT_TENANT_SHARE),
+            max_pending: self.get(&table::MQTT_MAX_PENDING),
+            max_pending_per_address: self.get(&table::MQTT_MAX_PENDING_PER_ADDRESS),
             connect_timeout: self.seconds(&table::MQTT_CONNECT_TIMEOUT),
             receive_maximum: self.get(&table::MQTT_RECEIVE_MAXIMUM),
             topic_alias_maximum: self.get(&table::MQTT_TOPIC_ALIAS_MAXIMUM),
             keep_alive: self.get(&table::MQTT_KEEP_ALIVE),
+            default_keep_alive: self.get(&table::MQTT_DEFAULT_KEEP_ALIVE),
             session_expiry: self.get(&table::MQTT_SESSION_EXPIRY),
             max_sessions: self.get(&table::MQTT_MAX_SESSIONS),
+            max_device_sessions: self.get(&table::MQTT_MAX_DEVICE_SESSIONS),
             max_subscriptions: self.get(&table::MQTT_MAX_SUBSCRIPTIONS),
+            max_device_subscriptions: self.get(&table::MQTT_MAX_DEVICE_SUBSCRIPTIONS),
+            max_levels: self.get(&table::MQTT_MAX_LEVELS),
+            max_match_nodes: self.get(&table::MQTT_MAX_MATCH_NODES),
+            max_kept_bytes: self.get(&table::MQTT_MAX_KEPT_BYTES),
+            max_device_bytes: self.get(&table::MQTT_MAX_DEVICE_BYTES),
             max_inflight: self.get(&table::MQTT_MAX_INFLIGHT),
             max_queued: self.quota(&table::MQTT_MAX_QUEUED, &table::MQTT_MAX_QUEUED_BYTES),
             slow_consumer_timeout: self.get(&table::MQTT_SLOW_CONSUMER_TIMEOUT),

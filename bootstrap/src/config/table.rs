@@ -100,7 +100,20 @@ settings! {
         &Number { min: 1, max: 10_000_000, unit: "connections" }, "connections at once; more are refused");
     MQTT_MAX_TENANT_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_TENANT_CONNECTIONS",
         "mqtt.max_tenant_connections", "0", &Number { min: 0, max: 10_000_000, unit: "connections" },
-        "connections of each tenant at once; more are refused; 0: no limit");
+        "connections of each tenant at once; more are refused; 0: only its share of all");
+    MQTT_MAX_DEVICE_CONNECTIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_CONNECTIONS",
+        "mqtt.max_device_connections", "10000", &Number { min: 0, max: 10_000_000, unit: "connections" },
+        "connections of each device or person at once; more are refused; 0: no limit");
+    MQTT_TENANT_SHARE: u8 = Setting::new("POCKET_MQTT_TENANT_SHARE", "mqtt.tenant_share", "80",
+        &Number { min: 1, max: 100, unit: "percent" },
+        "percent of all connections, sessions and kept bytes that a tenant gets while it is alone; with others it gets less, \
+         so that there is always room for one more; 100: no limit but the total");
+    MQTT_MAX_PENDING: u32 = Setting::new("POCKET_MQTT_MAX_PENDING", "mqtt.max_pending", "4096",
+        &Number { min: 1, max: 10_000_000, unit: "connections" },
+        "connections at once whose CONNECT has not come; one more closes the oldest of the address that has most");
+    MQTT_MAX_PENDING_PER_ADDRESS: u32 = Setting::new("POCKET_MQTT_MAX_PENDING_PER_ADDRESS",
+        "mqtt.max_pending_per_address", "2048", &Number { min: 1, max: 10_000_000, unit: "connections" },
+        "those of one address (IPv6: one /64 network); one more closes its oldest");
     MQTT_CONNECT_TIMEOUT: u64 = Setting::new("POCKET_MQTT_CONNECT_TIMEOUT", "mqtt.connect_timeout", "10",
         &Number { min: 1, max: 300, unit: "seconds" }, "seconds in which a client must finish its CONNECT");
     MQTT_RECEIVE_MAXIMUM: u16 = Setting::new("POCKET_MQTT_RECEIVE_MAXIMUM", "mqtt.receive_maximum", "1024",
@@ -111,13 +124,32 @@ settings! {
     MQTT_KEEP_ALIVE: u16 = Setting::new("POCKET_MQTT_KEEP_ALIVE", "mqtt.keep_alive", "0",
         &Number { min: 0, max: u16::MAX, unit: "seconds" },
         "longest keep-alive in seconds; clients of 5.0 that ask for more or for none are given this; 0: no limit");
+    MQTT_DEFAULT_KEEP_ALIVE: u16 = Setting::new("POCKET_MQTT_DEFAULT_KEEP_ALIVE", "mqtt.default_keep_alive", "300",
+        &Number { min: 0, max: u16::MAX, unit: "seconds" },
+        "keep-alive in seconds that clients of 5.0 are given which ask for none; 0: none, only TCP notices that they are gone");
     MQTT_SESSION_EXPIRY: u32 = Setting::new("POCKET_MQTT_SESSION_EXPIRY", "mqtt.session_expiry", "604800",
         &Number { min: 0, max: u32::MAX, unit: "seconds" }, "seconds that a session may outlive its connection");
     MQTT_MAX_SESSIONS: u32 = Setting::new("POCKET_MQTT_MAX_SESSIONS", "mqtt.max_sessions", "50000",
         &Number { min: 0, max: 10_000_000, unit: "sessions" },
-        "sessions without a connection; more end with their connection");
+        "sessions that outlive their connections; when there is no place for one, the client is told");
+    MQTT_MAX_DEVICE_SESSIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_SESSIONS", "mqtt.max_device_sessions", "100",
+        &Number { min: 0, max: 10_000_000, unit: "sessions" },
+        "those of each device; one more ends the one that has waited longest for its client");
     MQTT_MAX_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_SUBSCRIPTIONS", "mqtt.max_subscriptions", "1000",
         &Number { min: 1, max: 1_000_000, unit: "subscriptions" }, "subscriptions of a session; more are refused");
+    MQTT_MAX_DEVICE_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_SUBSCRIPTIONS",
+        "mqtt.max_device_subscriptions", "20000", &Number { min: 1, max: 100_000_000, unit: "subscriptions" },
+        "subscriptions of a device over all its sessions; more are refused");
+    MQTT_MAX_LEVELS: u32 = Setting::new("POCKET_MQTT_MAX_LEVELS", "mqtt.max_levels", "32",
+        &Number { min: 1, max: 512, unit: "levels" }, "levels of a topic or filter; more are refused");
+    MQTT_MAX_MATCH_NODES: u32 = Setting::new("POCKET_MQTT_MAX_MATCH_NODES", "mqtt.max_match_nodes", "1000",
+        &Number { min: 64, max: 1_000_000, unit: "nodes" },
+        "filter levels of a tenant that one message may have to be compared with; a subscription beyond that is refused");
+    MQTT_MAX_KEPT_BYTES: u64 = Setting::new("POCKET_MQTT_MAX_KEPT_BYTES", "mqtt.max_kept_bytes", "536870912",
+        &Number { min: 1_048_576, max: 1 << 40, unit: "bytes" },
+        "memory for all that is kept for clients: retained and queued messages, sessions, subscriptions, unsent bytes");
+    MQTT_MAX_DEVICE_BYTES: u64 = Setting::new("POCKET_MQTT_MAX_DEVICE_BYTES", "mqtt.max_device_bytes", "67108864",
+        &Number { min: 65_536, max: 1 << 40, unit: "bytes" }, "those of each device or person");
     MQTT_MAX_INFLIGHT: u16 = Setting::new("POCKET_MQTT_MAX_INFLIGHT", "mqtt.max_inflight", "1024",
         &Number { min: 1, max: u16::MAX, unit: "messages" },
         "messages of QoS 1 and 2 to a client that wait for its acknowledgement at a time");

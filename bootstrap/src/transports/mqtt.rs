@@ -48,9 +48,15 @@ fn config(settings: &Settings) -> MqttConfig {
         connect_timeout: settings.mqtt.connect_timeout,
         sys_interval: Some(settings.mqtt.sys_interval).filter(|interval| !interval.is_zero()),
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
-        limits: Limits { connections: open_files::room_for(limits.connections), ..limits },
+        limits: within_open_files(limits),
     }
     .with_max_payload(settings.ingest.max_payload as usize)
+}
+
+/// The limits that leave the rest of the process its files.
+fn within_open_files(limits: Limits) -> Limits {
+    let (connections, pending_connections) = open_files::room_for(limits.connections, limits.pending_connections);
+    Limits { connections, pending_connections, ..limits }
 }
 
 fn tls_files(settings: &TlsSettings) -> TlsFiles {
@@ -71,12 +77,24 @@ fn limits(settings: &MqttSettings) -> Limits {
     Limits {
         connections: settings.max_connections as usize,
         tenant_connections: settings.max_tenant_connections as usize,
+        device_connections: settings.max_device_connections as usize,
+        tenant_share: settings.tenant_share,
+        pending_connections: settings.max_pending as usize,
+        pending_per_address: settings.max_pending_per_address as usize,
         receive_maximum: settings.receive_maximum,
         topic_alias_maximum: settings.topic_alias_maximum,
         keep_alive_seconds: settings.keep_alive,
+        default_keep_alive_seconds: settings.default_keep_alive,
         sessions: settings.max_sessions as usize,
+        device_sessions: settings.max_device_sessions as usize,
         session_expiry_seconds: settings.session_expiry,
         subscriptions: settings.max_subscriptions as usize,
+        device_subscriptions: settings.max_device_subscriptions as usize,
+        filter_levels: settings.max_levels as usize,
+        topic_levels: settings.max_levels as usize,
+        match_nodes: settings.max_match_nodes,
+        kept_bytes: usize::try_from(settings.max_kept_bytes).unwrap_or(usize::MAX),
+        device_bytes: usize::try_from(settings.max_device_bytes).unwrap_or(usize::MAX),
         inflight: settings.max_inflight,
         queued_messages: settings.max_queued.messages as usize,
         queued_bytes: settings.max_queued.bytes as usize,

@@ -107,8 +107,11 @@ impl World<'_> {
 }
 
 fn run(random: &mut Random, trace: &mut Trace) {
-    let limits =
-        Limits { retained_messages: 1 + random.below(12), retained_bytes: 20 + random.below(100), ..Limits::default() };
+    let limits = Limits {
+        retained_messages: 1 + random.below(12),
+        retained_bytes: 300 + random.below(4_000),
+        ..Limits::default()
+    };
     let mut world = World {
         random,
         trace,

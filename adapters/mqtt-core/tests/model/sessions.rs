@@ -51,7 +51,7 @@ impl<'a> World<'a> {
             inflight: 1 + u16::try_from(random.below(8)).unwrap(),
             receive_maximum: 1 + u16::try_from(random.below(8)).unwrap(),
             queued_messages: 1 + random.below(12),
-            queued_bytes: 20 + random.below(200),
+            queued_bytes: 300 + random.below(4_000),
             subscriptions: 1 + random.below(5),
             filter_levels: 4,
             ..Limits::default()

@@ -293,18 +293,20 @@ async fn subscriptions_are_bounded_and_their_places_are_free_again() {
     client.subscribe("b", QoS::AtMostOnce).unwrap();
 }
 
+/// What a message of ten bytes with its topic weighs.
+const WEIGHT: usize = 330;
+
 #[tokio::test]
 async fn a_slow_reader_loses_qos_0_first_and_slows_nobody() {
     let platform = Platform::start_with(|config| {
-        config.limits.unsent_bytes = 100;
-        config.limits.queued_bytes = 300;
+        config.limits.unsent_bytes = 10 * WEIGHT;
+        config.limits.queued_bytes = 30 * WEIGHT;
     })
     .await;
     let device = platform.device("a").await;
     let client = client(&platform).await;
     let mut subscription = client.subscribe("t", QoS::AtLeastOnce).unwrap();
     let mut socket = platform.v3(&device, "p").await;
-    // Each message has ten bytes with its topic.
     for qos in [0, 1] {
         for id in 1..=50 {
             socket.send(&publish3(qos, "t", id, b"123456789")).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::packets::{connect3_with, publish3, publish5, subscribe3, subscribe5};
+use crate::packets::{connect3_with, connect5_with, field, publish3, publish5, subscribe3, subscribe5};
 use crate::platform::{Device, Platform, Socket};
 
 /// Publishes at QoS 1 or 2 and waits until it is done.
@@ -215,18 +215,41 @@ async fn nothing_is_lost_or_doubled_while_a_client_keeps_taking_over() {
 }
 
 #[tokio::test]
-async fn more_sessions_than_allowed_end_with_their_connections() {
+async fn where_no_place_is_left_the_oldest_session_of_the_same_device_makes_room() {
     let platform = Platform::start_with(|config| config.limits.sessions = 1).await;
     let device = platform.device("a").await;
     for client_id in ["s", "t"] {
         let (socket, _) = platform.v3_kept(&device, client_id).await;
         leave(&platform, socket).await;
+        assert_eq!(platform.broker.stats().sleeping_sessions, 1);
     }
-    assert_eq!(platform.broker.stats().sleeping_sessions, 1);
-    let (_second, present) = platform.v3_kept(&device, "t").await;
-    assert!(!present);
-    let (_first, present) = platform.v3_kept(&device, "s").await;
+    let (first, present) = platform.v3_kept(&device, "t").await;
     assert!(present);
+    leave(&platform, first).await;
+    let (_second, present) = platform.v3_kept(&device, "s").await;
+    assert!(!present, "it made room for the other");
+}
+
+#[tokio::test]
+async fn a_client_is_told_when_its_session_will_not_be_kept() {
+    let platform = Platform::start_with(|config| config.limits.sessions = 1).await;
+    let (device, other) = (platform.device("a").await, platform.device("b").await);
+    let (_held, _) = platform.v3_kept(&device, "s").await;
+    let credentials = [other.id.to_string(), other.token.clone()];
+    let fields = credentials.each_ref().map(|text| field(text.as_bytes()));
+    let connect5 = connect5_with(0xc0, 0, b"\x11\0\0\0\x3c", "t", &fields[0], &fields[1]);
+    let mut socket = platform.socket().await;
+    socket.send(&connect5).await;
+    let ack = socket.packet().await;
+    assert!(ack[3] == 0 && ack.windows(5).any(|bytes| bytes == b"\x11\0\0\0\0"), "{ack:02x?}");
+    leave(&platform, socket).await;
+    let stats = platform.broker.stats();
+    assert_eq!((stats.sleeping_sessions, stats.sessions_not_kept, stats.kept_sessions), (0, 1, 1));
+    // 3.1.1 has no word for it but a refusal; who wants no session is let in.
+    let mut socket = platform.socket().await;
+    socket.send(&connect3_with(0xc0, 0, "t", &credentials.each_ref().map(|text| text.as_bytes()))).await;
+    socket.expect(b"\x20\x02\0\x03").await;
+    platform.v3(&other, "t").await;
 }
 
 #[tokio::test]
