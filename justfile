@@ -2,6 +2,11 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# Versions of the tools that recipes install when they are missing.
+watchexec_version := "2.3.2"
+cargo_deny_version := "0.20.2"
+cargo_fuzz_version := "0.13.2"
+
 # Lists what there is
 default:
     @{{ just_executable() }} --list --unsorted --justfile {{ justfile() }}
@@ -16,7 +21,7 @@ dev *arguments:
     set -euo pipefail
     if ! command -v watchexec >/dev/null; then
         echo "installing watchexec, which restarts the platform on changes (only this once)"
-        cargo install watchexec-cli --locked
+        cargo install watchexec-cli --version {{ watchexec_version }} --locked
     fi
     exec watchexec --restart --stop-signal SIGTERM --exts rs,toml,lock --ignore data -- cargo run -- {{ arguments }}
 
@@ -32,8 +37,8 @@ test *arguments:
         tests/with-postgres.sh cargo test --workspace {{ arguments }}
     fi
 
-# Checks format, lints, documentation and every feature alone
-check: check-format check-lints check-docs check-features
+# Checks format, lints, documentation, every feature alone, and all dependencies
+check: check-format check-lints check-docs check-features deny
 
 # Checks that the code is formatted
 check-format:
@@ -76,15 +81,22 @@ crashes rounds="40":
 format:
     cargo fmt --all
 
-# Checks licences, advisories and banned crates of all dependencies
+# Checks licences, sources, banned and doubled crates of all dependencies, and advisories where their database can be reached
 deny:
     #!/usr/bin/env bash
     set -euo pipefail
     if ! cargo deny --version >/dev/null 2>&1; then
-        echo "installing cargo-deny, which checks dependencies (only this once)"
-        cargo install cargo-deny --locked
+        echo "installing cargo-deny, which checks dependencies (only this once; it takes some minutes)"
+        cargo install cargo-deny --version {{ cargo_deny_version }} --locked
     fi
-    cargo deny check
+    cargo deny --log-level error check --hide-inclusion-graph licenses bans sources
+    # The database is a repository at GitHub, which not every machine reaches. What was fetched before is used then.
+    if fetched=$(cargo deny --log-level error fetch db 2>&1); then
+        cargo deny --log-level error check advisories
+    else
+        echo "$fetched" >&2
+        echo "NOT CHECKED: advisories (https://rustsec.org), because their database cannot be fetched from here" >&2
+    fi
 
 # Runs the naive models of index, retained messages and sessions with many seeds, from `first` on (by default others each time)
 model seeds="20000" first=`date +%s`:
@@ -96,7 +108,7 @@ fuzz seconds="30":
     set -euo pipefail
     if ! cargo fuzz --version >/dev/null 2>&1; then
         echo "installing cargo-fuzz (only this once)"
-        cargo install cargo-fuzz --locked
+        cargo install cargo-fuzz --version {{ cargo_fuzz_version }} --locked
     fi
     for target in packets topics chunks; do
         # What is found goes beside other build products, and not into the corpus that is kept.

@@ -2,15 +2,16 @@
 //!
 //! Architecture invariant: which storage adapter runs is decided here, by the scheme of the address, and nowhere else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pocket_application::Adapters;
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, KeyTooShort, OsEntropy};
+use pocket_domain::TokenKeyFingerprint;
 use pocket_ports::{DeviceTokenHasher, Storage, StorageCheck, SystemClock};
 use tokio::runtime::Handle;
 
-use crate::config::{DatabaseKind, DatabaseSettings, Settings};
+use crate::config::{DatabaseKind, DatabaseSettings, DatabaseUrl, Secret, Settings};
 use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
 use crate::{Failure, features, token_key};
@@ -38,7 +39,7 @@ async fn over(settings: &Settings, data_dir: &DataDir, storage: &Storage) -> Res
     token_key::require(settings, data_dir, &*storage.devices).await?;
     let secrets = Secrets::open(&settings.auth, data_dir, &entropy)?;
     let issuer = JwtIssuer::new(secrets.jwt_secret.expose().as_bytes(), settings.auth.jwt_ttl).map_err(too_short)?;
-    let hasher = token_hasher(&secrets)?;
+    let hasher = token_hasher(&secrets.token_key)?;
     token_key::claim(settings, data_dir, &*storage.devices, &hasher).await?;
     Ok(Adapters {
         storage: storage.clone(),
@@ -50,12 +51,12 @@ async fn over(settings: &Settings, data_dir: &DataDir, storage: &Storage) -> Res
     })
 }
 
-/// The hasher of device tokens.
+/// The hasher of device tokens with this key.
 ///
 /// # Errors
 /// When its key is too short.
-pub(crate) fn token_hasher(secrets: &Secrets) -> Result<HmacTokenHasher, Failure> {
-    HmacTokenHasher::new(secrets.token_key.expose().as_bytes()).map_err(too_short)
+pub(crate) fn token_hasher(key: &Secret) -> Result<HmacTokenHasher, Failure> {
+    HmacTokenHasher::new(key.expose().as_bytes()).map_err(too_short)
 }
 
 /// Makes the hasher's key that of the database.
@@ -106,26 +107,91 @@ pub(crate) async fn migrate(settings: &DatabaseSettings) -> Result<String, Failu
     }
 }
 
-/// Copies a SQLite database, consistent as of one moment, into a new file, while others may use it.
+/// Copies a SQLite database, consistent as of one moment, into a new file, while others may use it, and tells what the copy is.
 ///
 /// # Errors
 /// When the database is of another kind or cannot be used, or the file exists or cannot be written.
 #[allow(unused_variables, reason = "unused where SQLite is left out")]
-pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<(), Failure> {
+pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<Described, Failure> {
     match settings.url.kind() {
-        DatabaseKind::Memory => Err(Failure::Other("a database in memory ends with its process".into())),
+        DatabaseKind::Memory => Err(in_memory()),
         DatabaseKind::Postgres => Err(Failure::Other(
-            "this copies SQLite only; for PostgreSQL use its own tool: pg_dump --format=custom --file=FILE ADDRESS"
-                .into(),
+            "only SQLite is copied; PostgreSQL has its own tool: pg_dump --format=custom --file=FILE ADDRESS".into(),
         )),
         #[cfg(feature = "storage-sqlite")]
         DatabaseKind::Sqlite => {
-            let copied = pocket_storage_sea_orm::backup(&sea_orm_options(settings), file).await;
-            copied.map_err(|error| Failure::while_doing(format_args!("cannot copy {}", settings.url), error))
+            use pocket_storage_sea_orm::Options;
+            let failed = |error| Failure::while_doing(format_args!("cannot copy {}", settings.url), error);
+            pocket_storage_sea_orm::backup(&sea_orm_options(settings), file).await.map_err(failed)?;
+            let copy = Options::new(DatabaseUrl::of_file(file).expose());
+            let described = pocket_storage_sea_orm::describe(&copy).await.map_err(failed)?;
+            Ok(Described { migrations: described.migrations, token_key: described.token_key })
         }
         #[cfg(not(feature = "storage-sqlite"))]
         DatabaseKind::Sqlite => Err(not_built_in(DatabaseKind::Sqlite)),
     }
+}
+
+/// What a database is.
+pub(crate) struct Described {
+    /// Versions of its schema, in order.
+    pub(crate) migrations: Vec<String>,
+    /// The key of its token hashes.
+    pub(crate) token_key: Option<TokenKeyFingerprint>,
+}
+
+/// Tells what a database is, and changes nothing.
+///
+/// # Errors
+/// When it is in memory, cannot be used or its adapter is not built in.
+pub(crate) async fn describe(settings: &DatabaseSettings) -> Result<Described, Failure> {
+    match settings.url.kind() {
+        DatabaseKind::Memory => Err(in_memory()),
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            let described = pocket_storage_sea_orm::describe(&sea_orm_options(settings)).await;
+            let described = described.map_err(|error| unusable(settings, error))?;
+            Ok(Described { migrations: described.migrations, token_key: described.token_key })
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind)),
+    }
+}
+
+/// Versions of the schema that this binary knows, in order.
+///
+/// # Errors
+/// When the database is in memory or its adapter is not built in.
+pub(crate) fn known_migrations(settings: &DatabaseSettings) -> Result<Vec<String>, Failure> {
+    match settings.url.kind() {
+        DatabaseKind::Memory => Err(in_memory()),
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            let known = pocket_storage_sea_orm::known_migrations(&sea_orm_options(settings));
+            known.map_err(|error| unusable(settings, error))
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind)),
+    }
+}
+
+/// The file of a SQLite database.
+///
+/// # Errors
+/// When it is another kind of database.
+pub(crate) fn database_file(settings: &DatabaseSettings) -> Result<PathBuf, Failure> {
+    match settings.url.kind() {
+        #[cfg(feature = "storage-sqlite")]
+        DatabaseKind::Sqlite => {
+            let file = pocket_storage_sea_orm::database_file(&sea_orm_options(settings));
+            file.map_err(|error| unusable(settings, error))
+        }
+        kind => Err(Failure::Usage(format!("a database of the kind {} has no file", kind.as_str()))),
+    }
+}
+
+fn in_memory() -> Failure {
+    Failure::Other("a database in memory ends with its process".into())
 }
 
 /// Opens the database to verify it. Nothing is changed.
@@ -134,7 +200,7 @@ pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<(
 /// When it is in memory, cannot be used, is older or newer than this binary, or its adapter is not built in.
 pub(crate) async fn open_check(settings: &DatabaseSettings) -> Result<Arc<dyn StorageCheck>, Failure> {
     match settings.url.kind() {
-        DatabaseKind::Memory => Err(Failure::Other("a database in memory ends with its process".into())),
+        DatabaseKind::Memory => Err(in_memory()),
         #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
         DatabaseKind::Sqlite | DatabaseKind::Postgres => {
             let opened = pocket_storage_sea_orm::open_check(&sea_orm_options(settings)).await;

@@ -50,9 +50,17 @@ pub enum Command {
     /// Make people who can log in
     #[command(subcommand)]
     User(UserCommand),
-    /// Copy the SQLite database into a new file while the platform runs
+    /// Write the database and the secrets into a new archive while the platform runs; of PostgreSQL only the secrets
     Backup {
         /// The file to write; it must not exist
+        file: PathBuf,
+        /// Write a copy of the SQLite database, as a file that SQLite opens, and no secrets
+        #[arg(long)]
+        database_only: bool,
+    },
+    /// Write what an archive of `backup` holds into a data directory that is empty or missing
+    Restore {
+        /// The archive
         file: PathBuf,
     },
     /// The key that the hashes of device tokens are made with

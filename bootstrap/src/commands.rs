@@ -6,6 +6,7 @@ mod config;
 mod export;
 mod import;
 mod migrate;
+mod restore;
 mod token_key;
 mod user;
 
@@ -36,7 +37,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve => serve::run(settings),
         Command::Migrate => once(migrate::run(&settings)),
         Command::User(command) => once(user::run(&settings, command)),
-        Command::Backup { file } => once(backup::run(&settings, &file)),
+        Command::Backup { file, database_only } => once(backup::run(&settings, &file, database_only)),
+        Command::Restore { file } => once(restore::run(&settings, &file)),
         Command::TokenKey(TokenKeyCommand::Adopt) => once(token_key::adopt(&settings)),
         Command::Check => once(check::run(&settings)),
         Command::Export(options) => once(export::run(&settings, &options)),

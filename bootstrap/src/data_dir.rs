@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Failure;
 use crate::config::Secret;
+use crate::private_file::Unfinished;
 
 /// A data directory that exists.
 #[derive(Clone, Debug)]
@@ -17,7 +18,8 @@ impl DataDir {
     /// Random bytes of a generated secret; it is written as twice as many hexadecimal digits.
     const SECRET_BYTES: usize = 32;
 
-    /// Makes the directory with mode 0700 when it is missing. One that exists is left as it is.
+    /// Makes the directory with mode 0700 when it is missing. One that exists is left as it is, with a warning when others can
+    /// enter it.
     ///
     /// # Errors
     /// When it cannot be made or is no directory.
@@ -26,12 +28,57 @@ impl DataDir {
         builder.recursive(true);
         private_directory(&mut builder);
         match builder.create(path) {
-            Ok(()) => Ok(Self(path.to_owned())),
+            Ok(()) => {
+                warn_if_others_can_enter(path);
+                Ok(Self(path.to_owned()))
+            }
             Err(error) => Err(Failure::while_doing(
                 format_args!("cannot make the data directory POCKET_DATA_DIR={}", path.display()),
                 error,
             )),
         }
+    }
+
+    /// One that exists, and is not made.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn existing(path: &Path) -> Result<Self, Failure> {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Ok(Self(path.to_owned())),
+            Ok(_) => Err(Failure::Other(format!("the data directory POCKET_DATA_DIR={} is a file", path.display()))),
+            Err(error) => Err(Failure::while_doing(
+                format_args!("cannot read the data directory POCKET_DATA_DIR={}", path.display()),
+                error,
+            )),
+        }
+    }
+
+    /// One that is made, or has nothing in it.
+    ///
+    /// # Errors
+    /// When there is something in it, or it cannot be made.
+    pub fn empty(path: &Path) -> Result<Self, Failure> {
+        let dir = Self::open(path)?;
+        let cannot_read = |error| {
+            Failure::while_doing(
+                format_args!("cannot read the data directory POCKET_DATA_DIR={}", path.display()),
+                error,
+            )
+        };
+        for entry in std::fs::read_dir(path).map_err(cannot_read)? {
+            let name = entry.map_err(cannot_read)?.file_name();
+            // A file system that is mounted here has it.
+            if name != "lost+found" {
+                return Err(Failure::Other(format!(
+                    "the data directory POCKET_DATA_DIR={} is not empty: it has {}; nothing is overwritten, name another with \
+                     --data-dir",
+                    path.display(),
+                    name.display()
+                )));
+            }
+        }
+        Ok(dir)
     }
 
     /// The path of a file in the directory.
@@ -80,20 +127,17 @@ impl DataDir {
             if !path.exists() {
                 let mut bytes = [0; Self::SECRET_BYTES];
                 random(&mut bytes);
-                self.write(path, &hex(&bytes))?;
+                Self::write(path, &hex(&bytes))?;
             }
         }
         read(path)
     }
 
     /// Writes beside the file and renames, so that a crash never leaves half a secret.
-    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
-        let unfinished = path.with_extension("new");
-        let mut file = private_file(OpenOptions::new().create(true).truncate(true), &unfinished)?;
-        writeln!(file, "{text}")?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, path)?;
-        File::open(&self.0)?.sync_all()
+    fn write(path: &Path, text: &str) -> io::Result<()> {
+        let mut unfinished = Unfinished::beside(path)?;
+        writeln!(unfinished.file(), "{text}")?;
+        unfinished.replace()
     }
 }
 
@@ -125,17 +169,30 @@ fn private_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     options.write(true).open(path)
 }
 
-#[cfg(unix)]
 fn warn_if_others_can_read(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others can read this secret");
+    if let Some(mode) = open_to_others(path) {
+        tracing::warn!(path = %path.display(), mode, "others can read this secret; chmod 600 ends it");
     }
 }
 
+fn warn_if_others_can_enter(path: &Path) {
+    if let Some(mode) = open_to_others(path) {
+        tracing::warn!(path = %path.display(), mode, "others can enter the data directory; chmod 700 ends it");
+    }
+}
+
+/// The mode of a file or directory that others than its owner have any right to.
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    (mode & 0o077 != 0).then(|| format!("{:03o}", mode & 0o777))
+}
+
 #[cfg(not(unix))]
-fn warn_if_others_can_read(_: &Path) {}
+fn open_to_others(_: &Path) -> Option<String> {
+    None
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 //! Architecture invariant: this is the only crate that names concrete adapters, and it decides nothing else.
 
 mod adapters;
+mod archive;
 pub mod cli;
 mod commands;
 pub mod config;
@@ -17,6 +18,7 @@ mod metrics;
 #[cfg_attr(not(feature = "transport-mqtt"), allow(dead_code, reason = "only connections of devices ask for it"))]
 mod open_files;
 mod platform;
+mod private_file;
 mod secrets;
 mod serve;
 mod start_block;

@@ -30,6 +30,19 @@ fn run(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     run_in(directory.path(), environment, arguments, "")
 }
 
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
+}
+
 #[track_caller]
 fn assert_ends(output: &Output, code: i32, stdout: &str, stderr: &str) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -115,13 +128,14 @@ fn a_schema_is_brought_up_to_date_once() {
 fn a_database_is_copied_to_a_new_file_only() {
     let directory = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| run_in(directory.path(), &[], arguments, "");
-    assert_ends(&run(&["backup", "copy.db"]), 1, "", "does not exist");
+    let copy = ["backup", "--database-only", "copy.db"];
+    assert_ends(&run(&copy), 1, "", "does not exist");
     assert_ends(&run(&["migrate"]), 0, "", "");
-    assert_ends(&run(&["backup", "copy.db"]), 0, "copy.db is a copy of sqlite://", "");
-    assert_ends(&run(&["backup", "copy.db"]), 1, "", "the file exists already");
+    assert_ends(&run(&copy), 0, "copy.db is a copy of sqlite://", "");
+    assert_ends(&run(&copy), 1, "", "the file exists already");
     let from_copy = ["--set", "database.url=sqlite://copy.db", "migrate"];
     assert_ends(&run(&from_copy), 0, "the schema is up to date", "");
-    let postgres = ["--set", "database.url=postgres://me:hush@localhost/db", "backup", "x"];
+    let postgres = ["--set", "database.url=postgres://me:hush@localhost/db", "backup", "--database-only", "x"];
     let output = run(&postgres);
     assert_ends(&output, 1, "", "pg_dump");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hush"));
@@ -162,9 +176,45 @@ fn an_export_to_a_file_has_its_name_when_it_is_whole() {
     assert_ends(&run(&["export", "--format", "csv", "--output", "a.csv"]), 0, "", "");
     let text = std::fs::read_to_string(directory.path().join("a.csv")).unwrap();
     assert_eq!(text, "id,deviceId,topic,payload,timestamp,receivedAt\r\n");
-    assert!(!directory.path().join("a.csv.partial").exists());
     let nowhere = run(&["export", "-o", "nowhere/a.csv"]);
-    assert_ends(&nowhere, 1, "", "cannot write nowhere/a.csv.partial: No such file or directory");
+    assert_ends(&nowhere, 1, "", "cannot write nowhere/a.csv: No such file or directory");
+    assert_eq!(names(directory.path()), ["a.csv", "data"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_follows_no_link_that_was_planted_and_is_for_its_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_in(directory.path(), &[], arguments, "");
+    let path = |name: &str| directory.path().join(name);
+    assert_ends(&run(&["user", "create-admin", "ann"]), 0, "", "");
+    std::fs::write(path("victim"), "precious").unwrap();
+    for link in ["out.csv", "out.csv.partial", ".out.csv.partial"] {
+        std::os::unix::fs::symlink("victim", path(link)).unwrap();
+    }
+    assert_ends(&run(&["export", "--format", "csv", "-o", "out.csv"]), 0, "", "");
+    assert_eq!(std::fs::read_to_string(path("victim")).unwrap(), "precious");
+    assert!(path("out.csv").symlink_metadata().unwrap().is_file());
+    assert_eq!(mode(&path("out.csv")), 0o600);
+    // A file that is there is replaced, as the shell does.
+    assert_ends(&run(&["export", "-o", "out.csv"]), 0, "", "");
+    assert_eq!(std::fs::read_to_string(path("out.csv")).unwrap(), "");
+    // A device is written to.
+    assert_ends(&run(&["export", "-o", "/dev/null"]), 0, "", "");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_data_directory_that_others_can_enter_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("data")).unwrap();
+    std::fs::set_permissions(directory.path().join("data"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let made = run_in(directory.path(), &[], &["user", "create-admin", "ann"], "");
+    assert_ends(&made, 0, "", "others can enter the data directory; chmod 700 ends it");
+    for name in names(&directory.path().join("data")) {
+        assert_eq!(mode(&directory.path().join("data").join(&name)), 0o600, "{name}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod shim;
 mod strict;
 mod two_tenants;
 pub mod wire;
+mod worst;
 
 pub use ack_probe::{AckProbe, AckTimes};
 pub use api::{Answer, Api};
@@ -30,3 +31,4 @@ pub use postgres_server::PostgresServer;
 pub use shim::{DiskFault, Shim};
 pub use strict::StrictClient;
 pub use two_tenants::{Tenant, TwoTenants};
+pub use worst::{Attacker, Worst};

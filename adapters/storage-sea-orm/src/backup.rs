@@ -29,6 +29,17 @@ pub async fn backup(options: &Options, file: &Path) -> Result<(), OpenError> {
     closed.map_err(|error| OpenError::Unavailable(error.to_string()))
 }
 
+/// The file that the URL of a SQLite database names.
+///
+/// # Errors
+/// When an option is wrong, or the database is no file.
+pub fn database_file(options: &Options) -> Result<PathBuf, OpenError> {
+    match options.kind()? {
+        Kind::Sqlite => crate::sqlite::file_of(&options.url),
+        Kind::Postgres => Err(OpenError::Options("a PostgreSQL database is no file".to_owned())),
+    }
+}
+
 /// Copies what the connection sees into a new file. The name is given when the copy is complete and on the disk, so that
 /// what has it can be used.
 pub(crate) async fn copy_into(connection: &DatabaseConnection, file: &Path) -> Result<(), OpenError> {

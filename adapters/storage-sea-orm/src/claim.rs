@@ -110,7 +110,14 @@ async fn lock_file(db: &Database, node: &str) -> Result<Option<File>, Error> {
     let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
     let name = format!("{file}.{node}.lock");
     let failed = |error: std::io::Error| StorageError::Unavailable(format!("{name} cannot be locked: {error}"));
-    let locked = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let locked = options.open(&name).map_err(failed)?;
+    // An earlier version made it for everybody's eyes. The lock holds too where its mode is somebody else's to change.
+    #[cfg(unix)]
+    let _ = locked.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
     match locked.try_lock() {
         Ok(()) => Ok(Some(locked)),
         Err(TryLockError::WouldBlock) => Err(Conflict::Node.into()),

@@ -20,6 +20,7 @@ mod claim;
 mod database;
 mod database_time;
 mod dead_letters;
+mod describe;
 mod device_events;
 mod devices;
 #[cfg(feature = "postgres")]
@@ -63,8 +64,9 @@ mod write;
 mod writers;
 
 #[cfg(feature = "sqlite")]
-pub use backup::backup;
+pub use backup::{backup, database_file};
 pub use check::open_check;
+pub use describe::{Description, describe, known_migrations};
 pub use error::OpenError;
 pub use migration::MigrationReport;
 pub use open::{migrate, open};

@@ -118,13 +118,18 @@ async fn open_present(options: &Options, what: Use) -> Result<DatabaseConnection
     open(options, what).await
 }
 
-/// The path that the URL names. Where the URL allows it to be created, it is created for this user alone.
-fn prepare_file(url: &str) -> Result<PathBuf, OpenError> {
+/// The path that the URL names.
+pub(crate) fn file_of(url: &str) -> Result<PathBuf, OpenError> {
     let parsed = SqliteConnectOptions::from_str(url).map_err(|error| OpenError::Options(error.to_string()))?;
-    let file = parsed.get_filename().to_owned();
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(OpenError::Options("a SQLite database in memory has one connection only; use memory:".to_owned()));
     }
+    Ok(parsed.get_filename().to_owned())
+}
+
+/// The path that the URL names. Where the URL allows it to be created, it is created for this user alone.
+fn prepare_file(url: &str) -> Result<PathBuf, OpenError> {
+    let file = file_of(url)?;
     if file.exists() {
         return Ok(file);
     }

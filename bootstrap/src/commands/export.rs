@@ -4,9 +4,9 @@
 //! that runs on the database goes on storing meanwhile. A text that is cut off can be told: a file does not have its name, and
 //! the exit code is not 0.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use pocket_application::Exporter;
@@ -17,6 +17,7 @@ use pocket_telemetry_text::{Format, TextExport};
 use crate::cli::ExportOptions;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
+use crate::private_file::Unfinished;
 use crate::{Failure, adapters};
 
 /// Writes the telemetry that the options ask for.
@@ -103,31 +104,27 @@ async fn to_stdout(mut export: TextExport) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes beside the file, and gives it its name in the end. What is there and no file, a pipe or a device, is written to as it is.
-async fn to_file(mut export: TextExport, path: &Path) -> Result<(), Failure> {
-    let is_no_file = std::fs::metadata(path).is_ok_and(|there| !there.is_file());
-    let target = if is_no_file { path.to_owned() } else { beside(path) };
-    let shown = target.display();
+/// Writes beside the file, and gives it its name in the end, in place of a file that has it. What is there and no file, a pipe or a
+/// device, is written to as it is.
+async fn to_file(export: TextExport, path: &Path) -> Result<(), Failure> {
+    let cannot_write = |error: io::Error| Failure::while_doing(format_args!("cannot write {}", path.display()), error);
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let mut file = OpenOptions::new().write(true).open(path).map_err(cannot_write)?;
+        return write_all(export, &mut file, path).await;
+    }
+    let mut unfinished = Unfinished::beside(path).map_err(cannot_write)?;
+    write_all(export, unfinished.file(), path).await?;
+    unfinished.replace().map_err(cannot_write)
+}
+
+async fn write_all(mut export: TextExport, file: &mut File, path: &Path) -> Result<(), Failure> {
     let incomplete = |error: &dyn std::fmt::Display| {
-        Failure::while_doing(format_args!("the output in {shown} is incomplete"), error)
+        Failure::while_doing(format_args!("the output in {} is incomplete", path.display()), error)
     };
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&target);
-    let mut file = file.map_err(|error| Failure::while_doing(format_args!("cannot write {shown}"), error))?;
     while let Some(bytes) = export.next().await.map_err(|error| incomplete(&error))? {
         file.write_all(&bytes).map_err(|error| incomplete(&error))?;
     }
-    if target == path {
-        return Ok(());
-    }
-    file.sync_all().map_err(|error| incomplete(&error))?;
-    let renamed = std::fs::rename(&target, path);
-    renamed.map_err(|error| Failure::while_doing(format_args!("cannot rename {shown} to {}", path.display()), error))
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    PathBuf::from(name)
+    Ok(())
 }
 
 #[cfg(test)]

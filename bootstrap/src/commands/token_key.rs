@@ -13,7 +13,7 @@ use crate::{Failure, Secrets, adapters, console};
 pub(super) async fn adopt(settings: &Settings) -> Result<(), Failure> {
     let data_dir = DataDir::open(&settings.data_dir)?;
     let secrets = Secrets::open(&settings.auth, &data_dir, &OsEntropy)?;
-    let hasher = adapters::token_hasher(&secrets)?;
+    let hasher = adapters::token_hasher(&secrets.token_key)?;
     let storage = adapters::open_storage(&settings.database).await?;
     let replaced = adapters::replace_token_key(&storage, &hasher).await;
     storage.health.close().await;

@@ -57,10 +57,15 @@ impl DatabaseUrl {
 
     /// The database in the data directory, which is used when no other is named.
     pub fn in_data_dir(data_dir: &Path) -> Self {
+        let Self { text, kind } = Self::of_file(&data_dir.join("pocket.db"));
+        Self { text: format!("{text}?mode=rwc"), kind }
+    }
+
+    /// The SQLite database in a file that exists.
+    pub fn of_file(file: &Path) -> Self {
         // `?` and `#` end the path of a URL and `%` begins an escape; a directory may have them in its name.
-        let path = data_dir.join("pocket.db").to_string_lossy().into_owned();
-        let escaped = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-        Self { text: format!("sqlite://{escaped}?mode=rwc"), kind: DatabaseKind::Sqlite }
+        let escaped = file.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+        Self { text: format!("sqlite://{escaped}"), kind: DatabaseKind::Sqlite }
     }
 
     /// Which adapter it belongs to.
@@ -76,7 +81,7 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.text))
+        f.write_str(&without_secrets(&self.text))
     }
 }
 
@@ -86,21 +91,57 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// The address with `***` in place of a password, which may stand before the host or among the parameters.
-pub(super) fn without_password(url: &str) -> String {
-    let (address, parameters) = url.split_once('?').map_or((url, None), |(address, rest)| (address, Some(rest)));
-    let mut text = match address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (login, host))) => match login.split_once(':') {
-            Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-            None => address.to_owned(),
-        },
-        None => address.to_owned(),
-    };
-    for (place, parameter) in parameters.into_iter().flat_map(|all| all.split('&')).enumerate() {
-        text.push(if place == 0 { '?' } else { '&' });
-        text.push_str(if parameter.starts_with("password=") { "password=***" } else { parameter });
+/// What of an address may be shown: of a file its path and how it is opened, of a server its host, port and database. User,
+/// password and parameters are left out, and so is all of an address in which it cannot be told where a password ends.
+pub(super) fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once(':') else { return HIDDEN.to_owned() };
+    match scheme {
+        "memory" if rest.is_empty() => url.to_owned(),
+        "sqlite" => file(rest).map_or_else(|| hidden(scheme), |shown| format!("sqlite:{shown}")),
+        "postgres" | "postgresql" => server(rest).map_or_else(|| hidden(scheme), |shown| format!("{scheme}://{shown}")),
+        _ => HIDDEN.to_owned(),
     }
-    text
+}
+
+/// In place of what is not shown.
+const HIDDEN: &str = "***";
+
+fn hidden(scheme: &str) -> String {
+    format!("{scheme}://{HIDDEN}")
+}
+
+/// The path, and parameters that are known to be no secrets.
+fn file(rest: &str) -> Option<String> {
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let is_known =
+        |parameter: &&str| ["mode=", "cache=", "immutable="].iter().any(|known| parameter.starts_with(known));
+    let shown: Vec<&str> = parameters.split('&').filter(is_known).collect();
+    let separator = if shown.is_empty() { "" } else { "?" };
+    (!path.contains('@')).then(|| format!("{path}{separator}{}", shown.join("&")))
+}
+
+/// Host, port and database; nothing when there is anything that these do not have.
+fn server(rest: &str) -> Option<String> {
+    let rest = rest.strip_prefix("//")?;
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // An `@` further on belongs to a password that has one of these characters.
+    if behind.contains('@') {
+        return None;
+    }
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    };
+    let is_host =
+        |c: char| c.is_ascii_alphanumeric() || ".-_%".contains(c) || (host.starts_with('[') && "[]:".contains(c));
+    let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|digit| digit.is_ascii_digit());
+    if !host.chars().all(is_host) || !port.is_none_or(is_port) {
+        return None;
+    }
+    let database = behind.split(['?', '#']).next().unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "/._-%".contains(c);
+    database.chars().all(is_name).then(|| format!("{place}{database}"))
 }
 
 /// The rule of `POCKET_DATABASE_URL`.
@@ -137,20 +178,42 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn host_and_database_are_shown_and_no_secret() {
         for (text, shown) in [
-            ("postgres://me:secret@host:5432/db", "postgres://me:***@host:5432/db"),
-            ("postgres://me:se@cret@host/db", "postgres://me:***@host/db"),
-            (
-                "postgres://me@host/db?password=secret&sslmode=disable",
-                "postgres://me@host/db?password=***&sslmode=disable",
-            ),
+            ("postgres://me:secret@host:5432/db", "postgres://host:5432/db"),
+            ("postgres://me:se@secret@host/db", "postgres://host/db"),
+            ("postgresql://me@host/db?password=secret&sslmode=disable", "postgresql://host/db"),
+            ("postgres://me@host/db?%70assword=secret", "postgres://host/db"),
+            ("postgres://me@[::1]:5432/db?sslpassword=secret", "postgres://[::1]:5432/db"),
+            ("postgres:///db?host=/run/postgresql&password=secret", "postgres:///db"),
             ("sqlite://data/pocket.db?mode=rwc", "sqlite://data/pocket.db?mode=rwc"),
+            ("sqlite:pocket.db?key=secret&mode=ro", "sqlite:pocket.db?mode=ro"),
+            ("memory:", "memory:"),
         ] {
             let url = DatabaseUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), shown);
             assert_eq!(url.expose(), text);
             assert!(!format!("{url:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn an_address_in_which_a_password_has_no_end_is_not_shown() {
+        for text in [
+            "postgres://me:12?secret@host/db",
+            "postgres://me:12/secret@host/db",
+            "postgres://me:12#secret@host/db",
+            "postgres://me:secret",
+            "postgres://me:secret:5432/db",
+            "postgres://me:secret host/db",
+            "postgres://host/db secret",
+            "postgres://host/db?password=secret@x",
+        ] {
+            let shown = without_secrets(text);
+            assert_eq!(shown, "postgres://***", "{text}");
+        }
+        for text in ["mysql://me:secret@host/db", "secret", "", "memory:secret"] {
+            assert_eq!(without_secrets(text), "***", "{text}");
         }
     }
 

@@ -38,7 +38,7 @@ fn line(setting: &dyn AnySetting, key: &str, layers: &Layers, settings: &Setting
             format!("# {key}: {}  ({origin})", about.default_shown.unwrap_or_default())
         }
         (Secrecy::Secret, _) => format!("# {key}: set, not shown  ({origin})"),
-        (Secrecy::Address, text) => format!("{key} = {}  # {origin}", quoted(&database::without_password(text))),
+        (Secrecy::Address, text) => format!("{key} = {}  # {origin}", quoted(&database::without_secrets(text))),
         (Secrecy::Open, text) if setting.bounds().is_some() && !text.is_empty() => {
             format!("{key} = {text}  # {origin}")
         }

@@ -21,7 +21,7 @@ impl Problem {
         let about = setting.about();
         let value = match about.secrecy {
             Secrecy::Open => format!("={text:?}"),
-            Secrecy::Address => format!("={:?}", database::without_password(text)),
+            Secrecy::Address => format!("={:?}", database::without_secrets(text)),
             Secrecy::Secret => format!(" ({} bytes, not shown)", text.len()),
         };
         Self(format!("{}{value} ({origin}): must be {}", about.name, setting.allowed()))

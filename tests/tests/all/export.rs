@@ -76,7 +76,7 @@ async fn odd_history(platform: &Platform) -> Api {
     }
     if platform.data_dir().join("pocket.db").exists() {
         let copy = platform.data_dir().join("empty.db");
-        succeeded(&run(platform, &["backup", copy.to_str().unwrap()]).await);
+        succeeded(&run(platform, &["backup", "--database-only", copy.to_str().unwrap()]).await);
     }
     let (status, answer) = post(&api, IMPORT, "text/csv", csv).await;
     assert_eq!((status, answer), (200, json!({ "rows": 22, "stored": 22, "present": 0 })));

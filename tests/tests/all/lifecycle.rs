@@ -109,10 +109,57 @@ async fn export_and_backup_work_beside_a_platform_that_runs() {
     assert_eq!(numbers(exported(command(&platform, &some).await).into_iter()), [11, 11, 13, 13]);
 
     let copy = platform.data_dir().join("copy.db");
-    let copied = command(&platform, &["backup", copy.to_str().unwrap()]).await;
+    let copied = command(&platform, &["backup", "--database-only", copy.to_str().unwrap()]).await;
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
     let of_copy = format!("database.url=sqlite://{}", copy.display());
     assert_eq!(exported(command(&platform, &["--set", &of_copy, "export"]).await), all);
+}
+
+#[tokio::test]
+async fn devices_connect_to_what_was_restored_from_a_backup_under_way() {
+    let mut platform = Launch::default().start().await;
+    let admin = platform.admin().await;
+    let (id, token) = admin.register_device("boiler-1").await;
+    post_numbers(&admin, &id, 1_000).await;
+    let archive = platform.data_dir().join("backup.tar");
+    let backup = command(&platform, &["backup", archive.to_str().unwrap()]).await;
+    assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
+    post_numbers(&admin, &id, 1_000).await;
+    platform.stop().await;
+
+    let kept = tempfile::tempdir().unwrap();
+    std::fs::rename(&archive, kept.path().join("backup.tar")).unwrap();
+    std::fs::remove_dir_all(platform.data_dir()).unwrap();
+    let restored = command(&platform, &["restore", kept.path().join("backup.tar").to_str().unwrap()]).await;
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    platform.start_again().await;
+    connect(&platform, &id, &token).await;
+    assert_eq!(platform.admin().await.telemetry("limit=1000").await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_backup_of_postgresql_has_the_secrets_and_says_what_copies_the_database() {
+    let database = PostgresDatabase::create().await;
+    let platform = Launch::default().set("database.url", &database.url()).start().await;
+    let (at, kept) = (format!("database.url={}", database.url()), tempfile::tempdir().unwrap());
+    let archive = kept.path().join("backup.tar").to_str().unwrap().to_owned();
+    let backup = command(&platform, &["--set", &at, "backup", &archive]).await;
+    let told = String::from_utf8_lossy(&backup.stdout);
+    assert!(backup.status.success() && told.contains("pg_dump"), "{told}{}", String::from_utf8_lossy(&backup.stderr));
+    let new = kept.path().join("new");
+    let mut restore = Command::new(binary());
+    restore.args(["--set", &at, "restore", &archive, "--data-dir"]).arg(&new).env_clear();
+    let restored = restore.output().await.unwrap();
+    let told = String::from_utf8_lossy(&restored.stdout);
+    assert!(told.contains("pg_restore"), "{told}{}", String::from_utf8_lossy(&restored.stderr));
+    for secret in ["jwt-secret", "token-key"] {
+        let read = |directory: &Path| std::fs::read(directory.join(secret)).unwrap();
+        assert_eq!(read(&new), read(&platform.data_dir()));
+    }
+    let refused =
+        command(&platform, &["restore", &archive, "--data-dir", kept.path().join("x").to_str().unwrap()]).await;
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && error.contains("is of the kind postgres"), "{error}");
 }
 
 fn parse(line: &[u8]) -> Option<Value> {

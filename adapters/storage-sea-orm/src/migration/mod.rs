@@ -88,7 +88,8 @@ pub(crate) async fn plan<M: MigratorTrait>(connection: &DatabaseConnection) -> R
     Ok(Plan { pending: known.into_iter().filter(|name| !applied.contains(name)).collect(), applied })
 }
 
-async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+/// The migrations that a database has, in order; none in a new one.
+pub(crate) async fn applied(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     if !SchemaManager::new(connection).has_table("seaql_migrations").await? {
         return Ok(Vec::new());
     }

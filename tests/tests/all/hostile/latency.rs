@@ -2,27 +2,41 @@
 
 use std::time::Duration;
 
-use pocket_tests::wire::{RawClient, publish};
-use pocket_tests::{AckProbe, Launch, TwoTenants, many};
+use pocket_tests::{AckProbe, Attacker, Launch, TwoTenants, Worst, many};
 
-/// How long an acknowledgement may take with a debug build on a machine that has other things to do.
-const MOST: Duration = Duration::from_secs(3);
+/// How long an acknowledgement may take with a debug build on a machine that has other things to do. What a release build does
+/// alone is measured by `just bench hostile`.
+const MOST: Duration = Duration::from_secs(5);
+/// How long the tenant does each.
+const EACH: Duration = Duration::from_millis(400);
+
+async fn others_are_acknowledged(is_meant: impl Fn(&Worst) -> bool) {
+    let tenants = TwoTenants::start(Worst::launch(Launch::default()).set("log.filter", "warn")).await;
+    let attacker = Attacker::prepare(&tenants).await;
+    let each = EACH * u32::try_from(many(1)).unwrap();
+    let mut slow = Vec::new();
+    for worst in Worst::all().into_iter().filter(is_meant) {
+        let attack = attacker.does(worst, each);
+        let (times, ()) = AckProbe::during(tenants.platform.mqtt(), &tenants.b.device, attack).await;
+        if times.max() > MOST || times.count() == 0 {
+            slow.push(format!("{}: {times}", worst.name));
+        }
+    }
+    assert!(slow.is_empty(), "a message of another tenant waited for more than {MOST:?}: {slow:#?}");
+    // And those that were there all the time are answered.
+    tenants.b.viewer.get("/api/v1/telemetry?limit=1").await.expect(200);
+}
+
+fn is_call(worst: &Worst) -> bool {
+    ["GET ", "POST ", "PATCH "].iter().any(|method| worst.name.starts_with(method))
+}
 
 #[tokio::test]
-async fn a_tenant_that_floods_the_broker_leaves_the_acknowledgements_of_another_alone() {
-    let TwoTenants { platform, a, b, .. } = TwoTenants::start(Launch::default()).await;
-    let flood = async {
-        let mut client = RawClient::connect(platform.mqtt(), 4, "flood", &a.device).await;
-        let payload = vec![b'1'; 1_000];
-        for number in 0..many(20) {
-            for id in 1..=500 {
-                client.send(&publish(4, 0x32, &format!("flood/{number}"), id, &[], &payload)).await;
-            }
-            for _ in 1..=500 {
-                client.until(0x40).await;
-            }
-        }
-    };
-    let (times, ()) = AckProbe::during(platform.mqtt(), &b.device, flood).await;
-    times.none_took_longer_than(MOST);
+async fn no_call_of_one_tenant_holds_up_the_acknowledgements_of_another() {
+    others_are_acknowledged(is_call).await;
+}
+
+#[tokio::test]
+async fn no_packet_of_one_tenant_holds_up_the_acknowledgements_of_another() {
+    others_are_acknowledged(|worst| !is_call(worst)).await;
 }
