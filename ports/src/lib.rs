@@ -43,6 +43,6 @@ pub use ingest::{Fate, IngestError, Receipt, Refused, Submission, TelemetryInges
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
 pub use storage::{Conflict, Storage, StorageError, StorageHealth, Upkeep};
-pub use telemetry::{Import, Imported, Pruned, TelemetryStore};
+pub use telemetry::{Import, Imported, Pruned, TelemetryStore, TopicNames};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};
