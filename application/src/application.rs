@@ -29,6 +29,7 @@ use crate::telemetry::{TelemetryRules, TelemetryService};
 use crate::tenants::TenantService;
 use crate::throttle::{LoginThrottle, ThrottleLimits};
 use crate::timekeeper::Timekeeper;
+use crate::topic_quota::{TopicLimits, TopicQuota};
 use crate::users::UserService;
 
 /// What the application runs on.
@@ -61,6 +62,8 @@ pub struct Options {
     pub reads: SlotLimits,
     /// What happens by time.
     pub time: TimeOptions,
+    /// The most topics of devices and tenants.
+    pub topics: TopicLimits,
     /// Who records what is heard of devices.
     pub activity: ActivityOptions,
     /// How long after a log-in its bearer tokens are renewed.
@@ -140,6 +143,7 @@ impl Application {
         let time = Timekeeper::new(Arc::clone(&clock), Arc::clone(&storage.telemetry), options.node.clone());
         let time = Arc::new(time);
         let (store, every) = (Arc::clone(&storage.telemetry), options.time.prune_every);
+        let topics = Arc::new(TopicQuota::new(options.topics));
         let retention = RetentionTask { store, time: Arc::clone(&time), every };
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
@@ -148,6 +152,7 @@ impl Application {
             tokio::spawn(async move { recorder.run().await }),
             tokio::spawn(async move { follower.0.follow(follower.1).await }),
             tokio::spawn(retention.run()),
+            tokio::spawn(Arc::clone(&topics).run(Arc::clone(&storage.telemetry))),
         ];
         Arc::new(Self {
             tenants: TenantService {
@@ -211,6 +216,7 @@ impl Application {
                 store: Arc::clone(&storage.telemetry),
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 rules: options.telemetry.clone(),
+                topics: Arc::clone(&topics),
                 reads: reads.clone(),
                 max_ahead: MaxAhead::new(options.time.max_ahead),
                 time: Arc::clone(&time),
@@ -232,6 +238,7 @@ impl Application {
                 throttle: LoginThrottle::new(options.device_throttle),
                 max_ahead: MaxAhead::new(options.time.max_ahead),
                 dated_at_arrival: AtomicU64::new(0),
+                topics: Arc::clone(&topics),
                 time: Arc::clone(&time),
                 clock: Arc::clone(&clock),
             }),

@@ -24,6 +24,7 @@ use crate::rule_reader::RuleReader;
 use crate::telemetry::TelemetryRules;
 use crate::throttle::LoginThrottle;
 use crate::timekeeper::Timekeeper;
+use crate::topic_quota::TopicQuota;
 
 /// What a client shows when it connects.
 #[derive(Clone, Copy)]
@@ -133,6 +134,7 @@ pub struct DeviceGateway {
     pub(crate) throttle: LoginThrottle,
     pub(crate) max_ahead: MaxAhead,
     pub(crate) dated_at_arrival: AtomicU64,
+    pub(crate) topics: Arc<TopicQuota>,
     pub(crate) time: Arc<Timekeeper>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -310,6 +312,10 @@ impl DeviceGateway {
         };
         let read = read.inspect_err(|error| self.note_refusal(access, topic, &error.to_string(), received_at))?;
         let (Some(read), Some(device_id)) = (read, access.principal.device()) else { return Ok(None) };
+        if let Err(full) = self.topics.admit(access.tenant_id, device_id, topic) {
+            self.note_refusal(access, topic, &full.to_string(), received_at);
+            return Err(full.into());
+        }
         let timestamp = read.own_time.map_or(received_at, |time| self.dated(access, topic, time, received_at));
         Ok(Some(NewTelemetry {
             tenant_id: access.tenant_id,
@@ -333,6 +339,11 @@ impl DeviceGateway {
                 received_at
             }
         }
+    }
+
+    /// How many messages were refused because their topic was one too many, since the start.
+    pub fn topics_refused(&self) -> u64 {
+        self.topics.refused()
     }
 
     /// How many messages said a time that is too far ahead, since the start.

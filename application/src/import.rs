@@ -10,6 +10,7 @@ use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, Te
 use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::telemetry::{TelemetryRules, TelemetryService};
+use crate::topic_quota::TopicQuota;
 use crate::{Caller, Error};
 
 /// A row of a text that is imported.
@@ -116,6 +117,8 @@ pub struct Importer {
     max_payload: usize,
     /// Places for looking a batch up; `None` for whoever has the database in their hands.
     reads: Option<FairSlots>,
+    /// How many topics there may be, for the same.
+    topics: Option<Arc<TopicQuota>>,
     /// How far ahead the time of a row may be, for those who have no more than the API.
     max_ahead: Option<MaxAhead>,
     /// Devices that were there.
@@ -141,6 +144,7 @@ impl Importer {
             policy,
             max_payload,
             reads: None,
+            topics: None,
             max_ahead: None,
             known: HashSet::new(),
             summary: ImportSummary::default(),
@@ -202,6 +206,10 @@ impl Importer {
         if let Some(Err(ahead)) = self.max_ahead.map(|most| most.check(timestamp, now)) {
             return Err(wrong("timestamp", ahead.to_string()));
         }
+        if let Some(topics) = &self.topics {
+            let full = topics.admit(self.tenant, row.device_id, &row.topic);
+            full.map_err(|full| wrong("topic", full.to_string()))?;
+        }
         Ok(NewTelemetry {
             tenant_id: self.tenant,
             device_id: row.device_id,
@@ -246,6 +254,11 @@ impl TelemetryService {
             clock: Arc::clone(&self.clock),
         };
         let importer = Importer::new(ports, tenant, max_payload).await?;
-        Ok(Importer { reads: Some(self.reads.clone()), max_ahead: Some(self.max_ahead), ..importer })
+        Ok(Importer {
+            reads: Some(self.reads.clone()),
+            topics: Some(Arc::clone(&self.topics)),
+            max_ahead: Some(self.max_ahead),
+            ..importer
+        })
     }
 }

@@ -40,6 +40,7 @@ mod tenants;
 mod throttle;
 mod timekeeper;
 mod token_key;
+mod topic_quota;
 mod usage;
 mod users;
 
@@ -66,4 +67,5 @@ pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};
 pub use throttle::{Attempt, LoginThrottle, ThrottleLimits, network_of};
 pub use token_key::{TokenKeyVerdict, claim_token_key, may_make_token_key};
+pub use topic_quota::TopicLimits;
 pub use users::{NewUser, PasswordChange, UserService};

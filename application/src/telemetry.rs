@@ -16,6 +16,7 @@ use crate::fair_slots::FairSlots;
 use crate::policy::Action;
 use crate::scope::Scope;
 use crate::timekeeper::Timekeeper;
+use crate::topic_quota::TopicQuota;
 use crate::{Caller, Error};
 
 /// What is stored of what devices publish.
@@ -63,6 +64,7 @@ pub struct TelemetryService {
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) rules: TelemetryRules,
     pub(crate) reads: FairSlots,
+    pub(crate) topics: Arc<TopicQuota>,
     pub(crate) max_ahead: MaxAhead,
     pub(crate) time: Arc<Timekeeper>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -134,6 +136,9 @@ impl TelemetryService {
         if let Some(Err(ahead)) = input.timestamp.as_ref().map(is_near) {
             return Err(Invalid::new("timestamp", ahead.to_string()).into());
         }
+        self.topics
+            .admit(tenant_id, input.device_id, &input.topic)
+            .map_err(|full| Invalid::new("topic", full.to_string()))?;
         // A device's own time that is too far ahead is that of its arrival, whichever way the message takes.
         let own_time = read.own_time.filter(|time| is_near(time).is_ok());
         Ok(NewTelemetry {

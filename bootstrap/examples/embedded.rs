@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use pocket_application::{
     ActivityOptions, Adapters, Application, ClientCredentials, DeviceGateway, FirstAdmin, IngestOptions, LoginAttempt,
-    NewDevice, Options, RegisteredDevice, SlotLimits, TelemetryRules, ThrottleLimits, TimeOptions, prepare,
+    NewDevice, Options, RegisteredDevice, SlotLimits, TelemetryRules, ThrottleLimits, TimeOptions, TopicLimits,
+    prepare,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
@@ -129,6 +130,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         ingest: IngestOptions::default(),
         telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
         time: TimeOptions::default(),
+        topics: TopicLimits::default(),
         activity: ActivityOptions::default(),
         reads: SlotLimits::READS,
         max_login_age: Options::MAX_LOGIN_AGE,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::{ActivityStats, CredentialLookups, IngestStats, SlotStats};
+use pocket_application::{ActivityStats, DeviceGateway, IngestStats, SlotStats};
 use pocket_ports::{StorageHealth, Upkeep};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -181,12 +181,18 @@ pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
 }
 
 /// The figures of the door for devices.
-pub(crate) fn door(lookups: CredentialLookups, dated_at_arrival: u64) -> Vec<Figure> {
+pub(crate) fn door(gateway: &DeviceGateway) -> Vec<Figure> {
+    let lookups = gateway.lookups();
     let from = [("cache", lookups.from_cache), ("storage", lookups.from_storage)];
     let dated = "Messages whose own time was too far ahead, stored with that of their arrival";
     vec![
         Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from),
-        Figure::counter("messages_dated_at_arrival", dated, dated_at_arrival),
+        Figure::counter("messages_dated_at_arrival", dated, gateway.dated_at_arrival()),
+        Figure::counter(
+            "messages_refused_topics",
+            "Messages that were refused because their topic was one too many for the device or tenant",
+            gateway.topics_refused(),
+        ),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pocket_application::{
     ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, SlotLimits,
-    TelemetryRules, ThrottleLimits, TimeOptions, prepare,
+    TelemetryRules, ThrottleLimits, TimeOptions, TopicLimits, prepare,
 };
 
 use crate::config::{FailureLimits, Settings};
@@ -40,7 +40,7 @@ impl Platform {
         let reads = application.reads.clone();
         metrics.add(move || metrics::reads(reads.stats()));
         let gateway = Arc::clone(&application.gateway);
-        metrics.add(move || metrics::door(gateway.lookups(), gateway.dated_at_arrival()));
+        metrics.add(move || metrics::door(&gateway));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
         let health = Arc::clone(&adapters.storage.health);
@@ -137,6 +137,10 @@ fn options(settings: &Settings) -> Options {
         time: TimeOptions {
             prune_every: settings.database.prune_every,
             max_ahead: settings.ingest.max_timestamp_ahead,
+        },
+        topics: {
+            let [per_device, per_tenant] = settings.ingest.max_topics.map(|most| most as usize);
+            TopicLimits { per_device, per_tenant }
         },
         activity: ActivityOptions { kept_events: settings.mqtt.device_events },
         reads: SlotLimits { places: settings.api.reads as usize, ..SlotLimits::READS },

@@ -44,6 +44,21 @@ impl MaxAhead {
     }
 }
 
+/// A message is on a topic that would be one too many. Names of topics are stored as long as a message on them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyTopics {
+    /// For its device.
+    #[error(
+        "the device has used {0} topics already, as many as it may; publish on one of these, with what differs in the payload"
+    )]
+    OfDevice(usize),
+    /// For its tenant.
+    #[error(
+        "the tenant has {0} topics already, as many as it may; publish on one of these, with what differs in the payload"
+    )]
+    OfTenant(usize),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

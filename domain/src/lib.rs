@@ -38,7 +38,7 @@ mod user;
 
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
 pub use aggregate::{Aggregate, AggregateQuery, Interval};
-pub use arrival::{MaxAhead, TooFarAhead};
+pub use arrival::{MaxAhead, TooFarAhead, TooManyTopics};
 pub use connection::{DeviceConnection, Peer};
 pub use dead_letter::{
     DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL,

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::json::{self, Shape};
-use crate::{Invalid, Timestamp};
+use crate::{Invalid, Timestamp, TooManyTopics};
 
 /// How deep the arrays and objects of a payload may nest.
 pub const MAX_JSON_DEPTH: usize = json::MAX_DEPTH;
@@ -77,6 +77,9 @@ pub enum PayloadError {
     /// `ts` beside `values` is not a moment between 1970 and 9999.
     #[error("ts must be milliseconds between 0 and 253402300799999")]
     TimeOutOfRange,
+    /// It is fine, but its topic is one too many.
+    #[error(transparent)]
+    TooManyTopics(#[from] TooManyTopics),
 }
 
 impl Payload {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pocket_domain::{
     AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
-    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, Usage,
+    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicName, Usage,
 };
 
 use crate::StorageError;
@@ -82,6 +82,14 @@ pub trait TelemetryStore: Send + Sync {
     /// within its bytes. MUST leave other tenants as they are.
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError>;
 
+    /// Names of the tenant's topics, in an order of storage's own, at most `limit` of them behind the place `after`; 0 is the
+    /// beginning. MUST tell, from call to call with `next` as `after`, each name that is stored all the time. Storage that
+    /// keeps no names apart from messages tells none.
+    async fn topics(&self, tenant: TenantId, after: u64, limit: u32) -> Result<TopicNames, StorageError> {
+        let _ = (tenant, after, limit);
+        Ok(TopicNames::default())
+    }
+
     /// What is known about the time before a process of this node started. Storage that keeps nothing knows nothing.
     async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {
         let _ = node;
@@ -94,6 +102,15 @@ pub trait TelemetryStore: Send + Sync {
         let _ = (node, mark);
         Ok(())
     }
+}
+
+/// Some names of topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicNames {
+    /// The names.
+    pub names: Vec<TopicName>,
+    /// The place of the last of them; `None` when there are no more.
+    pub next: Option<u64>,
 }
 
 /// What became of messages that were imported.

@@ -41,7 +41,7 @@ pub(crate) fn of_lost_access(denied: &AccessDenied) -> Option<ReasonCode> {
 /// What PUBACK and PUBREC say of a payload that was not accepted.
 pub(crate) fn of_payload(error: &PayloadError) -> ReasonCode {
     match error {
-        PayloadError::TooLarge { .. } => ReasonCode::QuotaExceeded,
+        PayloadError::TooLarge { .. } | PayloadError::TooManyTopics(_) => ReasonCode::QuotaExceeded,
         _ => ReasonCode::PayloadFormatInvalid,
     }
 }

@@ -127,6 +127,11 @@ fn from_refusal(code: &str, refusal: &dyn std::fmt::Display) -> StorageError {
     }
 }
 
+/// Whether an error means that the same statement may succeed later.
+pub(crate) fn is_unavailable(error: &DbErr) -> bool {
+    matches!(from_database(error), StorageError::Unavailable(_))
+}
+
 /// Whether the same statement may succeed later, and then what is in its way in the words of an operator, if there is more
 /// to say than the database does. PostgreSQL's codes are those of its manual, appendix A; SQLite's are numbers whose low
 /// byte is the primary code (<https://www.sqlite.org/rescode.html>).

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use pocket_domain::{TopicFilter, TopicName};
+use pocket_domain::{TenantId, TopicFilter, TopicName};
+use pocket_ports::TopicNames;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect};
 use sea_orm::{Select, Set};
 
+use crate::database::Database;
 use crate::entity::{corrupt, topic};
 use crate::error::Error;
+use crate::tenants;
 
 /// Topics in one statement.
 const STEP: usize = 500;
@@ -67,6 +70,18 @@ async fn insert(transaction: &impl ConnectionTrait, tenant: i64, names: &[&Topic
     let taken = OnConflict::columns([topic::Column::Tenant, topic::Column::Name]).do_nothing().to_owned();
     topic::Entity::insert_many(rows).on_conflict(taken).exec_without_returning(transaction).await?;
     Ok(())
+}
+
+/// Names of a tenant's topics behind a key, by their keys.
+pub(crate) async fn page(db: &Database, tenant: TenantId, after: u64, limit: u32) -> Result<TopicNames, Error> {
+    let Some(tenant) = tenants::key(db.reader(), tenant).await? else { return Ok(TopicNames::default()) };
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let behind = of_tenant(tenant).filter(topic::Column::Key.gt(after));
+    let rows = behind.order_by_asc(topic::Column::Key).limit(u64::from(limit)).all(db.reader()).await?;
+    let is_full = rows.len() >= limit as usize;
+    let next = rows.last().filter(|_| is_full).map(|row| row.key.unsigned_abs());
+    // A name that cannot be read is nobody's to use.
+    Ok(TopicNames { names: rows.iter().filter_map(|row| TopicName::parse(&row.name).ok()).collect(), next })
 }
 
 /// The keys of the tenant's topics that the filter matches, in no order.

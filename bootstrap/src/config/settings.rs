@@ -242,6 +242,8 @@ pub struct IngestSettings {
     pub topics: Vec<TopicFilter>,
     /// Bytes of the largest payload.
     pub max_payload: u32,
+    /// The most topics of a device, and of a tenant.
+    pub max_topics: [u32; 2],
     /// By how much the time of a message may be later than its arrival.
     pub max_timestamp_ahead: Duration,
 }
@@ -421,6 +423,7 @@ impl<'a> Reader<'a> {
             acknowledge: self.get(&table::INGEST_ACK),
             topics: self.get(&table::TELEMETRY_TOPICS),
             max_payload: self.get(&table::MAX_PAYLOAD),
+            max_topics: [self.get(&table::MAX_DEVICE_TOPICS), self.get(&table::MAX_TENANT_TOPICS)],
             max_timestamp_ahead: Duration::from_secs(self.get(&table::MAX_TIMESTAMP_AHEAD)),
         }
     }

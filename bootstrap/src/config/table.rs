@@ -222,6 +222,12 @@ settings! {
         "`stored`: a message is acknowledged when it is committed; `received`: when it has arrived");
     TELEMETRY_TOPICS: Vec<TopicFilter> = Setting::new("POCKET_TELEMETRY_TOPICS", "ingest.topics", "#", &TopicFilters,
         "topics that are stored; empty: nothing, a pure broker");
+    MAX_DEVICE_TOPICS: u32 = Setting::new("POCKET_MAX_DEVICE_TOPICS", "ingest.max_device_topics", "50000",
+        &Number { min: 1, max: 10_000_000, unit: "topics" },
+        "topics of stored messages that a device may be the first to use, while any message on them is stored; beyond them messages \
+         on other topics are refused");
+    MAX_TENANT_TOPICS: u32 = Setting::new("POCKET_MAX_TENANT_TOPICS", "ingest.max_tenant_topics", "200000",
+        &Number { min: 1, max: 10_000_000, unit: "topics" }, "the same for all devices of a tenant together");
     MAX_TIMESTAMP_AHEAD: u64 = Setting::new("POCKET_MAX_TIMESTAMP_AHEAD", "ingest.max_timestamp_ahead", "600",
         &Number { min: 0, max: 36_500 * DAY, unit: "seconds" },
         "seconds by which the time that a message says may be later than its arrival; one that is later is stored with the \

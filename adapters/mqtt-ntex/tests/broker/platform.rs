@@ -87,6 +87,7 @@ impl Platform {
             ingest,
             telemetry: rules,
             time: pocket_application::TimeOptions::default(),
+            topics: pocket_application::TopicLimits::default(),
             activity: ActivityOptions::default(),
             reads: pocket_application::SlotLimits::READS,
             max_login_age: Options::MAX_LOGIN_AGE,

@@ -117,6 +117,7 @@ impl Platform {
             ingest: IngestOptions::default(),
             telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
             time: pocket_application::TimeOptions::default(),
+            topics: pocket_application::TopicLimits::default(),
             activity: ActivityOptions::default(),
             reads: pocket_application::SlotLimits::READS,
             max_login_age: Options::MAX_LOGIN_AGE,

@@ -26,7 +26,7 @@ use pocket_domain::{
     AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
     TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter, Usage,
 };
-use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, WriteBatch};
+use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, TopicNames as TopicPage, WriteBatch};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
@@ -104,6 +104,10 @@ impl TelemetryStore for TelemetryHistory {
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
         let keeper = Arc::clone(&self.1);
         self.0.run(move |db| async move { keeper.lock().await.prune(&db, now).await }).await
+    }
+
+    async fn topics(&self, tenant: TenantId, after: u64, limit: u32) -> Result<TopicPage, StorageError> {
+        self.0.run(move |db| async move { topics::page(&db, tenant, after, limit).await }).await
     }
 
     async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pocket_tests::wire::{self, RawClient};
 use pocket_tests::{Api, Device, Launch, Platform, PostgresDatabase, many};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::Value;
@@ -81,4 +82,39 @@ async fn topics_of_a_device_go_with_it_and_those_of_others_stay_in_postgresql() 
         sea_orm::Database::connect(url.clone()).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_device_that_makes_a_topic_of_each_message_comes_to_an_end_and_others_go_on() {
+    let launch = Launch::default().set("ingest.max_device_topics", "50").set("ingest.max_tenant_topics", "80");
+    let platform = launch.start().await;
+    let api = platform.admin().await;
+    let (gateway, other) = (Device::register(&api, "gateway").await, Device::register(&api, "other").await);
+    let mut client = RawClient::connect(platform.mqtt(), 5, "gateway", &gateway).await;
+    let mut codes = Vec::new();
+    for n in 0..60_u16 {
+        client.send(&wire::publish(5, 0x32, &format!("heard/{n}"), n + 1, &[], b"1")).await;
+        let answer = client.until(0x40).await;
+        codes.push(answer.get(2).copied().unwrap_or(0));
+    }
+    assert_eq!(codes.iter().filter(|code| **code == 0x97).count(), 10, "{codes:?}");
+    assert!(codes[..50].iter().all(|code| *code < 0x80));
+    // Of 3.1.1 they are acknowledged, as all that is refused.
+    a_topic_for_each(&platform, &gateway, "more", 5).await;
+    let shown = async || api.get(&format!("/api/v1/devices/{}", gateway.id)).await.expect(200);
+    let began = Instant::now();
+    while !shown().await["lastRejection"]["reason"].as_str().is_some_and(|reason| reason.contains("50 topics")) {
+        assert!(began.elapsed() < PATIENCE, "{}", shown().await["lastRejection"]);
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(api.telemetry("limit=1000").await.len(), 50);
+    // Topics that it has are still its own; another device has its own share.
+    client.send(&wire::publish(5, 0x32, "heard/7", 100, &[], b"2")).await;
+    assert!(client.until(0x40).await.get(2).copied().unwrap_or(0) < 0x80);
+    a_topic_for_each(&platform, &other, "own", 20).await;
+    assert_eq!(api.telemetry("topic=own/%23&limit=1000").await.len(), 20);
+    let body = serde_json::json!({ "deviceId": gateway.id, "topic": "posted", "payload": 1 });
+    let problem = api.post("/api/v1/telemetry", body).await.expect(422).to_string();
+    assert!(problem.contains("50 topics"), "{problem}");
+    assert_eq!(api.metric("pocket_messages_refused_topics_total").await, Some(16.0));
 }
