@@ -330,8 +330,7 @@ impl DeviceGateway {
     /// The time of a message that says one itself: that of its arrival when it says one that is too far ahead, which is noted on
     /// the device.
     fn dated(&self, access: &ClientAccess, topic: &TopicName, time: Timestamp, received_at: Timestamp) -> Timestamp {
-        // A clock that is behind makes no message one from the future.
-        match self.max_ahead.check(time, received_at.max(self.time.steady())) {
+        match self.max_ahead.check(time, self.time.at_least(received_at)) {
             Ok(()) => time,
             Err(ahead) => {
                 self.dated_at_arrival.fetch_add(1, Ordering::Relaxed);

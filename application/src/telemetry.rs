@@ -151,9 +151,9 @@ impl TelemetryService {
         })
     }
 
-    /// Judges the time of a message. A clock that is behind makes no message one from the future.
+    /// Judges the time of a message.
     pub(crate) fn check_ahead(&self, time: Timestamp, arrival: Timestamp) -> Result<(), TooFarAhead> {
-        self.max_ahead.check(time, arrival.max(self.time.steady()))
+        self.max_ahead.check(time, self.time.at_least(arrival))
     }
 
     async fn store_all(&self, messages: Vec<NewTelemetry>) -> Result<Vec<TelemetryId>, Error> {

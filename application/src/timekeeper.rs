@@ -1,5 +1,6 @@
 //! Which time it is, as far as something hangs on it that cannot be undone: see [`TrustedTime`].
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) struct Timekeeper {
     running: Mutex<Option<Running>>,
     /// The steady time of a moment.
     steady: OnceLock<(Timestamp, Instant)>,
+    /// The trusted time when it was asked for last, in milliseconds.
+    trusted: AtomicI64,
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -30,7 +33,15 @@ struct Running {
 
 impl Timekeeper {
     pub(crate) fn new(clock: Arc<dyn Clock>, store: Arc<dyn TelemetryStore>, node: NodeName) -> Self {
-        Self { clock, store, node, running: Mutex::default(), steady: OnceLock::new(), loading: Default::default() }
+        Self {
+            clock,
+            store,
+            node,
+            running: Mutex::default(),
+            steady: OnceLock::new(),
+            trusted: AtomicI64::new(0),
+            loading: Default::default(),
+        }
     }
 
     /// Reads what the process before knew; once.
@@ -46,6 +57,7 @@ impl Timekeeper {
         // The mark of the process before is as good, unless the clock says something else.
         let kept = last.mark.filter(|mark| wall.since(mark.wall) <= CLOSE && mark.wall.since(wall) <= CLOSE);
         let _ = self.steady.set((time.steady(), at));
+        self.trusted.store(time.mark().trusted.as_millis(), Ordering::Relaxed);
         *self.lock() = Some(Running { time, at, kept: kept.map(|mark| (mark, at)) });
         Ok(())
     }
@@ -54,6 +66,12 @@ impl Timekeeper {
     /// that of the wall clock.
     pub(crate) fn steady(&self) -> Timestamp {
         self.steady.get().map_or_else(|| self.clock.now(), |(time, at)| time.plus(at.elapsed()))
+    }
+
+    /// The later of a time that the wall clock shows and what it must be at least: a clock that is behind makes nothing that
+    /// others date right one from the future.
+    pub(crate) fn at_least(&self, wall: Timestamp) -> Timestamp {
+        wall.max(Timestamp::from_millis(self.trusted.load(Ordering::Relaxed)).unwrap_or(Timestamp::MIN))
     }
 
     /// The time as of which what is too old may be removed.
@@ -65,6 +83,7 @@ impl Timekeeper {
             let (wall, now) = (self.clock.now(), Instant::now());
             let jump = running.time.pass(wall, now.duration_since(std::mem::replace(&mut running.at, now)));
             tell(jump, wall);
+            self.trusted.store(running.time.mark().trusted.as_millis(), Ordering::Relaxed);
             let is_due = running.kept.is_none_or(|(_, at)| at.elapsed() >= KEEP_EVERY);
             (jump, running.time.as_of(), is_due.then(|| running.time.mark()))
         };

@@ -92,10 +92,10 @@ impl TopicQuota {
     /// Takes a topic that a message of a device is about to be stored under.
     pub(crate) fn admit(&self, tenant: TenantId, device: DeviceId, topic: &TopicName) -> Result<(), TooManyTopics> {
         let hash = self.hasher.hash_one(topic.as_str());
-        let known = self.known(tenant);
-        if known.read().unwrap_or_else(PoisonError::into_inner).topics.contains_key(&hash) {
+        if self.is_known(tenant, hash) {
             return Ok(());
         }
+        let known = self.known(tenant);
         let mut known = write(&known);
         let of_device = known.devices.get(&device).copied().unwrap_or(0);
         let full = match () {
@@ -120,6 +120,12 @@ impl TopicQuota {
         *known.devices.entry(device).or_default() += 1;
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn is_known(&self, tenant: TenantId, hash: u64) -> bool {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let known = tenants.get(&tenant).map(|known| known.read().unwrap_or_else(PoisonError::into_inner));
+        known.is_some_and(|known| known.topics.contains_key(&hash))
     }
 
     fn known(&self, tenant: TenantId) -> Arc<RwLock<Known>> {

@@ -40,6 +40,8 @@ const UNKNOWN: i64 = 0;
 pub(super) struct Topics {
     /// Whether the topics of every chunk are known.
     is_complete: bool,
+    /// The chunk up to which they are.
+    complete_to: i64,
     /// The key behind which the next look begins.
     after: i64,
     looked_at: Option<Instant>,
@@ -85,11 +87,14 @@ impl Topics {
 
     async fn look(&mut self, db: &Database, lease: &Lease) -> Result<bool, Error> {
         if !self.is_complete {
-            match complete(db, lease).await? {
+            match complete(db, lease, self.complete_to).await? {
                 // Another process is at it.
                 None => return Ok(false),
-                Some(false) => return Ok(true),
-                Some(true) => self.is_complete = true,
+                Some(Some(last)) => {
+                    self.complete_to = last;
+                    return Ok(true);
+                }
+                Some(None) => self.is_complete = true,
             }
         }
         let unused = self.in_no_chunk(db).await?;
@@ -139,17 +144,15 @@ impl Topics {
     }
 }
 
-/// Looks into some chunks of which no topics are known, and tells whether there were none; `None` when another process keeps
-/// the history.
-async fn complete(db: &Database, lease: &Lease) -> Result<Option<bool>, Error> {
+/// Looks into some chunks behind a key of which no topics are known, and tells the key of the last; `Some(None)` when there are
+/// none, `None` when another process keeps the history.
+async fn complete(db: &Database, lease: &Lease, after: i64) -> Result<Option<Option<i64>>, Error> {
     let sql = format!(
-        "SELECT key FROM telemetry_chunks WHERE NOT EXISTS
-            (SELECT 1 FROM telemetry_chunk_topics WHERE chunk = telemetry_chunks.key) LIMIT {CHUNKS}"
+        "SELECT key FROM telemetry_chunks WHERE key > {after} AND NOT EXISTS
+            (SELECT 1 FROM telemetry_chunk_topics WHERE chunk = telemetry_chunks.key) ORDER BY key LIMIT {CHUNKS}"
     );
     let unknown = keys(db, sql).await?;
-    if unknown.is_empty() {
-        return Ok(Some(true));
-    }
+    let Some(last) = unknown.last().copied() else { return Ok(Some(None)) };
     let contents: Vec<(i64, Vec<u8>)> = Chunks::contents(db.reader(), &unknown).await?.into_iter().collect();
     let read = tokio::task::spawn_blocking(move || {
         let topics = |content: &[u8]| Chunk::open(content).map_or(vec![UNKNOWN], |chunk| chunk.topics().to_vec());
@@ -164,7 +167,7 @@ async fn complete(db: &Database, lease: &Lease) -> Result<Option<bool>, Error> {
     let read = read.iter().filter(|(key, _)| there.contains(key));
     add(&transaction, read.map(|(key, topics)| (*key, topics.as_slice()))).await?;
     transaction.commit().await?;
-    Ok(Some(false))
+    Ok(Some(Some(last)))
 }
 
 /// Notes the topics of chunks.
