@@ -13,6 +13,8 @@ use pocket_domain::{DeviceId, TenantId, TopicName};
 
 /// The most devices and the most topics: a few megabytes each. A cache that is full starts anew.
 const MOST: usize = 65_536;
+/// The most bytes of names: a client may make them as long as names may be.
+const MOST_TEXT: usize = 8 << 20;
 
 /// The keys of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(crate) struct DeviceKeys {
 struct Keys {
     as_of: i64,
     devices: HashMap<DeviceId, DeviceKeys>,
-    topics: HashMap<(i64, TopicName), i64>,
+    topics: Names<(i64, TopicName), i64>,
 }
 
 /// Keys that the appends of one writer share.
@@ -73,7 +75,7 @@ impl KeyCache {
             return;
         }
         remember(&mut keys.devices, found.devices.into_iter());
-        remember(&mut keys.topics, found.topics.into_iter());
+        keys.topics.remember(found.topics.into_iter(), |(_, name), _| name.as_str().len());
     }
 }
 
@@ -83,6 +85,44 @@ pub(crate) fn remember<K: Eq + Hash, V>(known: &mut HashMap<K, V>, found: impl E
         known.clear();
     }
     known.extend(found.take(MOST));
+}
+
+/// Entries that have a name, bounded in number and in bytes of these; what is full starts anew.
+pub(crate) struct Names<K, V> {
+    known: HashMap<K, V>,
+    text: usize,
+}
+
+impl<K, V> Default for Names<K, V> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), text: 0 }
+    }
+}
+
+impl<K: Eq + Hash, V> Names<K, V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.known.get(key)
+    }
+
+    /// Adds what was found, and how long the name of each is.
+    pub(crate) fn remember(&mut self, found: impl Iterator<Item = (K, V)>, length: impl Fn(&K, &V) -> usize) {
+        for (key, value) in found {
+            let text = length(&key, &value);
+            if self.known.len() >= MOST || self.text + text > MOST_TEXT {
+                *self = Self::default();
+            }
+            if self.known.insert(key, value).is_none() {
+                self.text += text;
+            }
+        }
+    }
+
+    /// Forgets an entry with a name of that length.
+    pub(crate) fn forget(&mut self, key: &K, length: impl Fn(&V) -> usize) {
+        if let Some(value) = self.known.remove(key) {
+            self.text = self.text.saturating_sub(length(&value));
+        }
+    }
 }
 
 /// What a transaction looked up or made.
@@ -128,6 +168,20 @@ mod tests {
         assert!(!knows(&cache, 2, 0));
         cache.learn(1, found(0..1));
         assert!(!knows(&cache, 2, 0));
+    }
+
+    #[test]
+    fn names_have_a_bound_in_bytes_too() {
+        let mut names = Names::default();
+        let length = |_: &u32, name: &String| name.len();
+        let name = "x".repeat(1_000_000);
+        names.remember((0..8).map(|n| (n, name.clone())), length);
+        assert!((0..8).all(|n| names.get(&n).is_some()));
+        names.forget(&0, String::len);
+        names.remember([(8, name.clone())].into_iter(), length);
+        assert!(names.get(&0).is_none() && (1..9).all(|n| names.get(&n).is_some()));
+        names.remember([(9, name)].into_iter(), length);
+        assert!(names.get(&1).is_none() && names.get(&9).is_some());
     }
 
     #[test]

@@ -43,6 +43,8 @@ use topics::Topics;
 /// that its progress is told.
 const LONG: i64 = 10;
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Steps in which names that went are looked for before a removal; the rest of them follows.
+const LOOKS: usize = 32;
 /// How often it is told that the history is not kept in shape.
 const TELL_BEHIND: Duration = Duration::from_secs(300);
 /// How long to wait after a failure.
@@ -172,7 +174,11 @@ impl Keeper {
         self.sealer.removed = 0;
         // Names that went with their messages are not counted any more.
         self.topics.look_soon();
-        while self.topics.step(db, &self.lease).await? {}
+        for _ in 0..LOOKS {
+            if !self.topics.step(db, &self.lease).await? {
+                break;
+            }
+        }
         let pruned = prune::prune(db, &self.lease, &mut self.damaged, now).await?;
         self.is_loose |= pruned.rows > 0;
         if pruned.rows > 0 {

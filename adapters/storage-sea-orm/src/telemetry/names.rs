@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::log::Found;
 use crate::entity::{corrupt, device, time, topic};
 use crate::error::Error;
-use crate::key_cache::remember;
+use crate::key_cache::Names as Bounded;
 
 /// Keys in one statement.
 const STEP: usize = 500;
@@ -64,14 +64,14 @@ impl Names {
 
 /// Names of topics that were asked for lately, by their keys: a key is never given to another name.
 #[derive(Default)]
-pub(crate) struct TopicNames(Mutex<HashMap<i64, TopicName>>);
+pub(crate) struct TopicNames(Mutex<Bounded<i64, TopicName>>);
 
 impl TopicNames {
     /// Forgets topics that are gone.
     pub(crate) fn forget(&self, keys: &[i64]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys {
-            known.remove(key);
+            known.forget(key, |name| name.as_str().len());
         }
     }
 
@@ -94,7 +94,7 @@ impl TopicNames {
         if !unknown.is_empty() {
             let found = topic_names(connection, &unknown).await?;
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            remember(&mut known, found.iter().cloned());
+            known.remember(found.iter().cloned(), |_, name| name.as_str().len());
             names.extend(found);
         }
         Ok(names)
