@@ -59,6 +59,8 @@ pub struct RetainedPart {
     pub messages: Vec<Arc<Message>>,
     /// Where it goes on; `None` when that was all.
     pub rest: Option<RetainedCursor>,
+    /// Topics that were looked at.
+    pub work: usize,
 }
 
 impl RetainedStore {
@@ -144,8 +146,8 @@ impl RetainedStore {
         let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut place = from.0.clone().unwrap_or_else(|| TopicKey::first(&levels));
         let mut walk = content.kept.range(&place..);
-        for _ in 0..work {
-            let Some((key, kept)) = walk.next() else { return RetainedPart { messages, rest: None } };
+        for done in 1..=work {
+            let Some((key, kept)) = walk.next() else { return RetainedPart { messages, rest: None, work: done } };
             match step(&levels, key) {
                 Step::Matches => {
                     let is_own = || but_of.is_some() && kept.publisher.as_ref() == but_of;
@@ -158,11 +160,11 @@ impl RetainedStore {
                     place = next;
                     walk = content.kept.range(&place..);
                 }
-                Step::End => return RetainedPart { messages, rest: None },
+                Step::End => return RetainedPart { messages, rest: None, work: done },
             }
         }
         let rest = walk.next().map(|(key, _)| RetainedCursor(Some(key.clone())));
-        RetainedPart { messages, rest }
+        RetainedPart { messages, rest, work }
     }
 
     /// What they weigh.

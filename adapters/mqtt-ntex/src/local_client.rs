@@ -200,6 +200,10 @@ async fn publish_now(client: &Arc<LocalAccess>, publication: Publication) -> Res
         counters.denied.add(1);
         return Err(LocalError::NotAuthorized);
     }
+    if topic.levels().count() > broker.limits.topic_levels {
+        let words = format!("must have at most {} levels", broker.limits.topic_levels);
+        return Err(Invalid::new("topic", words).into());
+    }
     let (now, received_at) = (broker.gateway.steady_now(), broker.gateway.now());
     // [MQTT-3.3.1-6] an empty retained payload removes the retained message, and is not telemetry
     let telemetry = if retain && payload.is_empty() {

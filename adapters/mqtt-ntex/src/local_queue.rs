@@ -141,7 +141,7 @@ mod tests {
         assert!(!offer(&queue, b"1", QoS::AtMostOnce, &limits));
         assert!(offer(&queue, b"1", QoS::AtLeastOnce, &limits) && !offer(&queue, b"1", QoS::AtLeastOnce, &limits));
         let large = LocalQueue::default();
-        assert!(offer(&large, b"1234567890", QoS::AtLeastOnce, &limits));
+        assert!(offer(&large, &[b'1'; 2_000], QoS::AtLeastOnce, &limits));
         assert!(!offer(&large, b"1", QoS::AtLeastOnce, &limits));
     }
 

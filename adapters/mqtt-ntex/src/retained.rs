@@ -171,8 +171,7 @@ impl Sending {
                 present.rest = Some(place);
                 return Next::Yield;
             }
-            work += TOPICS_A_TURN;
-            self.look_up(&place);
+            work += self.look_up(&place, TOPICS_A_TURN - work);
         }
     }
 
@@ -197,15 +196,16 @@ impl Sending {
         is_status.then_some(Next::AskForStatus)
     }
 
-    /// Looks a part of the messages up.
-    fn look_up(&mut self, place: &RetainedCursor) {
-        let Some(present) = &mut self.present else { return };
+    /// Looks a part of the messages up, of so many topics at most. Returns how many were looked at.
+    fn look_up(&mut self, place: &RetainedCursor, most: usize) -> usize {
+        let Some(present) = &mut self.present else { return 0 };
         // [MQTT-3.8.3-3] not what the client itself published
         let but_of = present.new.subscription.options.no_local.then_some(&self.client.owner);
         let (retained, now) = (self.client.index.retained(), self.worker.broker.gateway.steady_now());
-        let part = retained.part(&present.new.subscription.filter, place, but_of, TOPICS_A_TURN, now);
+        let part = retained.part(&present.new.subscription.filter, place, but_of, most, now);
         present.part = part.messages.into_iter();
         present.rest = part.rest;
+        part.work
     }
 
     fn has_room(&self, found: &Match<SubscriberId>) -> bool {
