@@ -24,7 +24,9 @@ pub(super) const ALL: &[Worst] = &[
     packets("PUBLISH, new keys", |_, n| publish(4, QOS1, "w/k", id(n), &[], &keys(n, 500))),
     packets("PUBLISH, payload that is no JSON", |_, n| publish(4, QOS1, "w/m", id(n), &[], b"{\"a\":")),
     packets("PUBLISH, nested as deep as may be", |_, n| publish(4, QOS1, "w/d", id(n), &[], &nested(120))),
-    packets5("PUBLISH, 5.0, 50 kB of user properties", |_, n| publish(5, QOS1, "w/p", id(n), &user_properties(50_000), b"1")),
+    packets5("PUBLISH, 5.0, 50 kB of user properties", |_, n| {
+        publish(5, QOS1, "w/p", id(n), &user_properties(50_000), b"1")
+    }),
     packets("SUBSCRIBE to wildcards, and PUBLISH that matches", wildcards),
     packets("SUBSCRIBE to all that is retained, again and again", |_, n| subscribe(4, id(n), &["#"], 1)),
     packets("SUBSCRIBE to new filters", |_, n| subscribe(4, id(n), &[&format!("f/{n}/+/#")], 1)),
