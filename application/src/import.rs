@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pocket_domain::{DeviceId, MaxAhead, NewTelemetry, Payload, PayloadPolicy, TenantId, Timestamp, TopicName};
 use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, TenantRepository};
 
-use crate::fair_slots::FairSlots;
+use crate::fair_slots::{FairSlot, FairSlots};
 use crate::policy::Action;
 use crate::telemetry::{TelemetryRules, TelemetryService};
 use crate::topic_quota::TopicQuota;
@@ -156,6 +156,17 @@ impl Importer {
         self.summary
     }
 
+    /// A place for heavy work of the tenant, where there is a bound of it; to be given back soon.
+    ///
+    /// # Errors
+    /// `Internal`, which should not happen.
+    pub async fn place(&self) -> Result<Option<FairSlot>, Error> {
+        match &self.reads {
+            Some(reads) => reads.go_on(self.tenant).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The most bytes of a payload.
     pub fn max_payload(&self) -> usize {
         self.max_payload
@@ -173,10 +184,7 @@ impl Importer {
             lines.push(row.line);
             messages.push(self.message(row, now).await?);
         }
-        let _place = match &self.reads {
-            Some(reads) => Some(reads.go_on(self.tenant).await?),
-            None => None,
-        };
+        let _place = self.place().await?;
         let imported = match self.ports.store.import(messages.into()).await.map_err(Error::from)? {
             Import::Done(imported) => imported,
             Import::DeviceGone(index) => {

@@ -137,6 +137,9 @@ pub struct ExportOptions {
     /// How rows are written: ndjson, one JSON object a line, or csv
     #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
     pub format: String,
+    /// In CSV, put an apostrophe before values that a spreadsheet would take for formulas
+    #[arg(long)]
+    pub spreadsheet: bool,
     /// Compress with gzip
     #[arg(long)]
     pub gzip: bool,

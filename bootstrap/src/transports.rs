@@ -189,6 +189,7 @@ fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure>
         workers: settings.api.workers as usize,
         shutdown_deadline: settings.shutdown_timeout,
         body_limits: BodyLimits { telemetry: settings.api.max_body as usize, ..BodyLimits::default() },
+        trusted_proxies: settings.api.trusted_proxies.clone(),
         metrics: pocket_rest_ntex::Metrics {
             text: Arc::new(metrics.into_writer()),
             token: token.and_then(|token| MetricsToken::new(token.expose())),

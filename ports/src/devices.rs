@@ -71,7 +71,7 @@ pub trait DeviceRepository: Send + Sync {
 
     /// Changes a device at `now` and returns it. MUST return `NotFound` when the tenant has no such device and
     /// `Conflict(DeviceName)` when the new name is taken by another. A new `token_expires_at` holds for the present
-    /// token. MUST log `AccessChange::Device` when `enabled` or `token_expires_at` is among the changes.
+    /// token, and a token in its grace MUST NOT outlast it. MUST log `AccessChange::Device` when `enabled` or `token_expires_at` is among the changes.
     async fn update(
         &self,
         tenant: TenantId,

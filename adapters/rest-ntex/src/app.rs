@@ -18,7 +18,7 @@ pub(crate) fn app(
     meter: RestMeter,
 ) -> impl ServiceFactory<Request, SharedCfg, Response = Response, Error = web::Error, InitError = ()> {
     let app = web::App::new()
-        .state(shared)
+        .state(shared.clone())
         .configure(|config| {
             for call in paths(routes::API) {
                 mount(config, routes::API, call.path, &routes::PREFIXES);
@@ -31,7 +31,7 @@ pub(crate) fn app(
             }
         })
         .default_service(web::route().to(nothing));
-    apply(Observe(meter), app.finish())
+    apply(Observe { shared, meter }, app.finish())
 }
 
 /// The first call of each path.

@@ -27,9 +27,15 @@ use crate::problem::Problem;
 /// Memory for a body whose length nobody named, and the most that is set aside before the first byte has arrived.
 const FIRST_BYTES: usize = 8 * 1_024;
 
-/// How long a client may send nothing of a body, and how long it may take for all of it: 16 MiB over half a megabit per second.
-const STEP: Duration = Duration::from_secs(10);
+/// How long a client may take for all of a body: 16 MiB over half a megabit per second.
 const WHOLE: Duration = Duration::from_secs(300);
+/// How long a client may take at first, and how many bytes a second it must send on the average beyond that.
+const GRACE: Duration = Duration::from_secs(5);
+const LEAST_RATE: f64 = 1_024.0;
+/// The largest body of a log-in.
+const LOGIN_BYTES: usize = 4_096;
+/// Bodies above this are decoded on a thread that may be blocked, not on the one that serves all requests.
+const DECODED_HERE: usize = 64 * 1_024;
 
 /// A type that is read from a body.
 pub(crate) trait Body: DeserializeOwned + Validate<Context = ()> {
@@ -49,7 +55,12 @@ pub(crate) trait Body: DeserializeOwned + Validate<Context = ()> {
     }
 }
 
-impl Body for Login {}
+impl Body for Login {
+    fn limit(limits: &BodyLimits) -> usize {
+        limits.other.min(LOGIN_BYTES)
+    }
+}
+
 impl Body for CreateTenant {}
 impl Body for UpdateTenant {}
 impl Body for CreateUser {}
@@ -78,7 +89,7 @@ impl Body for TelemetryEntries {
 /// The body of a request.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: Body> FromRequest<DefaultError> for Json<T> {
+impl<T: Body + Send + 'static> FromRequest<DefaultError> for Json<T> {
     type Error = Problem;
 
     async fn from_request(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
@@ -91,6 +102,10 @@ impl<T: Body> FromRequest<DefaultError> for Json<T> {
         match T::absent().filter(|_| matches!(bytes.trim_ascii(), b"" | b"null")) {
             Some(absent) => Ok(Self(absent)),
             None if media_type.is_none() => Err(unsupported("it has no content-type")),
+            None if bytes.len() > DECODED_HERE => {
+                let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
+                decoded.map_err(|error| Problem::internal(error.to_string()))?.map(Self)
+            }
             None => decode(&bytes).map(Self),
         }
     }
@@ -118,11 +133,14 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(length.unwrap_or(FIRST_BYTES).min(FIRST_BYTES));
-    let deadline = Instant::now() + WHOLE;
+    let began = Instant::now();
     loop {
-        let until = deadline.min(Instant::now() + STEP);
+        let earned = Duration::from_secs_f64(bytes.len() as f64 / LEAST_RATE);
+        let until = began + WHOLE.min(GRACE + earned);
         let next = tokio::time::timeout_at(until, payload.recv()).await;
-        let next = next.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in time"))?;
+        let next = next.map_err(|_| {
+            Problem::new(Code::RequestTimeout, "the body did not arrive in time; at least 1 KiB a second must")
+        })?;
         let Some(chunk) = next else { return Ok(bytes) };
         let chunk =
             chunk.map_err(|error| Problem::new(Code::BadRequest, format!("the body did not arrive: {error}")))?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
 /// What can be chosen about the REST API.
@@ -21,6 +22,8 @@ pub struct RestConfig {
     pub body_limits: BodyLimits,
     /// What `/metrics` says and to whom.
     pub metrics: Metrics,
+    /// Networks of the proxies whose `X-Forwarded-For` or `Forwarded` tells where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// How large bodies may be, in bytes. Larger ones are answered with 413.
@@ -44,7 +47,8 @@ impl Default for BodyLimits {
 pub struct Metrics {
     /// Writes the present figures as OpenMetrics text.
     pub text: Arc<dyn Fn() -> String + Send + Sync>,
-    /// The bearer token that a reader must show. Without one, only readers on this machine are answered.
+    /// The bearer token that every reader must show. Without one, only readers on this machine are answered, if no proxy passes
+    /// their request on.
     pub token: Option<MetricsToken>,
 }
 

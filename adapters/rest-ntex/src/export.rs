@@ -14,6 +14,7 @@ use pocket_application::Error;
 use pocket_telemetry_text::TextExport;
 
 use crate::answer::Answer;
+use crate::connections;
 use crate::dto::export::ExportParameters;
 use crate::dto::telemetry::TelemetryRow;
 use crate::encoding::accepts_gzip;
@@ -49,9 +50,12 @@ pub(crate) async fn export(app: App, user: User, query: Query<ExportParameters>,
         // Reading all of it would only be work.
         return Ok(answer.body(Body::None));
     }
-    let under_way = UnderWay::begin(TextExport::new(exporter, format, gzip));
-    let slot = Shared::of(&request)?.exports.take(under_way, "exports")?;
-    Ok(answer.body(Body::from_message(ExportBody(slot))))
+    let export = TextExport::new(exporter, format, gzip);
+    let export = if query.for_spreadsheet() { export.for_spreadsheet() } else { export };
+    let under_way = UnderWay::begin(export);
+    let slot = Shared::of(&request)?.exports.take(user.tenant_id(), under_way, "exports")?;
+    connections::may_pause(request.io());
+    Ok(answer.body(Body::from_message(ExportBody(slot, 0))))
 }
 
 type Next = Pin<Box<dyn Future<Output = (TextExport, Result<Option<Vec<u8>>, Error>)> + Send>>;
@@ -96,8 +100,9 @@ fn after(mut export: TextExport) -> Next {
     })
 }
 
-/// The body of the answer. It is asked for the next piece when the connection has room, and dropped with the connection.
-struct ExportBody(Slot<UnderWay>);
+/// The body of the answer, with the bytes of the piece that is under way. It is asked for the next piece when the connection has room, and
+/// dropped with the connection.
+struct ExportBody(Slot<UnderWay>, usize);
 
 impl MessageBody for ExportBody {
     fn size(&self) -> BodySize {
@@ -105,11 +110,17 @@ impl MessageBody for ExportBody {
     }
 
     fn poll_next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Rc<dyn StdError>>>> {
+        // The client is waited for from the time on at which it gets a piece.
+        self.0.go_on(std::mem::take(&mut self.1));
         let polled = self.0.with(|under_way| under_way.poll(cx));
         let Some(polled) = polled else {
-            let cut = Cut("its client took nothing for a minute, and another export needed its place".into());
+            let cut = Cut("its client took next to nothing, and another export needed its place".into());
             return Poll::Ready(Some(Err(Rc::new(cut))));
         };
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            self.1 = piece.len();
+            self.0.wait();
+        }
         polled.map(|next| next.map(|piece| piece.map_err(|error| Rc::new(Cut(error.to_string())) as Rc<dyn StdError>)))
     }
 }

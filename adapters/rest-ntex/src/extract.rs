@@ -1,11 +1,11 @@
 //! What handlers take from a request: the platform, who calls, ids of the path and where the call comes from.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ntex::http::{Payload, header};
+use ntex::http::{HeaderMap, Payload, header};
 use ntex::web::{DefaultError, FromRequest, HttpRequest};
 use pocket_application::{Application, Caller};
 use pocket_domain::Invalid;
@@ -13,8 +13,10 @@ use pocket_domain::Invalid;
 use crate::config::{BodyLimits, Metrics};
 use crate::export::UnderWay;
 use crate::problem::Problem;
+use crate::readiness::Readiness;
 use crate::slots::Slots;
 use crate::stats::RestMeter;
+use crate::trusted::{TrustedProxies, is_forwarded};
 
 /// What every worker shares.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) exports: Slots<UnderWay>,
     pub(crate) imports: Slots<()>,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) readiness: Readiness,
 }
 
 impl Shared {
@@ -35,11 +39,13 @@ impl Shared {
         application: Arc<Application>,
         body_limits: BodyLimits,
         metrics: Metrics,
+        trusted: TrustedProxies,
         meter: &RestMeter,
     ) -> Self {
         let exports = Slots::new(Self::TRANSFERS, meter.clone());
         let imports = Slots::new(Self::TRANSFERS, meter.clone());
-        Self { application, body_limits, metrics, exports, imports }
+        let readiness = Readiness::default();
+        Self { application, body_limits, metrics, exports, imports, trusted, readiness }
     }
 
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {
@@ -82,7 +88,7 @@ impl FromRequest<DefaultError> for User {
     type Error = Problem;
 
     async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
-        let token = bearer(request).ok_or_else(|| {
+        let token = bearer(request.headers()).ok_or_else(|| {
             Problem::unauthenticated(
                 "log in at /api/v1/auth/login and send its token as `Authorization: Bearer <token>`",
             )
@@ -92,8 +98,8 @@ impl FromRequest<DefaultError> for User {
 }
 
 /// The bearer token of a request (RFC 6750, 2.1). The scheme is case-insensitive (RFC 9110, 11.1).
-pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
-    let (scheme, token) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
@@ -113,16 +119,23 @@ impl<T: FromStr<Err = Invalid>> FromRequest<DefaultError> for Id<T> {
 pub(crate) struct Source(pub(crate) IpAddr);
 
 impl Source {
-    /// The peer of the connection. Headers that a proxy may set are not believed: anybody can send them.
-    pub(crate) fn of(request: &HttpRequest) -> IpAddr {
-        request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
+    /// The peer of the connection, or what a trusted proxy says. Others are not believed: anybody can send such headers.
+    fn of(request: &HttpRequest) -> Result<IpAddr, Problem> {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        Ok(Shared::of(request)?.trusted.source(peer, request.headers()))
     }
+}
+
+/// Whether a request comes from this machine, and from no proxy on it.
+pub(crate) fn is_local(request: &HttpRequest) -> bool {
+    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    peer.is_some_and(|peer| peer.is_loopback()) && !is_forwarded(request.headers())
 }
 
 impl FromRequest<DefaultError> for Source {
     type Error = Problem;
 
     async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
-        Ok(Self(Self::of(request)))
+        Self::of(request).map(Self)
     }
 }

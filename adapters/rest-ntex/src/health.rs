@@ -1,16 +1,15 @@
 //! Calls of those who watch over the platform. They are outside of the API's paths and take any query parameters.
 
-use std::net::IpAddr;
-
 use ntex::http::{Payload, header};
 use ntex::web::{DefaultError, FromRequest, HttpRequest, HttpResponse};
+use pocket_ports::StorageError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, ok};
 use crate::code::Code;
 use crate::config::Metrics;
-use crate::extract::{App, Shared, Source, bearer};
+use crate::extract::{Shared, bearer, is_local};
 use crate::problem::Problem;
 
 /// The state of the process.
@@ -29,12 +28,34 @@ pub(crate) async fn health() -> Answer {
 
 /// Whether the platform can store
 ///
-/// When it cannot, the problem's detail says why.
+/// Asked of the database once a second at most. When it cannot, the problem's detail says why, to readers on this machine, to those who
+/// show the token of `/metrics` and to users; to others only that it cannot.
 #[utoipa::path(get, path = "/ready", tag = "health", operation_id = "ready",
     responses((status = 200, description = "It can.", body = Health)))]
-pub(crate) async fn ready(app: App) -> Answer {
-    app.ready().await.map_err(|error| Problem::not_ready(error.to_string()))?;
+pub(crate) async fn ready(request: HttpRequest) -> Answer {
+    let shared = Shared::of(&request)?;
+    if let Err(error) = shared.readiness.ask(&shared.application).await {
+        let reason = if may_know(&request, shared) { error.to_string() } else { class_of(&error).to_owned() };
+        return Err(Problem::not_ready(reason));
+    }
     ok(&Health { status: "ok" })
+}
+
+/// Whether somebody may be told of the database.
+fn may_know(request: &HttpRequest, shared: &Shared) -> bool {
+    let shown = bearer(request.headers());
+    is_local(request)
+        || shown.is_some_and(|shown| {
+            shared.metrics.token.as_ref().is_some_and(|token| token.is(shown))
+                || shared.application.auth.glance(shown).is_some()
+        })
+}
+
+fn class_of(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Unavailable(_) => "storage is unavailable",
+        _ => "storage failed",
+    }
 }
 
 /// The figures for somebody who may read them.
@@ -45,19 +66,19 @@ impl FromRequest<DefaultError> for Reader {
 
     async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
         let metrics = &Shared::of(request)?.metrics;
-        permit(metrics, bearer(request), Source::of(request))?;
+        permit(metrics, bearer(request.headers()), is_local(request))?;
         Ok(Self(metrics.clone()))
     }
 }
 
-fn permit(metrics: &Metrics, shown: Option<&str>, source: IpAddr) -> Result<(), Problem> {
+fn permit(metrics: &Metrics, shown: Option<&str>, is_local: bool) -> Result<(), Problem> {
     match (&metrics.token, shown) {
         (Some(token), Some(shown)) if token.is(shown) => Ok(()),
-        // Somebody who shows a wrong token learns it, on this machine too.
-        (Some(_), None) | (None, _) if source.is_loopback() => Ok(()),
         (Some(_), _) => Err(Problem::unauthenticated("/metrics needs the bearer token of the configuration")),
+        (None, _) if is_local => Ok(()),
         (None, _) => {
-            let detail = "while the configuration has no token for /metrics, it answers to this machine only";
+            let detail =
+                "while the configuration has no token for /metrics, it answers to this machine only, and to no proxy";
             Err(Problem::new(Code::Forbidden, detail))
         }
     }
@@ -65,7 +86,7 @@ fn permit(metrics: &Metrics, shown: Option<&str>, source: IpAddr) -> Result<(), 
 
 /// Figures for Prometheus
 ///
-/// For readers on this machine, and for those who show the token of the configuration.
+/// For those who show the token of the configuration; where there is none, for readers on this machine whose request no proxy passed on.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics",
     responses((status = 200, description = "The figures.", body = String,
         content_type = "application/openmetrics-text")))]
@@ -82,24 +103,22 @@ mod tests {
     use super::*;
     use crate::config::MetricsToken;
 
-    fn permitted(token: &str, shown: Option<&str>, source: &str) -> bool {
+    fn permitted(token: &str, shown: Option<&str>, is_local: bool) -> bool {
         let metrics = Metrics { text: Arc::new(String::new), token: MetricsToken::new(token) };
-        permit(&metrics, shown, source.parse().unwrap()).is_ok()
+        permit(&metrics, shown, is_local).is_ok()
     }
 
     #[test]
     fn without_a_token_only_this_machine_reads_metrics() {
-        assert!(
-            permitted("", None, "127.0.0.1") && permitted("", None, "::1") && permitted("", Some("x"), "127.0.0.1")
-        );
-        assert!(!permitted("", None, "10.0.0.1") && !permitted("", Some(""), "10.0.0.1"));
+        assert!(permitted("", None, true) && permitted("", Some("x"), true));
+        assert!(!permitted("", None, false) && !permitted("", Some(""), false));
     }
 
     #[test]
-    fn with_a_token_who_shows_it_reads_metrics_from_anywhere() {
-        for source in ["127.0.0.1", "10.0.0.1"] {
-            assert!(permitted("s3cret", Some("s3cret"), source) && !permitted("s3cret", Some("other"), source));
+    fn a_token_that_is_configured_is_needed_everywhere() {
+        for is_local in [true, false] {
+            assert!(permitted("s3cret", Some("s3cret"), is_local));
+            assert!(!permitted("s3cret", Some("other"), is_local) && !permitted("s3cret", None, is_local));
         }
-        assert!(permitted("s3cret", None, "127.0.0.1") && !permitted("s3cret", None, "10.0.0.1"));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ntex::http::{ConnectionType, Payload, header};
-use ntex::web::{DefaultError, FromRequest, HttpRequest, HttpResponse};
+use ntex::http::{Payload, header};
+use ntex::web::{DefaultError, FromRequest, HttpRequest};
 use pocket_application::{Error, ImportSummary};
 use pocket_telemetry_text::{Format, TextImport, TextImportError};
 
@@ -19,8 +19,6 @@ use crate::slots::Slot;
 
 /// How long a client may send nothing.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long what a client still sends is passed over, so that it can read why it was refused.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// The body of a request as it arrives.
 pub(crate) struct Stream(Payload);
@@ -55,20 +53,24 @@ pub(crate) async fn import(
     let format = format(&request)?;
     let gzip = is_gzip(request.headers())?;
     let importer = app.telemetry.import(&user, query.tenant()).await?;
-    let mut slot = Shared::of(&request)?.imports.take((), "imports")?;
+    let mut slot = Shared::of(&request)?.imports.take(user.tenant_id(), (), "imports")?;
     let mut payload = stream.0;
     let import = TextImport::new(importer, format, gzip);
     match take(&mut payload, import, &mut slot).await {
         Ok(summary) => ok(&ImportResult::from(summary)),
-        Err(problem) => Ok(refused(&problem, request.path(), payload).await),
+        // The rest of the body is passed over, as of every other request.
+        Err(problem) => Ok(problem.answer(request.path())),
     }
 }
 
 /// Imports what arrives. The problem says how much is stored.
 async fn take(payload: &mut Payload, mut import: TextImport, slot: &mut Slot<()>) -> Result<ImportSummary, Problem> {
     loop {
-        // It is in use as long as something comes.
-        slot.with(|()| ());
+        if slot.with(|()| ()).is_none() || slot.is_slow() {
+            let detail = "the body came too slowly; at least 1 KiB a second must";
+            return Err(Problem::new(Code::RequestTimeout, detail).stored_before(import.summary()));
+        }
+        slot.wait();
         let next = tokio::time::timeout(SILENCE, payload.recv()).await;
         let next = next.map_err(|_| {
             let detail = format!("nothing of the body arrived for {} seconds", SILENCE.as_secs());
@@ -79,7 +81,8 @@ async fn take(payload: &mut Payload, mut import: TextImport, slot: &mut Slot<()>
             let problem = Problem::new(Code::BadRequest, format!("the body did not arrive: {error}"));
             problem.stored_before(import.summary())
         })?;
-        if let Err(error) = import.push(&bytes).await {
+        slot.go_on(bytes.len());
+        if let Err(error) = import.push(bytes.to_vec()).await {
             return Err(problem(error).stored_before(import.summary()));
         }
     }
@@ -94,17 +97,6 @@ fn problem(error: TextImportError) -> Problem {
         TextImportError::Other(Error::NotFound) => Problem::not_found(),
         TextImportError::Other(error) => error.into(),
     }
-}
-
-/// The answer to a body that is not needed to its end. What is still sent of it is passed over first: a connection that is closed
-/// while its client sends is reset, and with it what the client has not read yet.
-async fn refused(problem: &Problem, path: &str, mut payload: Payload) -> HttpResponse {
-    let rest = async { while let Some(Ok(_)) = payload.recv().await {} };
-    // What takes longer than that is not waited for.
-    let _ = tokio::time::timeout(LINGER, rest).await;
-    let mut answer = problem.answer(path);
-    answer.head_mut().set_connection_type(ConnectionType::Close);
-    answer
 }
 
 fn format(request: &HttpRequest) -> Result<Format, Problem> {

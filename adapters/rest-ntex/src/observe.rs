@@ -11,11 +11,17 @@ use std::time::{Duration, Instant};
 
 use ntex::SharedCfg;
 use ntex::http::header::{self, HeaderValue};
-use ntex::http::{ConnectionType, Method, Request, Response, StatusCode};
+use ntex::http::{ConnectionType, Method, Request, Response, StatusCode, Version};
 use ntex::service::{Middleware, Service, ServiceCtx};
 use ntex::web::WebResponse;
+use pocket_application::network_of;
 use tracing::Instrument;
 
+use crate::code::Code;
+use crate::connections;
+use crate::drain::Incoming;
+use crate::extract::{Shared, bearer};
+use crate::gate::{Party, Place};
 use crate::problem::Problem;
 use crate::request_id::{self, RequestId};
 use crate::stats::RestMeter;
@@ -25,19 +31,23 @@ use crate::stats::RestMeter;
 pub(crate) struct Template(pub(crate) &'static str);
 
 /// Surrounds a service.
-pub(crate) struct Observe(pub(crate) RestMeter);
+pub(crate) struct Observe {
+    pub(crate) shared: Shared,
+    pub(crate) meter: RestMeter,
+}
 
 impl<S> Middleware<S, SharedCfg> for Observe {
     type Service = Observed<S>;
 
     fn create(&self, inner: S, _: SharedCfg) -> Self::Service {
-        Observed { inner, meter: self.0.clone() }
+        Observed { inner, shared: self.shared.clone(), meter: self.meter.clone() }
     }
 }
 
 /// A service that is surrounded.
 pub(crate) struct Observed<S> {
     inner: S,
+    shared: Shared,
     meter: RestMeter,
 }
 
@@ -60,18 +70,21 @@ where
         self.inner.shutdown().await;
     }
 
-    async fn call(&self, request: Request, ctx: ServiceCtx<'_, Self>) -> Result<Response, S::Error> {
+    async fn call(&self, mut request: Request, ctx: ServiceCtx<'_, Self>) -> Result<Response, S::Error> {
         let seen = Seen::new(&request);
         let span = tracing::info_span!("request", id = %seen.id);
         async {
-            let place = self.meter.gate().enter();
-            let (mut answer, template) = match place {
-                Some(_) => self.answer(request, &seen, ctx).await?,
-                None => {
-                    self.meter.turned_away();
-                    (turned_away(&seen.path), None)
+            let incoming = Incoming::share(&mut request);
+            let (mut answer, template, place) = match self.admit(&request) {
+                Ok(place) => {
+                    let (answer, template) = self.answer(request, &seen, ctx).await?;
+                    (answer, template, place)
                 }
+                Err(problem) => (refused(&problem, &seen.path), None, None),
             };
+            if let Some(incoming) = incoming {
+                answer = incoming.drain_after(answer).await;
+            }
             dress(&mut answer, &seen.id);
             let took = seen.began.elapsed();
             self.meter.answered(answer.status(), took);
@@ -88,6 +101,35 @@ impl<S> Observed<S>
 where
     S: Service<Request, Response = WebResponse>,
 {
+    /// A place for the request. Who watches over the process needs none: these requests end at once.
+    fn admit(&self, request: &Request) -> Result<Option<Place>, Problem> {
+        check_host(request)?;
+        let gate = self.meter.gate();
+        if matches!(request.path(), "/health" | "/ready" | "/metrics") && !gate.is_closing() {
+            return Ok(None);
+        }
+        let party = self.party(request);
+        connections::belongs_to(request.io(), party);
+        gate.enter(party).map(Some).ok_or_else(|| {
+            self.meter.turned_away();
+            Problem::unavailable(
+                "too many requests at once, of all or of this source or tenant, or the server is stopping",
+            )
+        })
+    }
+
+    /// Who makes a request. That a token is still its owner's is asked later.
+    fn party(&self, request: &Request) -> Party {
+        let shown = bearer(request.headers());
+        match shown.and_then(|token| self.shared.application.auth.glance(token)) {
+            Some((tenant, _)) => Party::Tenant(tenant),
+            None => {
+                let peer = request.peer_addr().map(|peer| peer.ip());
+                Party::Stranger(network_of(self.shared.trusted.source(peer, request.headers())))
+            }
+        }
+    }
+
     /// The service's own answer and the path in the table, or a problem when it panics.
     async fn answer(
         &self,
@@ -118,8 +160,17 @@ pub(crate) fn dress(answer: &mut Response, id: &RequestId) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-fn turned_away(path: &str) -> Response {
-    let mut answer = Problem::unavailable("too many requests at once, or the server is stopping").answer(path);
+/// RFC 9112, 3.2: a request of HTTP/1.1 has one `Host`. Those of HTTP/1.0 need none.
+fn check_host(request: &Request) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(header::HOST).count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        return Err(Problem::new(Code::BadRequest, "a request of HTTP/1.1 must have one Host field"));
+    }
+    Ok(())
+}
+
+fn refused(problem: &Problem, path: &str) -> Response {
+    let mut answer = problem.answer(path);
     // The client's next request may find another process.
     answer.head_mut().set_connection_type(ConnectionType::Close);
     answer

@@ -26,6 +26,7 @@ const BEARER: &str = "bearer";
 #[openapi(paths(
     auth::login,
     auth::refresh,
+    auth::logout,
     auth::me,
     tenants::create,
     tenants::list,

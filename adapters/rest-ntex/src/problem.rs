@@ -123,8 +123,9 @@ impl Problem {
     }
 
     /// As many of some kind are under way as there may be.
-    pub(crate) fn too_many_at_once(what: &str, most: usize) -> Self {
-        let detail = format!("{most} {what} are under way, as many as there may be at once; try again");
+    pub(crate) fn too_many_at_once(what: &str, most: usize, is_share: bool) -> Self {
+        let of = if is_share { " of the tenant" } else { "" };
+        let detail = format!("{most} {what}{of} are under way, as many as there may be at once; try again");
         Self { retry_after: Some(UNAVAILABLE_RETRY), ..Self::new(Code::Unavailable, detail) }
     }
 

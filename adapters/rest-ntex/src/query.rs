@@ -13,6 +13,10 @@ use crate::code::Code;
 use crate::fields;
 use crate::problem::Problem;
 
+/// The longest query, and the most parameters in it; a list may also be given in one, with commas.
+const MOST_BYTES: usize = 8_192;
+const MOST_PAIRS: usize = 256;
+
 /// The query parameters of a call.
 pub(crate) struct Query<T>(T);
 
@@ -28,14 +32,23 @@ impl<T: DeserializeOwned> FromRequest<DefaultError> for Query<T> {
     type Error = Problem;
 
     async fn from_request(request: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
-        parse(request.query_string()).map(Self)
+        let query = request.query_string();
+        if query.len() > MOST_BYTES {
+            let detail = format!("the query must be at most {MOST_BYTES} bytes");
+            return Err(Problem::new(Code::Invalid, detail));
+        }
+        parse(query).map(Self)
     }
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let mut parameters: Vec<(Cow<'_, str>, Given<'_>)> = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    for (number, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        if number >= MOST_PAIRS {
+            return Err(Problem::new(Code::Invalid, format!("the query must have at most {MOST_PAIRS} parameters")));
+        }
         let (name, value) = decode_pair(pair)?;
+        // There are few enough to look through them.
         match parameters.iter_mut().find(|(other, _)| *other == name) {
             Some((_, given)) => given.values.push(value),
             None => parameters.push((name.clone(), Given { name, values: vec![value] })),

@@ -8,18 +8,22 @@ use std::time::Duration;
 
 use ntex::SharedCfg;
 use ntex::http::{HttpService, HttpServiceConfig};
+use ntex::io::Io;
 use ntex::rt::System;
-use ntex::service::fn_service;
+use ntex::service::{chain_factory, fn_service};
 use ntex::time::Seconds;
 use pocket_application::Application;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::oneshot;
 
 use crate::app::app;
 use crate::config::RestConfig;
+use crate::connections::Connections;
 use crate::extract::Shared;
 use crate::gate::Gate;
 use crate::protocol::control;
 use crate::stats::RestMeter;
+use crate::trusted::TrustedProxies;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -34,6 +38,9 @@ const CONNECTIONS_END: Seconds = Seconds(1);
 const AFTER_REQUESTS: Duration = Duration::from_millis(1_500);
 /// How long the last answers get to be written: ntex writes an answer after the request has left the gate.
 const LAST_ANSWERS: Duration = Duration::from_millis(50);
+/// When a silent connection is probed first, and how often then.
+const TCP_IDLE: Duration = Duration::from_secs(60);
+const TCP_PROBE: Duration = Duration::from_secs(15);
 /// Bytes that count as progress in a step.
 const PROGRESS: u32 = 256;
 
@@ -121,10 +128,17 @@ fn listen(host: &str, port: u16) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr
             Err(error) if missing_here(&error) && host.parse::<IpAddr>().is_err() => continue,
             Err(error) => return Err(error),
         };
+        keep_alive(&listener)?;
         addresses.push(listener.local_addr()?);
         listeners.push(listener);
     }
     if listeners.is_empty() { Err(io::ErrorKind::AddrNotAvailable.into()) } else { Ok((listeners, addresses)) }
+}
+
+/// Accepted sockets inherit it: a client that is gone without a word is noticed.
+fn keep_alive(listener: &TcpListener) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(TCP_IDLE).with_interval(TCP_PROBE);
+    SockRef::from(listener).set_tcp_keepalive(&probes)
 }
 
 /// Whether the machine does not have such an address; the number is `EAFNOSUPPORT` of Linux.
@@ -139,14 +153,20 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
     // No pings between its threads: they would wake a process at rest.
     let system = System::build().name("rest").ping_interval(0).build(ntex::rt::DefaultRuntime);
     system.block_on(async move {
-        let shared = Shared::new(application, config.body_limits, config.metrics, &meter);
+        let trusted = TrustedProxies::new(&config.trusted_proxies);
+        let shared = Shared::new(application, config.body_limits, config.metrics, trusted, &meter);
         let mut server =
             ntex::server::build().workers(config.workers.max(1)).shutdown_timeout(CONNECTIONS_END).disable_signals();
         for listener in listeners {
             let (shared, meter) = (shared.clone(), meter.clone());
             server = server.listen("rest", listener, async move |service| {
                 service.config(SharedCfg::new("rest").add(http_config()));
-                HttpService::h1(app(shared.clone(), meter.clone())).control(fn_service(control))
+                let connections = Connections::default();
+                ntex::rt::spawn(connections.clone().watch_over());
+                let trusted = shared.trusted.clone();
+                let counted = fn_service(async move |io: Io| Ok(connections.open(io, &trusted)));
+                let http = HttpService::h1(app(shared.clone(), meter.clone())).control(fn_service(control));
+                chain_factory(counted).and_then(http)
             })?;
         }
         let server = server.run();

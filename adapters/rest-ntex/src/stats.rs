@@ -102,7 +102,7 @@ mod tests {
             meter.answered(StatusCode::from_u16(status).unwrap(), Duration::from_micros(10));
         }
         meter.turned_away();
-        let _inside = meter.gate().enter();
+        let _inside = meter.gate().enter(crate::gate::Party::Stranger([10, 0, 0, 1].into()));
         let expected = RestStats {
             succeeded: 2,
             refused: 1,

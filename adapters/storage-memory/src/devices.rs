@@ -71,6 +71,10 @@ impl DeviceRepository for Memory {
             for token in state.tokens.values_mut().filter(|token| token.device_id == id && token.present) {
                 token.expires_at = expires_at;
             }
+            for token in state.tokens.values_mut().filter(|token| token.device_id == id && !token.present) {
+                // One in its grace does not outlast the present one.
+                token.expires_at = [token.expires_at, expires_at].into_iter().flatten().min();
+            }
         }
         if update.enabled.is_some() || update.token_expires_at.is_some() {
             state.log(AccessChange::Device { tenant_id: tenant, device_id: id });

@@ -27,7 +27,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Gives the present token another expiry.
+/// Gives the present token another expiry. One in its grace does not outlast it.
 pub(crate) async fn set_expiry(
     transaction: &DatabaseTransaction,
     device: i64,
@@ -39,6 +39,15 @@ pub(crate) async fn set_expiry(
         .filter(device_token::Column::Present.eq(true))
         .exec(transaction)
         .await?;
+    if let Some(expires_at) = expires_at {
+        device_token::Entity::update_many()
+            .col_expr(device_token::Column::ExpiresAt, Expr::value(Some(expires_at.as_millis())))
+            .filter(device_token::Column::Device.eq(device))
+            .filter(device_token::Column::Present.eq(false))
+            .filter(device_token::Column::ExpiresAt.gt(expires_at.as_millis()))
+            .exec(transaction)
+            .await?;
+    }
     Ok(())
 }
 

@@ -19,6 +19,13 @@ impl TextExport {
         Self { exporter, writer: Some(Writer::new(format, gzip)) }
     }
 
+    /// The same text, in which a spreadsheet takes no value for a formula: where one begins like a formula, an apostrophe stands before it.
+    /// Only CSV is changed.
+    pub fn for_spreadsheet(mut self) -> Self {
+        self.writer = self.writer.map(Writer::for_spreadsheet);
+        self
+    }
+
     /// The next bytes, at most some megabytes; `None` when all have been given. Writing and compressing is done on a thread of the
     /// runtime that may be blocked. To be awaited on a tokio runtime.
     ///

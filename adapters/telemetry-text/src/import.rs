@@ -1,5 +1,7 @@
 //! A text becomes rows of a history.
 
+use std::sync::Arc;
+
 use pocket_application::{Error, ImportError, ImportRow, ImportSummary, Importer, WrongLine};
 
 use crate::Format;
@@ -28,7 +30,9 @@ pub enum TextImportError {
 /// no more than a few are in memory.
 pub struct TextImport {
     importer: Importer,
-    reader: Reader,
+    /// `None` after a failure of the thread that reads.
+    reader: Option<Reader>,
+    is_gzip: bool,
     rows: Vec<ImportRow>,
 }
 
@@ -36,7 +40,7 @@ impl TextImport {
     /// Begins with nothing.
     pub fn new(importer: Importer, format: Format, gzip: bool) -> Self {
         let reader = Reader::new(format, gzip, importer.max_payload());
-        Self { importer, reader, rows: Vec::new() }
+        Self { importer, reader: Some(reader), is_gzip: gzip, rows: Vec::new() }
     }
 
     /// How far it is.
@@ -44,18 +48,43 @@ impl TextImport {
         self.importer.summary()
     }
 
-    /// Takes the next bytes, and stores the batches that they complete.
+    /// Takes the next bytes, and stores the batches that they complete. They are unpacked and read on a thread of the runtime that may
+    /// be blocked, in one of the places for heavy work. To be awaited on a tokio runtime.
     ///
     /// # Errors
     /// When a line is wrong, or something came in the way.
-    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), TextImportError> {
+    pub async fn push(&mut self, bytes: Vec<u8>) -> Result<(), TextImportError> {
+        let bytes = Arc::new(bytes);
+        let length = bytes.len();
         // What is compressed may become a thousand times as much.
-        for piece in bytes.chunks(Gunzip::PIECE) {
-            let read = self.reader.push(piece, &mut self.rows);
+        let step = if self.is_gzip { Gunzip::PIECE } else { length.max(1) };
+        for begin in (0..length).step_by(step) {
+            let bytes = Arc::clone(&bytes);
+            let end = length.min(begin + step);
+            let read = self.read(move |reader, rows| reader.push(&bytes[begin..end], rows)).await;
             self.store_batches().await?;
             read?;
         }
         Ok(())
+    }
+
+    /// Reads on a thread that may be blocked.
+    async fn read(
+        &mut self,
+        work: impl FnOnce(&mut Reader, &mut Vec<ImportRow>) -> Result<(), Unreadable> + Send + 'static,
+    ) -> Result<(), TextImportError> {
+        let lost = || TextImportError::Other(Error::Internal("an import was not read to its end".into()));
+        let mut reader = self.reader.take().ok_or_else(lost)?;
+        let mut rows = std::mem::take(&mut self.rows);
+        let place = self.importer.place().await.map_err(TextImportError::Other)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let read = work(&mut reader, &mut rows);
+            drop(place);
+            (reader, rows, read)
+        });
+        let (reader, rows, read) = task.await.map_err(|_| lost())?;
+        (self.reader, self.rows) = (Some(reader), rows);
+        Ok(read?)
     }
 
     /// Ends the text and stores what is left.
@@ -69,7 +98,7 @@ impl TextImport {
     }
 
     async fn end(&mut self) -> Result<(), TextImportError> {
-        let read = self.reader.finish(&mut self.rows);
+        let read = self.read(Reader::finish).await;
         self.store_batches().await?;
         read?;
         let rest = std::mem::take(&mut self.rows);

@@ -11,18 +11,23 @@ use crate::fields::Fields;
 /// What some editors write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Empty lines in a row that are passed over.
+const MOST_EMPTY: u64 = 10_000;
+
 /// Cuts a text into lines and reads each.
 pub(crate) struct Lines {
     longest: usize,
     /// The lines that are over.
     over: u64,
+    /// Empty lines since the last one that was none.
+    empty: u64,
     /// What has come of the present line.
     begun: Vec<u8>,
 }
 
 impl Lines {
     pub(crate) fn new(longest: usize) -> Self {
-        Self { longest, over: 0, begun: Vec::new() }
+        Self { longest, over: 0, empty: 0, begun: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, mut bytes: &[u8], rows: &mut Vec<ImportRow>) -> Result<(), WrongLine> {
@@ -64,7 +69,13 @@ impl Lines {
         let line = if self.over == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         let line = line.trim_ascii();
         if !line.is_empty() {
+            self.empty = 0;
             rows.push(row(line, self.over)?);
+            return Ok(());
+        }
+        self.empty += 1;
+        if self.empty > MOST_EMPTY {
+            return Err(WrongLine::whole(self.over, format!("must not follow {MOST_EMPTY} empty lines")));
         }
         Ok(())
     }

@@ -18,13 +18,20 @@ pub(crate) struct Writer {
     format: Format,
     gzip: Option<Box<GzEncoder<Vec<u8>>>>,
     begun: bool,
+    for_spreadsheet: bool,
 }
 
 impl Writer {
     /// A text without rows.
     pub(crate) fn new(format: Format, gzip: bool) -> Self {
         let gzip = gzip.then(|| Box::new(GzEncoder::new(Vec::new(), Compression::new(LEVEL))));
-        Self { format, gzip, begun: false }
+        Self { format, gzip, begun: false, for_spreadsheet: false }
+    }
+
+    /// Writes CSV so that a spreadsheet takes no value for a formula.
+    pub(crate) fn for_spreadsheet(mut self) -> Self {
+        self.for_spreadsheet = true;
+        self
     }
 
     /// Adds rows and takes out bytes of the text, which may be none: compression holds some back. A line of JSON whose payload is
@@ -34,7 +41,7 @@ impl Writer {
         self.begin(&mut text);
         for row in rows {
             match self.format {
-                Format::Csv => csv::write_row(&mut text, row),
+                Format::Csv => csv::write_row(&mut text, row, self.for_spreadsheet),
                 Format::Ndjson => json::write_line(&mut text, row),
             }
         }
@@ -133,6 +140,21 @@ mod tests {
                  00000000000a,{device},\"a,\"\"b\"\"\",\"{{\"\"a\"\": 1,\n\"\"b\"\":\"\"\"\"}}\",{at},{at}\r\n"
             )
         );
+    }
+
+    #[test]
+    fn for_a_spreadsheet_no_value_is_a_formula() {
+        let formula = "=cmd|' /C calc'!A0";
+        let rows = [row(formula, "-5"), row("@a,b", "\"=1\""), row("-1", "1"), row("－x", "2"), row("a=b", "3")];
+        let mut writer = Writer::new(Format::Csv, false).for_spreadsheet();
+        let text = String::from_utf8(writer.write(&rows)).unwrap();
+        let values: Vec<_> = text.lines().skip(1).map(|line| line.splitn(3, ',').nth(2).unwrap()).collect();
+        for (value, begin) in
+            values.iter().zip(["'=cmd|' /C calc'!A0,-5,", "\"'@a,b\",\"\"\"=1\"\"\",", "-1,1,", "'－x,2,", "a=b,3,"])
+        {
+            assert!(value.starts_with(begin), "{value}");
+        }
+        assert!(written(Format::Csv, &rows).contains(",=cmd|"));
     }
 
     #[test]

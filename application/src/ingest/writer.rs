@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pocket_domain::{NewTelemetry, NodeName, TelemetryId};
+use pocket_domain::{Excerpt, NewTelemetry, NodeName, TelemetryId};
 use pocket_ports::{Clock, Fate, Settled, StorageError, WriteBatch};
 
 use super::parts::{Part, Split};
@@ -136,7 +136,7 @@ impl Writer {
 
     async fn set_aside(&self, message: &NewTelemetry, refusal: &StorageError) -> Fate {
         let reason = refusal.to_string();
-        tracing::error!(device = %message.device_id, topic = %message.topic, %reason, "message put aside");
+        tracing::error!(device = %message.device_id, topic = %Excerpt(message.topic.as_str()), %reason, "message put aside");
         let mut pause = Self::FIRST_PAUSE;
         loop {
             match self.store.telemetry.set_aside(message, &reason, self.clock.now()).await {

@@ -33,6 +33,7 @@ pub(super) async fn run(settings: &Settings, options: &ExportOptions) -> Result<
     let written = async {
         let exporter = exporter(&storage, &tenant, scan).await?;
         let export = TextExport::new(exporter, format, options.gzip);
+        let export = if options.spreadsheet { export.for_spreadsheet() } else { export };
         match &options.output {
             Some(file) => to_file(export, file).await,
             None => to_stdout(export).await,

@@ -66,7 +66,7 @@ async fn importer(storage: &Storage, tenant: &TenantName, max_payload: usize) ->
 async fn import(mut import: TextImport, mut block: Vec<u8>, mut input: Input) -> Result<ImportSummary, Failure> {
     let mut told_at = Instant::now();
     while !block.is_empty() {
-        import.push(&block).await.map_err(|error| failed(&error, import.summary()))?;
+        import.push(block).await.map_err(|error| failed(&error, import.summary()))?;
         if told_at.elapsed() >= TELL_EVERY {
             console::tell(told(import.summary()));
             told_at = Instant::now();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use pocket_domain::{NodeName, Password, TopicFilter, Username};
 use tracing_subscriber::EnvFilter;
 
@@ -203,6 +204,23 @@ impl Rule<Vec<TopicFilter>> for TopicFilters {
     }
 }
 
+/// Networks, or single addresses, separated by commas; empty for none.
+pub(super) struct Networks;
+
+impl Rule<Vec<IpNet>> for Networks {
+    fn parse(&self, text: &str) -> Option<Vec<IpNet>> {
+        if text.trim().is_empty() {
+            return Some(Vec::new());
+        }
+        let network = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
+        text.split(',').map(|text| network(text.trim())).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "networks or addresses separated by commas, such as 10.0.0.0/8,2001:db8::/32,192.0.2.7, or empty".into()
+    }
+}
+
 /// Directives of `tracing_subscriber::EnvFilter`, kept as text because a filter cannot be copied.
 pub(super) struct LogFilter;
 
@@ -260,6 +278,16 @@ mod tests {
         assert_eq!(TopicFilters.parse("a/#, +/b").map(|filters| filters.len()), Some(2));
         for wrong in [",", "a/#/b", "a,,b"] {
             assert_eq!(TopicFilters.parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_may_be_none_or_several_and_single_addresses() {
+        assert_eq!(Networks.parse(""), Some(Vec::new()));
+        let several = Networks.parse("10.0.0.0/8, fd00::/8,192.0.2.7").unwrap();
+        assert_eq!(several, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(|text| text.parse().unwrap()));
+        for wrong in [",", "10.0.0.0/33", "proxy.example.org", "10.0.0.1/8/8"] {
+            assert_eq!(Networks.parse(wrong), None, "{wrong}");
         }
     }
 

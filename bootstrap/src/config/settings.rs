@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pocket_domain::{NodeName, Password, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl};
@@ -119,7 +120,9 @@ pub struct ApiSettings {
     pub max_body: u32,
     /// Reads at once whose work grows with what is stored.
     pub reads: u32,
-    /// What opens `/metrics` to others than this machine.
+    /// Networks of proxies that tell where requests come from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What opens `/metrics`.
     pub metrics_token: Option<Secret>,
 }
 
@@ -357,6 +360,7 @@ impl<'a> Reader<'a> {
             workers: self.get(&table::API_WORKERS),
             max_body: self.get(&table::API_MAX_BODY),
             reads: self.get(&table::API_READS),
+            trusted_proxies: self.get(&table::API_TRUSTED_PROXIES),
             metrics_token: self.get(&table::METRICS_TOKEN),
         }
     }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use pocket_domain::{NodeName, Password, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl, Url};
 use super::rule::{
-    Address, BearerToken, Choice, LogFilter, Node, Number, Optional, Path, Person, PersonalPassword, Port, SecretOf,
-    TopicFilters,
+    Address, BearerToken, Choice, LogFilter, Networks, Node, Number, Optional, Path, Person, PersonalPassword, Port,
+    SecretOf, TopicFilters,
 };
 use super::setting::{AnySetting, Secrecy, Setting};
 use super::{Acknowledge, LogFormat, Mode, Secret, Synchronous};
@@ -74,8 +75,11 @@ settings! {
     API_READS: u32 = Setting::new("POCKET_API_READS", "api.reads", "4",
         &Number { min: 1, max: 1_024, unit: "reads" },
         "reads at once whose work grows with what is stored, such as aggregates and exports; one tenant has half of them, or one");
+    API_TRUSTED_PROXIES: Vec<IpNet> = Setting::new("POCKET_API_TRUSTED_PROXIES", "api.trusted_proxies", "", &Networks,
+        "networks of reverse proxies, separated by commas; of them `X-Forwarded-For` or `Forwarded` is believed, read from its end")
+        .default_is("none");
     METRICS_TOKEN: Option<Secret> = Setting::new("POCKET_METRICS_TOKEN", "api.metrics_token", "",
-        &Optional(BearerToken), "bearer token of `/metrics`").default_is("none: loopback only").hidden(Secrecy::Secret);
+        &Optional(BearerToken), "bearer token of `/metrics`, needed by every reader").default_is("none: loopback only, and no proxy").hidden(Secrecy::Secret);
 
     MQTT_HOST: IpAddr = Setting::new("POCKET_MQTT_HOST", "mqtt.host", "0.0.0.0", &Address, "address of the broker");
     MQTT_PORT: Option<u16> = Setting::new("POCKET_MQTT_PORT", "mqtt.port", "1883", &Optional(Port),

@@ -173,6 +173,7 @@ macro_rules! storage_contract {
             a_replaced_token_works_until_the_end_of_its_grace
             a_grace_does_not_outlast_the_tokens_own_expiry
             a_new_expiry_does_not_prolong_a_grace
+            a_grace_does_not_outlast_a_new_expiry_of_the_present_token
             tokens_before_the_present_one_stop_in_any_case
             replacing_the_token_of_an_unknown_device_is_not_found
             a_replaced_token_is_logged

@@ -139,6 +139,16 @@ pub async fn a_new_expiry_does_not_prolong_a_grace(storage: &Storage) {
     assert_eq!(expiry(storage, new).await, Some(at(1_000)));
 }
 
+pub async fn a_grace_does_not_outlast_a_new_expiry_of_the_present_token(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let (id, old) = device_with_token(storage, acme, "boiler").await;
+    let new = replace(storage, acme, id, Some(at(60))).await;
+    let update = DeviceUpdate { token_expires_at: Some(Some(at(5))), ..Default::default() };
+    storage.devices.update(acme, id, update, at(20)).await.unwrap();
+    assert_eq!(expiry(storage, old).await, Some(at(5)));
+    assert_eq!(expiry(storage, new).await, Some(at(5)));
+}
+
 pub async fn tokens_before_the_present_one_stop_in_any_case(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let (id, first) = device_with_token(storage, acme, "boiler").await;

@@ -162,6 +162,7 @@ async fn a_database_with_chunks_from_before_there_were_limits_is_migrated_with_e
         &database,
         &[
             "DELETE FROM seaql_migrations WHERE version >= 'm0007'",
+            "DROP TABLE ended_logins",
             "ALTER TABLE tenants DROP COLUMN max_age_seconds, DROP COLUMN max_bytes",
             "CREATE INDEX telemetry_of_tenant ON telemetry (tenant, timestamp, id)",
             "DROP INDEX telemetry_chunks_of_tenant",

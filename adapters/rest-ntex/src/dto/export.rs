@@ -5,7 +5,7 @@ use pocket_telemetry_text::Format;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::text::{Parsed, TimeText};
+use super::text::{Parsed, Switch, TimeText};
 
 /// A form, for the document.
 #[derive(ToSchema)]
@@ -27,6 +27,9 @@ pub(crate) struct ExportParameters {
     /// `ndjson` (default): one JSON object a line; `csv`: a line of names and a line for each row.
     #[param(value_type = Option<FormatText>, inline, default = "ndjson")]
     format: Option<Parsed<Format>>,
+    /// `true`: in CSV an apostrophe stands before values that a spreadsheet would take for formulas.
+    #[param(value_type = Option<bool>, default = false)]
+    spreadsheet: Option<Switch>,
     /// Only of this device.
     #[param(value_type = Option<String>, format = "uuid")]
     device_id: Option<Parsed<DeviceId>>,
@@ -50,6 +53,11 @@ impl ExportParameters {
     /// The form that was asked for.
     pub(crate) fn format(&self) -> Format {
         self.format.map(|format| format.0).unwrap_or_default()
+    }
+
+    /// Whether it is for a spreadsheet.
+    pub(crate) fn for_spreadsheet(&self) -> bool {
+        self.spreadsheet.is_some_and(|spreadsheet| spreadsheet.0)
     }
 
     /// The part that was asked for.

@@ -7,8 +7,8 @@ use ntex::web::{self, WebAppConfig};
 use pocket_application::ThrottleLimits;
 use serde_json::json;
 
-use super::platform::{LIMITS, Platform, Reply};
-use crate::gate::Gate;
+use super::platform::{LIMITS, PASSWORD, Platform, Reply};
+use crate::gate::{Gate, Party};
 use crate::observe::Observe;
 use crate::stats::RestMeter;
 
@@ -60,6 +60,10 @@ async fn every_answer_carries_the_request_id() {
     }
 }
 
+fn asked(path: &str) -> ntex::http::Request {
+    TestRequest::with_uri(path).header("host", "a").to_request()
+}
+
 #[ntex::test]
 async fn a_panic_is_a_problem_and_the_service_goes_on() {
     async fn panics() -> web::HttpResponse {
@@ -67,13 +71,19 @@ async fn a_panic_is_a_problem_and_the_service_goes_on() {
     }
     let app = web::App::new().service(web::resource("/panic").to(panics)).finish();
     let config = SharedCfg::new("test").add(WebAppConfig::new()).into();
-    let service = ntex::service::apply(Observe(RestMeter::new(Gate::new(1))), app).pipeline(config).await.unwrap();
+    let service = ntex::service::apply(
+        Observe { shared: Platform::start().await.shared, meter: RestMeter::new(Gate::new(1)) },
+        app,
+    )
+    .pipeline(config)
+    .await
+    .unwrap();
     for _ in 0..2 {
-        let reply = Reply::read(service.call(TestRequest::with_uri("/panic").to_request()).await.unwrap()).await;
+        let reply = Reply::read(service.call(asked("/panic")).await.unwrap()).await;
         reply.problem(500, "INTERNAL");
         assert!(!reply.text.contains("invariant"), "{}", reply.text);
     }
-    let reply = Reply::read(service.call(TestRequest::with_uri("/other").to_request()).await.unwrap()).await;
+    let reply = Reply::read(service.call(asked("/other")).await.unwrap()).await;
     assert_eq!(reply.status, 404);
 }
 
@@ -83,14 +93,17 @@ async fn whom_the_gate_turns_away_may_come_again() {
     let config = SharedCfg::new("test").add(WebAppConfig::new()).into();
     let gate = Gate::new(1);
     let meter = RestMeter::new(gate.clone());
-    let service = ntex::service::apply(Observe(meter.clone()), app).pipeline(config).await.unwrap();
-    let place = gate.enter();
-    let reply = Reply::read(service.call(TestRequest::with_uri("/a").to_request()).await.unwrap()).await;
+    let service = ntex::service::apply(Observe { shared: Platform::start().await.shared, meter: meter.clone() }, app)
+        .pipeline(config)
+        .await
+        .unwrap();
+    let place = gate.enter(Party::Stranger([10, 0, 0, 1].into()));
+    let reply = Reply::read(service.call(asked("/a")).await.unwrap()).await;
     reply.problem(503, "UNAVAILABLE");
     assert_eq!(reply.header("retry-after"), "5");
     assert_eq!((meter.read().turned_away, meter.read().failed), (1, 1));
     drop(place);
-    let reply = Reply::read(service.call(TestRequest::with_uri("/a").to_request()).await.unwrap()).await;
+    let reply = Reply::read(service.call(asked("/a")).await.unwrap()).await;
     assert_eq!(reply.status, 404);
 }
 
@@ -139,4 +152,26 @@ async fn a_wrong_token_for_metrics_is_refused() {
     let reply = platform.get("s3cret", "/metrics").await;
     assert_eq!((reply.status, reply.text.as_str()), (200, "pocket_up 1\n# EOF\n"));
     assert!(reply.header("content-type").starts_with("application/openmetrics-text"));
+}
+
+#[ntex::test]
+async fn a_log_in_has_a_short_body() {
+    let platform = Platform::start().await;
+    let login = |length: usize| json!({"username": "x".repeat(length), "password": PASSWORD});
+    platform.post("", "/api/v1/auth/login", login(3_000)).await.problem(401, "UNAUTHENTICATED");
+    platform.post("", "/api/v1/auth/login", login(4_096)).await.problem(413, "PAYLOAD_TOO_LARGE");
+}
+
+#[ntex::test]
+async fn a_query_has_few_and_short_parameters() {
+    let platform = Platform::start().await;
+    let admin = platform.admin().await;
+    let many: Vec<String> = (0..257).map(|n| format!("p{n}")).collect();
+    let long = format!("name={}", "x".repeat(8_192));
+    for query in [many.join("&"), long] {
+        let reply = platform.get(&admin, &format!("/api/v1/devices?{query}")).await;
+        reply.problem(422, "INVALID");
+        assert!(reply.text.contains("the query must"), "{}", reply.text);
+        platform.get("", &format!("/api/v1/devices?{query}")).await.problem(401, "UNAUTHENTICATED");
+    }
 }

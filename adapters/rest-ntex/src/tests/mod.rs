@@ -13,6 +13,7 @@ mod latest;
 mod openapi;
 mod platform;
 mod server;
+mod sockets;
 mod telemetry;
 mod tenants;
 mod transfer;

@@ -23,6 +23,7 @@ use crate::config::{BodyLimits, Metrics, MetricsToken};
 use crate::extract::Shared;
 use crate::gate::Gate;
 use crate::stats::RestMeter;
+use crate::trusted::TrustedProxies;
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const TTL: Duration = Duration::from_secs(3_600);
@@ -130,7 +131,7 @@ impl Platform {
             token: metrics_token.and_then(MetricsToken::new),
         };
         let meter = RestMeter::new(Gate::new(Gate::REQUESTS));
-        let shared = Shared::new(Arc::clone(&application), LIMITS, metrics, &meter);
+        let shared = Shared::new(Arc::clone(&application), LIMITS, metrics, TrustedProxies::default(), &meter);
         let config = SharedCfg::new("test").add(WebAppConfig::new()).into();
         let service = app(shared.clone(), meter).boxed().pipeline(config).await.unwrap();
         Self { application, clock, shared, service }
@@ -143,7 +144,7 @@ impl Platform {
 
     /// Sends a request whose answer is not read.
     pub(super) async fn respond(&self, request: TestRequest) -> Response {
-        self.service.call(request.to_request()).await.unwrap()
+        self.service.call(request.header("host", "a").to_request()).await.unwrap()
     }
 
     /// Sends a request with a body, or without when it is null.

@@ -12,7 +12,7 @@ use crate::server::{Rest, RestError, RunningRest};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
-async fn serve() -> (Platform, RunningRest, SocketAddr) {
+pub(super) async fn serve() -> (Platform, RunningRest, SocketAddr) {
     let platform = Platform::start().await;
     let rest = Rest::bind(config(&platform, "127.0.0.1", 0)).unwrap();
     let address = rest.addresses()[0];
@@ -29,11 +29,12 @@ fn config(platform: &Platform, host: &str, port: u16) -> RestConfig {
         shutdown_deadline: DEADLINE,
         body_limits: LIMITS,
         metrics: platform.shared.metrics.clone(),
+        trusted_proxies: Vec::new(),
     }
 }
 
 /// Sends text on a connection of its own and gives what came back until the server closed it.
-async fn exchange(address: SocketAddr, text: &str) -> String {
+pub(super) async fn exchange(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
