@@ -140,6 +140,7 @@ mod tests {
             from: None,
             to: None,
             format: "ndjson".into(),
+            spreadsheet: false,
             gzip: false,
             output: None,
         }
