@@ -121,6 +121,12 @@ pub(crate) async fn matching(
     }
 }
 
+/// Whether the tenant has topics that begin with `$`, which `#` does not match.
+pub(crate) async fn has_system_topics(connection: &impl ConnectionTrait, tenant: i64) -> Result<bool, Error> {
+    let named = topic::Column::Name.gte("$").and(topic::Column::Name.lt("%"));
+    Ok(of_tenant(tenant).filter(named).one(connection).await?.is_some())
+}
+
 /// What a filter with wildcards says of names, beside their prefix, in the SQL of a database.
 struct Form {
     condition: Option<SimpleExpr>,
@@ -190,11 +196,22 @@ fn after_all_with(prefix: &str) -> Option<String> {
 mod tests {
     use super::after_all_with;
 
-    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_prefix_is_a_range_of_texts() {
+        assert_eq!(after_all_with("a/").as_deref(), Some("a0"));
+        assert_eq!(after_all_with("\u{d7ff}").as_deref(), Some("\u{e000}"));
+        assert_eq!(after_all_with("a\u{10ffff}\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(after_all_with("\u{10ffff}"), None);
+        assert_eq!(after_all_with(""), None);
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod matching_tests {
+    use pocket_domain::{NewTelemetry, TopicFilter, TopicName};
+
     #[tokio::test]
     async fn a_filter_finds_the_names_that_it_matches_and_no_others() {
-        use pocket_domain::{NewTelemetry, TopicFilter, TopicName};
-
         let sample = crate::sample::Sample::new().await;
         let levels = ["a", "b", "a*", "[b]", "?", "%", "_", "", "A", "a.", "é"];
         let mut names: Vec<String> = levels.iter().filter(|level| !level.is_empty()).map(ToString::to_string).collect();
@@ -220,14 +237,5 @@ mod tests {
             let expected = names.iter().filter(|name| filter.matches(name)).count();
             assert_eq!(keys.len(), expected, "{filter}");
         }
-    }
-
-    #[test]
-    fn a_prefix_is_a_range_of_texts() {
-        assert_eq!(after_all_with("a/").as_deref(), Some("a0"));
-        assert_eq!(after_all_with("\u{d7ff}").as_deref(), Some("\u{e000}"));
-        assert_eq!(after_all_with("a\u{10ffff}\u{10ffff}").as_deref(), Some("b"));
-        assert_eq!(after_all_with("\u{10ffff}"), None);
-        assert_eq!(after_all_with(""), None);
     }
 }

@@ -150,8 +150,10 @@ async fn wanted_topics(
     tenant: i64,
     filter: Option<&TopicFilter>,
 ) -> Result<Option<Option<std::collections::HashSet<i64>>>, Error> {
-    // No topic of telemetry begins with `$`, so that all are meant.
-    let Some(filter) = filter.filter(|filter| filter.as_str() != "#") else { return Ok(Some(None)) };
+    let Some(filter) = filter else { return Ok(Some(None)) };
+    if filter.as_str() == "#" && !topics::has_system_topics(connection, tenant).await? {
+        return Ok(Some(None));
+    }
     let keys = topics::matching(connection, tenant, filter).await?;
     Ok((!keys.is_empty()).then(|| Some(keys.into_iter().collect())))
 }
