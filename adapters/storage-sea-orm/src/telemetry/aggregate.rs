@@ -21,8 +21,8 @@ use crate::tenants;
 
 /// Chunks that are decoded together.
 const CHUNKS: usize = 16;
-/// Rows of the log that are read together.
-const ROWS: usize = 5_000;
+/// Rows of the log that are read together; their payloads may be long.
+const ROWS: usize = 1_000;
 
 /// The series of all devices and keys of the query.
 pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQuery) -> Result<Vec<Series>, Error> {

@@ -23,7 +23,7 @@ use crate::error::Error;
 
 /// Chunks, and rows of the log, that are read together.
 const CHUNKS: usize = 32;
-const ROWS: usize = 2_000;
+const ROWS: usize = 1_000;
 /// Rows that are looked at where they are read; more are left to those who decode.
 const FEW: usize = 64;
 

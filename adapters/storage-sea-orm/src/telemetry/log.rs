@@ -36,8 +36,8 @@ impl From<Row> for Found {
     }
 }
 
-/// Rows in one text.
-const FETCHED: usize = 2_000;
+/// Rows in one text; their payloads may be long.
+const FETCHED: usize = 500;
 
 /// Places in one statement.
 const PLACES: usize = 5_000;
