@@ -129,7 +129,7 @@ async fn another_tenant_is_served_between_the_requests_of_a_crowd() {
 
 /// A tenant and a device in a database that two processes have open.
 async fn two_processes(url: &str) -> (Storage, Storage, TenantId, DeviceId) {
-    let sealing = Sealing { prune_every: Duration::from_secs(86_400), rows: 1_000_000, ..Sealing::default() };
+    let sealing = Sealing { rows: 1_000_000, ..Sealing::default() };
     let options = Options { pool: 4, sealing, ..Options::new(url) };
     let one = open(options.clone()).await.unwrap();
     let other = open(options).await.unwrap();
