@@ -162,6 +162,8 @@ pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
 /// The figures of storage.
 pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
     let help = "Chunks of telemetry that were found damaged since the start";
+    let decoding = health.decoding();
+    let fates = [("done", decoding.done), ("given_up", decoding.given_up)];
     let Upkeep { behind, dead_letters_dropped, topics_removed, without_leaves, set_aside } = health.upkeep();
     let dropped = "Dead letters that were removed because there were too many";
     let without = "Messages that were stored without an index of their values, because of limits";
@@ -177,6 +179,12 @@ pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
         Figure::counter("topics_removed", "Topics that went with their last message", topics_removed),
         Figure::counter("telemetry_without_leaves", without, without_leaves),
         Figure::counter("telemetry_set_aside", aside, set_aside),
+        Figure::gauge(
+            "decoding_under_way",
+            "Pieces of work on stored telemetry that wait or are done",
+            decoding.under_way,
+        ),
+        Figure::counters("decoding", "Pieces of work on stored telemetry, by what became of them", "fate", fates),
     ]
 }
 

@@ -34,6 +34,11 @@ impl LeafPath {
         }
     }
 
+    /// The path that a leaf has, as it was stored. A leaf may have the empty path, that of the key `""`.
+    pub fn of_leaf(path: &str) -> Self {
+        Self(path.into())
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -43,7 +43,7 @@ pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplac
 pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
-pub use storage::{Conflict, Storage, StorageError, StorageHealth, Upkeep};
+pub use storage::{Conflict, DecodingStats, Storage, StorageError, StorageHealth, Upkeep};
 pub use telemetry::{Import, Imported, Pruned, TelemetryStore, TopicNames};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};

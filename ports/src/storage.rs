@@ -89,8 +89,24 @@ pub trait StorageHealth: Send + Sync {
         Upkeep::default()
     }
 
+    /// What was done so far to make sense of stored telemetry. Nothing is read to find it out.
+    fn decoding(&self) -> DecodingStats {
+        DecodingStats::default()
+    }
+
     /// Ends all connections. Calls after it MAY fail.
     async fn close(&self);
+}
+
+/// Work whose amount depends on what is stored, in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DecodingStats {
+    /// Pieces that wait or are being done.
+    pub under_way: u64,
+    /// Pieces that were done.
+    pub done: u64,
+    /// Pieces that were given up, because whoever asked went away.
+    pub given_up: u64,
 }
 
 /// One database behind all storage ports.

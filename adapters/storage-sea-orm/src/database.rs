@@ -10,15 +10,16 @@ use std::time::Duration;
 use pocket_ports::StorageError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::decoders::Decoders;
 use crate::devices::DeviceLookup;
 use crate::error::Error;
 use crate::keeper::Shortfall;
 use crate::locks;
 use crate::suspicion::Suspicion;
-use crate::telemetry::{Damage, DevicePage, LogIndex, Parts, TopicNames};
+use crate::telemetry::{Damage, DevicePage, LatestCache, LogIndex, Parts, TopicNames};
 use crate::timeline::Timeline;
 use crate::together::Together;
 use crate::upkeep::Upkeep;
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a server may take for the statements of an append, or for a commit: the largest batch passes a slow line in it.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long one answer may be read for: a transaction that reads keeps SQLite from emptying its write-ahead log.
+const READING: Duration = Duration::from_secs(30);
 /// How long anything else may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
@@ -59,8 +62,14 @@ pub(crate) struct Database {
     pub(crate) pages: Together<DevicePage>,
     /// Parts of chunks that such pages took lately.
     pub(crate) parts: Parts,
+    /// Last values of rows of the log that were asked for lately.
+    pub(crate) latest: LatestCache,
+    /// Held by the one search for last values whose turn it is.
+    pub(crate) searching: tokio::sync::Mutex<()>,
     /// Names of topics that were asked for lately.
     pub(crate) topic_names: TopicNames,
+    /// What decodes chunks.
+    pub(crate) decoders: Decoders,
     /// Chunks that cannot be read.
     pub(crate) damage: Damage,
     /// Whether something was removed whose topic nothing else may have.
@@ -88,7 +97,10 @@ impl Database {
             lookups: Together::default(),
             pages: Together::default(),
             parts: Parts::default(),
+            latest: LatestCache::default(),
+            searching: tokio::sync::Mutex::default(),
             topic_names: TopicNames::default(),
+            decoders: Decoders::default(),
             damage: Damage::default(),
             topics_loose: AtomicBool::new(true),
             upkeep: Upkeep::default(),
@@ -139,6 +151,32 @@ impl Database {
         let limited = |db: Arc<Self>| {
             let work = work(Arc::clone(&db));
             async move { db.in_time(LIMIT, work).await }
+        };
+        self.run_to_its_end(limited).await
+    }
+
+    /// Like [`run`](Self::run), for reads whose work grows with what is stored: it ends when the caller goes away, and when it
+    /// takes too long.
+    pub(crate) async fn read<T, W>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        // Dropped with the caller's future.
+        let (_wanted, unwanted) = oneshot::channel::<()>();
+        let limited = |db: Arc<Self>| {
+            let work = Box::pin(work(Arc::clone(&db)));
+            async move {
+                tokio::select! {
+                    biased;
+                    _ = unwanted => {
+                        // Before the connection, which may be in the middle of a statement, goes back to its pool.
+                        db.connections.suspicion.raise();
+                        Err(StorageError::Unavailable("nobody waits for the answer".to_owned()).into())
+                    }
+                    done = db.at_most(READING, work) => done.unwrap_or_else(|| Err(too_long().into())),
+                }
+            }
         };
         self.run_to_its_end(limited).await
     }
@@ -255,6 +293,13 @@ impl Database {
         // The writer of a SQLite file goes last: the last connection moves the log into the file and removes it.
         self.connections.writer.close_by_ref().await
     }
+}
+
+fn too_long() -> StorageError {
+    StorageError::TooMuch(format!(
+        "reading what was asked for takes longer than {} s; ask for a shorter time, fewer devices or fewer keys",
+        READING.as_secs()
+    ))
 }
 
 #[cfg(all(test, feature = "sqlite"))]

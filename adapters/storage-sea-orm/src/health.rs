@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pocket_ports::{StorageError, StorageHealth, Upkeep};
+use pocket_ports::{DecodingStats, StorageError, StorageHealth, Upkeep};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Mutex;
 
@@ -71,6 +71,10 @@ impl StorageHealth for Health {
         let Shortfall { without_leaves, set_aside, .. } = &self.0.shortfall;
         let [without_leaves, set_aside] = [without_leaves, set_aside].map(|count| count.load(Ordering::Relaxed));
         Upkeep { without_leaves, set_aside, ..self.0.upkeep.read() }
+    }
+
+    fn decoding(&self) -> DecodingStats {
+        self.0.decoders.stats()
     }
 
     async fn close(&self) {

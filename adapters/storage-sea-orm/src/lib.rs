@@ -20,6 +20,7 @@ mod claim;
 mod database;
 mod database_time;
 mod dead_letters;
+mod decoders;
 mod describe;
 mod device_events;
 mod devices;

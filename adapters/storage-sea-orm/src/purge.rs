@@ -72,9 +72,11 @@ async fn remove_device(db: &Database, device: i64) -> Result<(), Error> {
     // Large, so there are few in a transaction.
     while delete_some(db, "telemetry_chunks", "key", &of_device, CHUNKS).await? == CHUNKS {}
     while delete_some(db, "telemetry_keys", "path", &of_device, STEP).await? == STEP {}
+    // A path may have a value on each of several topics.
+    while delete_some(db, "telemetry_latest", "path", &of_device, STEP).await? >= STEP {}
     remove_from_log(db, device).await?;
     let transaction = db.begin().await?;
-    for table in ["device_presence", "device_events"] {
+    for table in ["device_presence", "device_events", "telemetry_latest_due"] {
         // A device has few of these.
         transaction.execute_unprepared(&format!("DELETE FROM {table} WHERE {of_device}")).await?;
     }
@@ -169,6 +171,8 @@ mod tests {
             "telemetry",
             "telemetry_chunks",
             "telemetry_keys",
+            "telemetry_latest",
+            "telemetry_latest_due",
             "dead_letters",
         ] {
             assert_eq!(sample.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");

@@ -1,6 +1,7 @@
 //! A chunk whose checksum is right and whose head is read.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
@@ -196,6 +197,23 @@ impl<'a> Chunk<'a> {
         let (shapes, rows) = self.shapes()?;
         let is_whole = |(_, shape): &(usize, &u32)| shapes[**shape as usize].is_whole();
         Ok(rows.iter().enumerate().filter(is_whole).map(|(row, _)| row).collect())
+    }
+
+    /// The last row of each shape that payloads have on each topic, in order, without payloads that are kept as one text.
+    /// Payloads of one shape have the same keys, so these rows have the last value of every key on every topic.
+    ///
+    /// # Errors
+    /// When the content contradicts itself.
+    pub fn last_of_each_kind(&self) -> Result<Vec<usize>, Damaged> {
+        let (shapes, rows) = self.shapes()?;
+        let topics = if self.topics.len() > 1 { self.row_topics()? } else { Vec::new() };
+        let mut last = HashMap::new();
+        for (row, shape) in rows.iter().enumerate().filter(|(_, shape)| !shapes[**shape as usize].is_whole()) {
+            last.insert((*shape, topics.get(row).copied()), row);
+        }
+        let mut rows: Vec<usize> = last.into_values().collect();
+        rows.sort_unstable();
+        Ok(rows)
     }
 
     /// The shapes of payloads, and the shape of each row.

@@ -9,19 +9,32 @@ use crate::{Damaged, OwnedRow};
 const TOO_LONG: Damaged = Damaged::Content("payloads are longer than it says");
 
 impl Chunk<'_> {
-    /// The rows of a range, which is cut to those there are. What few rows cost is mostly what all cost, but for their
-    /// texts.
+    /// The rows of a range, which is cut to those there are. A few rows cost most of what all rows cost, except for their
+    /// texts: take [`rows_at`](Self::rows_at) for several rows that do not follow one another, not this once for each.
     ///
     /// # Errors
     /// When the content contradicts itself.
     pub fn rows(&self, range: Range<usize>) -> Result<Vec<OwnedRow>, Damaged> {
-        let range = range.start.min(self.len())..range.end.min(self.len());
-        if range.is_empty() {
+        self.restore(range.start.min(self.len())..range.end.min(self.len()))
+    }
+
+    /// The rows with these numbers, which are in order and each there once; numbers beyond the last row are left out. The
+    /// chunk is decoded once for all of them.
+    ///
+    /// # Errors
+    /// When the content contradicts itself.
+    pub fn rows_at(&self, numbers: &[usize]) -> Result<Vec<OwnedRow>, Damaged> {
+        debug_assert!(numbers.is_sorted_by(|one, next| one < next), "numbers of rows are in order");
+        self.restore(numbers.iter().copied().filter(|row| *row < self.len()))
+    }
+
+    fn restore(&self, wanted: impl Iterator<Item = usize> + Clone) -> Result<Vec<OwnedRow>, Damaged> {
+        if wanted.clone().next().is_none() {
             return Ok(Vec::new());
         }
         let (timestamps, ids, topics) = (self.timestamps()?, self.ids()?, self.row_topics()?);
         let delays = self.delays()?;
-        let payloads = self.payloads(range.clone())?;
+        let payloads = self.payloads(wanted.clone())?;
         let row = |(at, payload): (usize, String)| OwnedRow {
             id: ids[at],
             timestamp: timestamps[at],
@@ -29,18 +42,27 @@ impl Chunk<'_> {
             topic: topics[at],
             payload,
         };
-        Ok(range.zip(payloads).map(row).collect())
+        Ok(wanted.zip(payloads).map(row).collect())
     }
 
-    fn payloads(&self, range: Range<usize>) -> Result<Vec<String>, Damaged> {
+    /// The payloads of rows, in order.
+    fn payloads(&self, wanted: impl Iterator<Item = usize> + Clone) -> Result<Vec<String>, Damaged> {
         let (shapes, row_shapes) = self.shapes()?;
-        let (which, mut columns) = self.columns(range.clone())?;
+        let first = wanted.clone().next().unwrap_or_default();
+        let behind = wanted.clone().last().map_or(first, |last| last + 1);
+        let (which, mut columns) = self.columns(first..behind)?;
         let mut left = self.text_bytes;
         // Written here and then copied: so each takes as much memory as it is long, and is not moved while it grows.
         let mut payload = String::new();
-        let mut payloads = Vec::with_capacity(range.len());
-        for shape in &row_shapes[range] {
-            let shape = &shapes[*shape as usize];
+        let mut payloads = Vec::with_capacity(wanted.size_hint().1.unwrap_or_default().min(self.len()));
+        let mut passed = first;
+        for row in wanted {
+            for shape in row_shapes.get(passed..row).unwrap_or_default() {
+                let holes = shapes[*shape as usize].holes();
+                holes.iter().for_each(|hole| columns[which[hole.column] as usize].skip(1));
+            }
+            passed = row + 1;
+            let shape = &shapes[row_shapes[row] as usize];
             payload.clear();
             for (piece, hole) in shape.pieces().zip(shape.holes()) {
                 payload.push_str(piece);

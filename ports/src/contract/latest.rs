@@ -1,10 +1,14 @@
 //! Cases of [`TelemetryStore::latest`](crate::TelemetryStore::latest) and [`TelemetryStore::keys`](crate::TelemetryStore::keys).
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
+use std::collections::BTreeMap;
+
 use super::fixture::{at, device, message, new_device_id, new_tenant_id, tenant};
-use super::reading::{TOPIC, append, append_payloads};
-use crate::Storage;
-use pocket_domain::{DeviceId, MAX_DEVICE_KEYS, NewTelemetry, Payload, TenantId, TopicName};
+use super::reading::{TOPIC, append, append_payloads, of_device, oldest_first, paged};
+use crate::{Storage, TenantUpdate};
+use pocket_domain::{
+    DeviceId, MAX_DEVICE_KEYS, MaxAge, MaxBytes, NewTelemetry, Payload, RetentionUpdate, TenantId, TopicName,
+};
 
 /// Key, value and second of all that is told.
 async fn latest(storage: &Storage, tenant: TenantId, device: DeviceId) -> Vec<(String, String, u64)> {
@@ -137,4 +141,150 @@ pub async fn of_too_many_keys_the_first_are_told(storage: &Storage) {
     });
     assert_eq!(told, expected.collect::<Vec<_>>());
     assert_eq!(keys(storage, acme, boiler).await, told.into_iter().map(|(key, _, _)| key).collect::<Vec<_>>());
+}
+
+pub async fn a_key_without_a_letter_has_a_value(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let nul = r#"{"\u0000":{"":true}}"#;
+    append_payloads(storage, acme, boiler, &[(1, r#"{"":1}"#), (2, r#"{"":{"":2}}"#), (3, nul), (4, r#"{"":3}"#)])
+        .await;
+    assert_told(&latest(storage, acme, boiler).await, &[("", "3", 4), ("\0.", "true", 3), (".", "2", 2)]);
+    append_payloads(storage, acme, boiler, &[(5, r#"{".":5}"#)]).await;
+    assert_told(&latest(storage, acme, boiler).await, &[("", "3", 4), ("\0.", "true", 3), (".", "5", 5)]);
+}
+
+pub async fn each_of_thousands_of_shapes_has_its_value(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let gateway = device(storage, acme, "gateway").await;
+    // As a gateway reports the devices around it.
+    let texts: Vec<String> = (0..4_100).map(|n| format!(r#"{{"{:012x}":{n}}}"#, n * 7_919 % 4_100)).collect();
+    let payloads: Vec<(u64, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
+    append_payloads(storage, acme, gateway, &payloads).await;
+    let by_key: BTreeMap<String, u64> = (0..4_100).map(|n| (format!("{:012x}", n * 7_919 % 4_100), n)).collect();
+    let expected = by_key.into_iter().take(MAX_DEVICE_KEYS).map(|(key, n)| (key, n.to_string(), n));
+    assert_eq!(latest(storage, acme, gateway).await, expected.collect::<Vec<_>>());
+}
+
+/// What the messages that are there say.
+async fn by_hand(storage: &Storage, tenant: TenantId, device: DeviceId) -> Vec<(String, String, u64)> {
+    let mut values = BTreeMap::new();
+    for row in paged(storage, tenant, &of_device(device, oldest_first()), 1_000).await {
+        for leaf in row.payload.leaves() {
+            let second = row.timestamp.since(at(0)).as_secs();
+            values.insert(leaf.path.to_string(), (leaf.value.json().to_owned(), second));
+        }
+    }
+    values.into_iter().map(|(key, (value, second))| (key, value, second)).collect()
+}
+
+pub async fn what_is_imported_takes_its_place_among_the_values(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    append_payloads(storage, acme, boiler, &[(100, r#"{"t":100}"#), (200, r#"{"t":200,"u":200}"#)]).await;
+    assert_told(&latest(storage, acme, boiler).await, &[("t", "200", 200), ("u", "200", 200)]);
+    let import = |second: u64, payload: &'static str| {
+        let message = NewTelemetry { payload: Payload::from_stored(payload), ..message(acme, boiler, TOPIC, second) };
+        storage.telemetry.import([message].into())
+    };
+    for (second, payload) in
+        [(50, r#"{"t":50,"v":50}"#), (150, r#"{"v":150}"#), (60, r#"{"v":60}"#), (300, r#"{"u":300}"#)]
+    {
+        import(second, payload).await.unwrap();
+        assert_eq!(latest(storage, acme, boiler).await, by_hand(storage, acme, boiler).await, "{payload}");
+    }
+    assert_told(&latest(storage, acme, boiler).await, &[("t", "200", 200), ("u", "300", 300), ("v", "150", 150)]);
+}
+
+async fn keep(storage: &Storage, tenant: TenantId, retention: RetentionUpdate) {
+    storage.tenants.update(tenant, TenantUpdate { retention, ..TenantUpdate::default() }).await.unwrap();
+}
+
+async fn prune(storage: &Storage, now: u64) {
+    for _ in 0..100_000 {
+        if storage.telemetry.prune(at(now)).await.unwrap().is_done {
+            return;
+        }
+    }
+    panic!("pruning comes to no end");
+}
+
+/// Appends messages of a few keys each, of which one has a new name every hundred messages.
+async fn append_changing_keys(storage: &Storage, tenant: TenantId, device: DeviceId, seconds: std::ops::Range<u64>) {
+    let text = |second: u64| format!(r#"{{"t":{second},"n{}":{second}}}"#, second / 100);
+    let texts: Vec<(u64, String)> = seconds.map(|second| (second, text(second))).collect();
+    let payloads: Vec<(u64, &str)> = texts.iter().map(|(second, text)| (*second, text.as_str())).collect();
+    append_payloads(storage, tenant, device, &payloads).await;
+}
+
+pub async fn what_is_removed_for_its_age_is_told_no_more(storage: &Storage) {
+    const DAY: u64 = 86_400;
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let max_age = Some(Some(MaxAge::parse(DAY).unwrap()));
+    keep(storage, acme, RetentionUpdate { max_age, max_bytes: None }).await;
+    append_changing_keys(storage, acme, boiler, 0..6_000).await;
+    assert_eq!(latest(storage, acme, boiler).await.len(), 61);
+    for kept_from in [1_000, 5_000, 5_950] {
+        prune(storage, DAY + kept_from).await;
+        let told = latest(storage, acme, boiler).await;
+        assert_eq!(told, by_hand(storage, acme, boiler).await, "{kept_from}");
+        append_changing_keys(storage, acme, boiler, 5_990..6_001).await;
+        assert_eq!(latest(storage, acme, boiler).await, by_hand(storage, acme, boiler).await, "{kept_from}");
+    }
+    prune(storage, 3 * DAY).await;
+    assert_told(&latest(storage, acme, boiler).await, &[]);
+    append_payloads(storage, acme, boiler, &[(2 * DAY, r#"{"w":1}"#)]).await;
+    assert_told(&latest(storage, acme, boiler).await, &[("w", "1", 2 * DAY)]);
+}
+
+/// Appends long messages, of which every hundredth has a key of its own.
+async fn append_noise(storage: &Storage, tenant: TenantId, device: DeviceId, seconds: std::ops::Range<u64>) {
+    let text = |second: u64| {
+        let mut state = second + 1;
+        let word = |_| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            format!("{:016x}", state ^ (state >> 29))
+        };
+        format!(r#"{{"n{}":{second},"s":"{}"}}"#, second / 100, (0..16).map(word).collect::<String>())
+    };
+    let texts: Vec<(u64, String)> = seconds.map(|second| (second, text(second))).collect();
+    let payloads: Vec<(u64, &str)> = texts.iter().map(|(second, text)| (*second, text.as_str())).collect();
+    append_payloads(storage, tenant, device, &payloads).await;
+}
+
+pub async fn what_is_removed_for_its_size_is_told_no_more(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let max_bytes = Some(Some(MaxBytes::parse(MaxBytes::MIN).unwrap()));
+    keep(storage, acme, RetentionUpdate { max_age: None, max_bytes }).await;
+    for part in 0..4 {
+        append_noise(storage, acme, boiler, part * 4_000..(part + 1) * 4_000).await;
+    }
+    assert_eq!(latest(storage, acme, boiler).await.len(), 161);
+    prune(storage, 20_000).await;
+    let told = latest(storage, acme, boiler).await;
+    assert_eq!(told, by_hand(storage, acme, boiler).await);
+    assert!((2..161).contains(&told.len()), "{}", told.len());
+    append_noise(storage, acme, boiler, 16_000..18_000).await;
+    prune(storage, 20_000).await;
+    assert_eq!(latest(storage, acme, boiler).await, by_hand(storage, acme, boiler).await);
+}
+
+pub async fn a_key_whose_last_message_went_has_the_one_before(storage: &Storage) {
+    const DAY: u64 = 86_400;
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let max_age = Some(Some(MaxAge::parse(DAY).unwrap()));
+    keep(storage, acme, RetentionUpdate { max_age, max_bytes: None }).await;
+    // Late messages and young ones, mixed in many ways: whatever stays is told.
+    for round in 0..6_u64 {
+        let text = |n: u64| format!(r#"{{"a{}":{n},"b{}":{n}}}"#, n % 7, n % 11);
+        let second = |n: u64| (n * 7_919 + round * 131) % 900 + if n.is_multiple_of(5) { 1_000 } else { 0 };
+        let texts: Vec<(u64, String)> = (0..900).map(|n| (second(n), text(n))).collect();
+        let payloads: Vec<(u64, &str)> = texts.iter().map(|(second, text)| (*second, text.as_str())).collect();
+        append_payloads(storage, acme, boiler, &payloads).await;
+        prune(storage, DAY + 100 * round + 400).await;
+        assert_eq!(latest(storage, acme, boiler).await, by_hand(storage, acme, boiler).await, "{round}");
+    }
 }

@@ -305,6 +305,12 @@ macro_rules! storage_contract {
             a_deleted_device_has_no_values
             keys_are_those_of_all_messages
             of_too_many_keys_the_first_are_told
+            a_key_without_a_letter_has_a_value
+            each_of_thousands_of_shapes_has_its_value
+            what_is_imported_takes_its_place_among_the_values
+            what_is_removed_for_its_age_is_told_no_more
+            what_is_removed_for_its_size_is_told_no_more
+            a_key_whose_last_message_went_has_the_one_before
         }
         $crate::storage_contract! { @cases $make, usage:
             usage_is_of_all_messages_of_the_tenant

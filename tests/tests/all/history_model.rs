@@ -74,6 +74,7 @@ fn run(seed: u64, url: &str, size: Size) {
     let mut world = World::start(url, seed, size);
     for _ in 0..STEPS {
         world.step();
+        world.latest();
     }
     world.walk();
     world.end();

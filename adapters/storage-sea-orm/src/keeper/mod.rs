@@ -18,6 +18,7 @@ mod shortfall;
 mod topics;
 mod trim;
 mod vacuum;
+mod values;
 mod write;
 
 use std::collections::HashSet;
@@ -164,7 +165,9 @@ impl Keeper {
             self.is_loose = true;
             return Ok(true);
         }
-        Ok(self.topics.step(db, &self.lease).await? || self.give_back(db).await?)
+        Ok(values::fill(db, &self.lease).await?
+            || self.topics.step(db, &self.lease).await?
+            || self.give_back(db).await?)
     }
 
     /// Removes a part of what tenants do not keep, as of a time.

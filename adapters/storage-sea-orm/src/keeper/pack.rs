@@ -12,6 +12,7 @@ use pocket_telemetry_codec::{
 
 use super::batch::Batch;
 use super::halvings;
+use crate::telemetry::LastValues;
 
 /// Rows of a chunk that is large enough.
 pub(crate) const LARGE: usize = 4_096;
@@ -33,6 +34,8 @@ pub(crate) struct NewChunk {
     pub(crate) weight: usize,
     /// How many rows have no leaves.
     pub(crate) without_leaves: usize,
+    /// The last value of each series in it, where it is made of rows of the log.
+    pub(crate) last: LastValues,
 }
 
 impl NewChunk {
@@ -50,6 +53,7 @@ impl NewChunk {
             topics: rows.iter().map(|row| row.topic).collect::<BTreeSet<_>>().into_iter().collect(),
             weight,
             without_leaves,
+            last: LastValues::default(),
         })
     }
 
@@ -64,7 +68,10 @@ impl NewChunk {
         let rows: Vec<Row<'_>> = rows.iter().map(OwnedRow::as_row).collect();
         let encoding = Encoding { max_weight: usize::MAX, keys: Some(keys), ..Encoding::new(&without_leaves) };
         let encoded = encode_with(&rows, encoding).map_err(|error| error.to_string())?;
-        Ok(Self::of(self.tenant, self.device, &rows, encoded).unwrap_or(self))
+        match Self::of(self.tenant, self.device, &rows, encoded) {
+            Some(chunk) => Ok(Self { last: last_values(&chunk.content, &rows), ..chunk }),
+            None => Ok(self),
+        }
     }
 }
 
@@ -142,6 +149,7 @@ impl Packer {
             match encode_part(&rows, self.portion) {
                 Ok(encoded) => {
                     let chunk = NewChunk::of(tenant, device, &rows, encoded);
+                    let chunk = chunk.map(|chunk| NewChunk { last: last_values(&chunk.content, &rows), ..chunk });
                     bytes += chunk.as_ref().map_or(0, NewChunk::bytes);
                     packed.chunks.extend(chunk);
                 }
@@ -197,4 +205,15 @@ pub(crate) fn pack(
         }
     }
     Ok(packed)
+}
+
+/// The last values of rows, found by the shapes that their chunk has. A payload that has no leaves there has no values.
+fn last_values(content: &[u8], rows: &[Row<'_>]) -> LastValues {
+    let mut values = LastValues::default();
+    // It was made just now, so it can be read.
+    let last = Chunk::open(content).and_then(|chunk| chunk.last_of_each_kind()).unwrap_or_default();
+    for Row { id, timestamp, topic, payload, .. } in last.into_iter().filter_map(|row| rows.get(row)) {
+        values.see((*timestamp, id.cast_signed()), *topic, (*payload).to_owned());
+    }
+    values
 }

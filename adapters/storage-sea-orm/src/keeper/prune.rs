@@ -3,18 +3,19 @@
 //! A history goes from its oldest end. For its age a chunk goes when its newest row is too old; for the size of its history
 //! it goes in its turn, with the rows of the log that are older. Each transaction takes a small part.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use pocket_domain::{MaxBytes, Timestamp};
 use pocket_ports::Pruned;
 
 use super::lease::Lease;
 use super::trim::trim;
+use super::values::Change;
 use super::write::run;
 use crate::database::Database;
 use crate::error::Error;
 use crate::key_list::list;
-use crate::telemetry::{OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
+use crate::telemetry::{Going, OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
 use crate::tenants::{self, Limited};
 
 /// Rows of the log in one transaction.
@@ -140,8 +141,11 @@ impl Work<'_> {
 
     /// `false` when another process keeps the history.
     async fn remove_chunks(&mut self, chunks: &[OldChunk]) -> Result<bool, Error> {
-        let keys = list(chunks.iter().map(|chunk| chunk.key));
-        let removed = self.remove(&format!("DELETE FROM telemetry_chunks WHERE key IN ({keys})")).await?;
+        let going: Vec<Going> = chunks.iter().map(|chunk| chunk.going()).collect();
+        let keys: Vec<i64> = chunks.iter().map(|chunk| chunk.key).collect();
+        let change = Change::when_chunks_go(self.db, &going, &keys).await?;
+        let sql = format!("DELETE FROM telemetry_chunks WHERE key IN ({})", list(keys));
+        let removed = self.remove(&sql, &change, None).await?;
         if removed.is_some() {
             self.pruned.rows += chunks.iter().map(|chunk| chunk.row_count.unsigned_abs()).sum::<u64>();
         }
@@ -150,8 +154,13 @@ impl Work<'_> {
 
     /// `false` when another process keeps the history.
     async fn remove_rows(&mut self, rows: &[OldRow]) -> Result<bool, Error> {
-        let sql = format!("DELETE FROM telemetry WHERE id IN ({})", list(rows.iter().map(|row| row.id)));
-        let removed = self.remove(&sql).await?;
+        let ids = list(rows.iter().map(|row| row.id));
+        let devices: BTreeSet<i64> = rows.iter().map(|row| row.device).collect();
+        let change = Change::when_rows_go(self.db, &list(devices), &ids).await?;
+        let sql = format!("DELETE FROM telemetry WHERE id IN ({ids})");
+        // Whoever remembers what the log says looks anew.
+        let counted = "UPDATE telemetry_log SET removals = removals + 1";
+        let removed = self.remove(&sql, &change, Some(counted)).await?;
         if let Some(removed) = removed {
             self.pruned.rows += removed;
             self.db.log_index.forget(rows.iter().map(|row| (row.device, row.id)));
@@ -159,11 +168,16 @@ impl Work<'_> {
         Ok(removed.is_some())
     }
 
-    /// Runs a deletion in a transaction of its own; `None` when another process keeps the history.
-    async fn remove(&mut self, sql: &str) -> Result<Option<u64>, Error> {
+    /// Runs a deletion in a transaction of its own, with what becomes of last values; `None` when another process keeps the
+    /// history.
+    async fn remove(&mut self, sql: &str, change: &Change, also: Option<&str>) -> Result<Option<u64>, Error> {
         self.pruned.is_done = false;
         let Some(transaction) = self.lease.begin(self.db).await? else { return Ok(None) };
         let removed = run(&transaction, sql).await?;
+        change.make(&transaction).await?;
+        if let Some(also) = also {
+            run(&transaction, also).await?;
+        }
         transaction.commit().await?;
         Ok(Some(removed))
     }

@@ -26,6 +26,7 @@ use super::keys;
 use super::lease::Lease;
 use super::pace::Pace;
 use super::pack::{NewChunk, Packed, Packer, Portion, Refused};
+use super::values;
 use super::write::{portion, run, write};
 use crate::database::Database;
 use crate::dead_letters;
@@ -290,6 +291,9 @@ async fn write_portion(
     let Some(keys) = keys::write(met, db, lease, packed).await? else { return Ok(false) };
     if done.keys.len() + keys.len() <= Met::MOST {
         done.keys.extend(keys);
+    }
+    if !values::write(db, lease, packed).await? {
+        return Ok(false);
     }
     let mut rest = packed;
     while !rest.is_empty() {

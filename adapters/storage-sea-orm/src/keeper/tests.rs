@@ -205,3 +205,96 @@ async fn a_process_that_closes_the_database_leaves_the_history_to_the_next() {
     all(&mut Keeper::new(sealing(1)), &sample).await;
     assert_eq!(sizes(&sample).await, [10, 10]);
 }
+
+/// Appends rows of a few keys, some of which come and go.
+async fn append_keys(sample: &Sample, times: std::ops::Range<i64>) {
+    let message = |at: i64| pocket_domain::NewTelemetry {
+        payload: pocket_domain::Payload::from_stored(format!(r#"{{"t":{at},"":{at},"n{}":{at}}}"#, at / 50)),
+        ..sample.message(sample.device, at)
+    };
+    sample.storage.telemetry.append(times.map(message).collect()).await.unwrap();
+}
+
+async fn latest(sample: &Sample) -> Vec<(String, String)> {
+    let told = sample.storage.telemetry.latest(sample.tenant, sample.device).await.unwrap();
+    told.into_iter().map(|value| (value.key.to_string(), value.value.to_string())).collect()
+}
+
+#[tokio::test]
+async fn devices_whose_chunks_are_older_than_the_table_of_last_values_are_searched_and_then_known() {
+    let sample = Sample::new().await;
+    let mut keeper = Keeper::new(sealing(1));
+    for part in 0..4 {
+        append_keys(&sample, part * 100..part * 100 + 100).await;
+        all(&mut keeper, &sample).await;
+    }
+    append_keys(&sample, 400..420).await;
+    let known = latest(&sample).await;
+    assert_eq!(known.len(), 11);
+    // As a database of an earlier version is after its migration.
+    let count = sample.number("SELECT count(*) FROM telemetry_latest").await;
+    assert_eq!(count, 10);
+    sample.execute("DELETE FROM telemetry_latest").await;
+    sample.execute("INSERT INTO telemetry_latest_due SELECT DISTINCT device FROM telemetry_chunks").await;
+    assert_eq!(latest(&sample).await, known, "searched");
+    let decoded = sample.storage.health.decoding().done;
+    assert!(decoded > 0);
+    assert!(values::fill(&sample.database, &keeper.lease).await.unwrap());
+    assert!(!values::fill(&sample.database, &keeper.lease).await.unwrap());
+    assert_eq!(sample.number("SELECT count(*) FROM telemetry_latest").await, count);
+    assert_eq!(latest(&sample).await, known, "known");
+    assert_eq!(sample.storage.health.decoding().done, decoded, "nothing is decoded for what is known");
+}
+
+#[tokio::test]
+async fn a_question_whose_caller_went_away_is_not_worked_on() {
+    let sample = Sample::new().await;
+    let mut keeper = Keeper::new(sealing(1));
+    append_keys(&sample, 0..5_000).await;
+    all(&mut keeper, &sample).await;
+    let aggregate = |sample: &Sample| {
+        let (storage, tenant, device) = (sample.storage.clone(), sample.tenant, sample.device);
+        let query = pocket_domain::AggregateQuery {
+            devices: vec![device],
+            keys: vec![pocket_domain::LeafPath::parse("t").unwrap()],
+            aggregate: pocket_domain::Aggregate::Avg,
+            interval: "1s".parse().unwrap(),
+            from: Timestamp::MIN,
+            to: Timestamp::from_millis(10_000).unwrap(),
+            topic: None,
+        };
+        tokio::spawn(async move { storage.telemetry.aggregate(tenant, &query).await })
+    };
+    // One job holds the decoders until all questions wait behind it.
+    let decoders = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).max(1);
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let mut holding = Vec::new();
+    for _ in 0..decoders {
+        let (held, db) = (Arc::clone(&held), Arc::clone(&sample.database));
+        let tenant = sample.tenant;
+        holding.push(tokio::spawn(async move { db.decoders.run(tenant, move |_| held.lock().unwrap().recv()).await }));
+    }
+    let before = Arc::strong_count(&sample.database);
+    let asked: Vec<_> = (0..4).map(|_| aggregate(&sample)).collect();
+    while sample.storage.health.decoding().under_way < (decoders + 4) as u64 {
+        tokio::task::yield_now().await;
+    }
+    for asked in asked {
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+    }
+    // Each ends its transaction when it hears that nobody waits.
+    while Arc::strong_count(&sample.database) > before {
+        tokio::task::yield_now().await;
+    }
+    drop(go_on);
+    for holding in holding {
+        assert!(holding.await.unwrap().is_ok());
+    }
+    while sample.storage.health.decoding().under_way > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sample.storage.health.decoding().given_up, 4);
+    assert!(aggregate(&sample).await.unwrap().is_ok());
+}

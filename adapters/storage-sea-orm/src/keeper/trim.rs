@@ -11,10 +11,11 @@ use sea_orm::{DbErr, FromQueryResult, Statement};
 
 use super::lease::Lease;
 use super::pack::{LARGE, NewChunk, pack, rows_of};
+use super::values::Change;
 use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
-use crate::telemetry::{Chunks, Outline, Sealed};
+use crate::telemetry::{Chunks, Going, Outline, Sealed};
 
 /// Old rows that are removed before a step ends.
 const STEP: u64 = 16_384;
@@ -40,6 +41,8 @@ pub(super) async fn trim(
                 }
             };
             pruned.is_done = false;
+            let going = Going { device: outline.device, first_at: outline.first_at, last_at: from - 1 };
+            let change = Change::when_chunks_go(db, &[going], &[outline.key]).await?;
             let Some(transaction) = lease.begin(db).await? else { return Ok(()) };
             let sql = format!("DELETE FROM telemetry_chunks WHERE key = {}", outline.key);
             if run(&transaction, &sql).await? == 0 {
@@ -47,6 +50,7 @@ pub(super) async fn trim(
                 continue;
             }
             write(&transaction, 0, &trimmed.into).await?;
+            change.make(&transaction).await?;
             transaction.commit().await?;
             pruned.rows += trimmed.removed;
             rows += trimmed.removed;

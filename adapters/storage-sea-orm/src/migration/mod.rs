@@ -12,6 +12,7 @@ mod m0006_chunks;
 mod m0007_retention;
 mod m0008_one_index;
 mod m0009_writers;
+mod m0011_last_values;
 mod m0012_weights;
 mod m0013_times;
 mod m0014_topics;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_broker_state::Migration),
             Box::new(m0006_chunks::Migration),
             Box::new(m0007_retention::Migration),
+            Box::new(m0011_last_values::Migration),
             Box::new(m0012_weights::Migration),
             Box::new(m0013_times::Migration),
             Box::new(m0014_topics::Migration),

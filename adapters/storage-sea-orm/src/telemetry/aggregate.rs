@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pocket_domain::{Aggregate, AggregateQuery, DeviceId, Series, SortOrder, TenantId};
+use pocket_ports::StorageError;
 use pocket_telemetry_codec::{Chunk, Damaged, LeafReader};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::buckets::{Buckets, Times};
 use super::chunks::{Chunks, Outline};
-use super::log::Found;
+use super::log::{Found, Log};
 use super::snapshot::Snapshot;
 use super::wanted_topics;
 use super::window::{Scope, Window};
@@ -19,19 +20,20 @@ use crate::error::Error;
 use crate::tenants;
 
 /// Chunks that are decoded together.
-const CHUNKS: usize = 64;
-/// Rows of the log that are read together.
-const ROWS: usize = 5_000;
+const CHUNKS: usize = 16;
+/// Rows of the log that are read together; their payloads may be long.
+const ROWS: usize = 1_000;
 
 /// The series of all devices and keys of the query.
 pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQuery) -> Result<Vec<Series>, Error> {
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
     let query = Arc::new(query);
+    let mut budget = Budget::default();
     let (keys, topics) = match tenants::key(transaction, tenant).await? {
-        Some(tenant) => (
-            device_keys(transaction, tenant, &query.devices).await?,
-            wanted_topics(transaction, tenant, query.topic.as_ref()).await?,
+        Some(key) => (
+            device_keys(transaction, key, &query.devices).await?,
+            wanted_topics(transaction, key, query.topic.as_ref()).await?,
         ),
         None => (HashMap::new(), None),
     };
@@ -49,8 +51,9 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
                 topics: topics.clone(),
             };
             let scope = Scope::Device(*key);
-            buckets = of_chunks(&snapshot, &scope, &window, &query, buckets).await?;
-            of_log(&snapshot, &scope, window, &mut buckets).await?;
+            let chunks = snapshot.chunks(tenant);
+            buckets = of_chunks(&chunks, &scope, &window, &query, buckets, &mut budget).await?;
+            buckets = of_log(&snapshot.log(), &chunks, &scope, window, buckets, &mut budget).await?;
         }
         series.extend(buckets.into_iter().map(|buckets| buckets.series(*device, &query)));
     }
@@ -72,34 +75,64 @@ async fn device_keys(
     Ok(rows.into_iter().map(|row| (DeviceId::from_uuid(row.id), row.key)).collect())
 }
 
+/// How much one question may look at.
+struct Budget {
+    /// Values that are left: each row counts once for its time, and once for each key.
+    values: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { values: Self::VALUES }
+    }
+}
+
+impl Budget {
+    /// About ten seconds of one processor.
+    const VALUES: u64 = 1_000_000_000;
+
+    fn spend(&mut self, rows: usize, keys: usize) -> Result<(), Error> {
+        let values = (rows as u64).saturating_mul(keys as u64 + 1);
+        self.values = self.values.checked_sub(values).ok_or_else(|| {
+            StorageError::TooMuch(format!(
+                "the question would read more than {} values; ask for a shorter time, fewer devices or fewer keys",
+                Self::VALUES
+            ))
+        })?;
+        Ok(())
+    }
+}
+
 async fn of_chunks(
-    snapshot: &Snapshot<'_>,
+    chunks: &Chunks<'_>,
     scope: &Scope,
     window: &Window,
     query: &Arc<AggregateQuery>,
     mut buckets: Vec<Buckets>,
+    budget: &mut Budget,
 ) -> Result<Vec<Buckets>, Error> {
-    let chunks = snapshot.chunks();
     let mut last: Option<Outline> = None;
     loop {
         let outlines = chunks.outlines(scope, window, last.as_ref(), CHUNKS).await?;
         let keys: Vec<i64> = outlines.iter().map(|outline| outline.key).collect();
         let mut contents: HashMap<i64, Vec<u8>> =
-            Chunks::contents(snapshot.transaction(), &keys).await?.into_iter().collect();
+            Chunks::contents(chunks.transaction, &keys).await?.into_iter().collect();
         let loaded: Vec<(Outline, Vec<u8>)> =
             outlines.iter().filter_map(|outline| Some((*outline, contents.remove(&outline.key)?))).collect();
         let (topics, query) = (window.topics.clone(), Arc::clone(query));
-        let decoded = tokio::task::spawn_blocking(move || {
-            let mut unreadable = Vec::new();
-            for (outline, content) in loaded {
-                if let Err(damaged) = of_chunk(&content, topics.as_ref(), query.aggregate, &mut buckets) {
-                    unreadable.push((outline, damaged));
+        let decoded = chunks.decode(move |still| {
+            let (mut unreadable, mut rows) = (Vec::new(), 0);
+            for (outline, content) in loaded.into_iter().take_while(|_| still.is_wanted()) {
+                match of_chunk(&content, topics.as_ref(), query.aggregate, &mut buckets) {
+                    Ok(of_chunk) => rows += of_chunk,
+                    Err(damaged) => unreadable.push((outline, damaged)),
                 }
             }
-            (buckets, unreadable)
+            (buckets, unreadable, rows)
         });
-        let (filled, unreadable) = decoded.await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        let (filled, unreadable, rows) = decoded.await?;
         buckets = filled;
+        budget.spend(rows, buckets.len())?;
         for (outline, damaged) in unreadable {
             chunks.report(&outline, &damaged).await;
         }
@@ -110,15 +143,16 @@ async fn of_chunks(
     }
 }
 
+/// Takes the numbers of a chunk, and tells how many rows it has.
 fn of_chunk(
     content: &[u8],
     topics: Option<&HashSet<i64>>,
     aggregate: Aggregate,
     buckets: &mut [Buckets],
-) -> Result<(), Damaged> {
+) -> Result<usize, Damaged> {
     let chunk = Chunk::open(content)?;
     let wanted = match topics {
-        Some(topics) if !chunk.topics().iter().any(|topic| topics.contains(topic)) => return Ok(()),
+        Some(topics) if !chunk.topics().iter().any(|topic| topics.contains(topic)) => return Ok(0),
         Some(topics) if !chunk.topics().iter().all(|topic| topics.contains(topic)) => {
             Some(chunk.row_topics()?.iter().map(|topic| topics.contains(topic)).collect::<Vec<bool>>())
         }
@@ -135,31 +169,43 @@ fn of_chunk(
             buckets.add_all(&numbers, &times);
         }
     }
-    Ok(())
+    Ok(chunk.len())
 }
 
 async fn of_log(
-    snapshot: &Snapshot<'_>,
+    log: &Log<'_>,
+    chunks: &Chunks<'_>,
     scope: &Scope,
     mut window: Window,
-    buckets: &mut [Buckets],
-) -> Result<(), Error> {
-    let log = snapshot.log();
-    let mut reader = LeafReader::new();
+    mut buckets: Vec<Buckets>,
+    budget: &mut Budget,
+) -> Result<Vec<Buckets>, Error> {
     loop {
         let rows = log.page(scope, &window, ROWS).await?;
-        for Found { row, .. } in &rows {
-            let place = (row.timestamp, row.id.cast_signed());
-            for (path, point) in reader.leaves(&row.payload) {
-                buckets
-                    .iter_mut()
-                    .filter(|buckets| buckets.key.as_str() == path)
-                    .for_each(|buckets| buckets.add(point, place));
-            }
+        if rows.is_empty() {
+            return Ok(buckets);
         }
-        match rows.last() {
-            Some(Found { row, .. }) if rows.len() == ROWS => window.go_on_after((row.timestamp, row.id.cast_signed())),
-            _ => return Ok(()),
+        budget.spend(rows.len(), buckets.len())?;
+        let last =
+            rows.last().filter(|_| rows.len() == ROWS).map(|Found { row, .. }| (row.timestamp, row.id.cast_signed()));
+        buckets = chunks.decode(move |_| of_rows(&rows, buckets)).await?;
+        match last {
+            Some(last) => window.go_on_after(last),
+            None => return Ok(buckets),
         }
     }
+}
+
+fn of_rows(rows: &[Found], mut buckets: Vec<Buckets>) -> Vec<Buckets> {
+    let mut reader = LeafReader::new();
+    for Found { row, .. } in rows {
+        let place = (row.timestamp, row.id.cast_signed());
+        for (path, point) in reader.leaves(&row.payload) {
+            buckets
+                .iter_mut()
+                .filter(|buckets| buckets.key.as_str() == path)
+                .for_each(|buckets| buckets.add(point, place));
+        }
+    }
+    buckets
 }

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult, 
 
 use super::damage::Damage;
 use super::window::{Scope, Window};
+use crate::decoders::{Decoders, Wanted};
 use crate::devices::THERE;
 use crate::entity::corrupt;
 use crate::error::Error;
@@ -36,6 +37,9 @@ pub(crate) struct Chunks<'a> {
     /// Those of later batches do not count yet.
     pub(crate) batch: i64,
     pub(crate) damage: &'a Damage,
+    pub(crate) decoders: &'a Decoders,
+    /// In whose turn they are decoded.
+    pub(crate) tenant: TenantId,
 }
 
 impl Chunks<'_> {
@@ -114,6 +118,14 @@ impl Chunks<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Decodes, off the runtime that commits messages.
+    pub(crate) async fn decode<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Wanted) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.decoders.run(self.tenant, work).await
     }
 
     /// Tells the operator of a chunk that cannot be read.

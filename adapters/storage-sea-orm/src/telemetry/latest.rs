@@ -1,131 +1,159 @@
 //! What a device said last: of each key, the leaf with the last place in the history.
+//!
+//! It is known, not searched: of rows that are in chunks the table of last values tells it, and rows of the log are looked
+//! at once, when they are first asked for. Only for a device whose chunks are older than that table its history is searched.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use pocket_domain::{DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, Payload, SortOrder, TenantId, Timestamp};
+use pocket_domain::{DeviceId, LatestValue, SortOrder, TenantId, Timestamp};
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
 use super::chunks::{Chunks, Outline};
 use super::keys;
+use super::last_values::LastValues;
+use super::latest_cache::LogPart;
+use super::latest_table;
 use super::log::Found;
 use super::snapshot::Snapshot;
-use super::window::{Place, Scope, Window};
+use super::window::{Scope, Window};
 use crate::database::Database;
 use crate::devices;
-use crate::entity::time;
 use crate::error::Error;
 
 /// Chunks, and rows of the log, that are read together.
 const CHUNKS: usize = 32;
-const ROWS: usize = 5_000;
+const ROWS: usize = 1_000;
+/// Rows that are looked at where they are read; more are left to those who decode.
+const FEW: usize = 64;
 
 /// The last value of each key, ordered by key.
 pub(crate) async fn latest(db: &Database, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, Error> {
     let snapshot = Snapshot::begin(db).await?;
     let Some(device) = devices::find(snapshot.transaction(), tenant, device).await? else { return Ok(Vec::new()) };
-    let scope = Scope::Device(device.key);
-    let window =
-        Window { from: 0, to: Timestamp::MAX.as_millis(), after: None, order: SortOrder::Descending, topics: None };
-    let mut values = Values::default();
-    of_log(&snapshot, &scope, window.clone(), &mut values).await?;
-    of_chunks(&snapshot, device.key, &scope, &window, &mut values).await?;
+    let Some(mut values) = latest_table::of_device(snapshot.transaction(), device.key).await? else {
+        drop(snapshot);
+        // One at a time; those that wait hold no connection.
+        let _turn = db.searching.lock().await;
+        return search(db, tenant, device.key).await;
+    };
+    let of_log = of_log(db, &snapshot, tenant, device.key).await?;
+    values.merge(of_log.values.iter().map(|(series, last)| (series.clone(), last.clone())));
     values.told()
 }
 
-/// The last value of each key so far.
-#[derive(Default)]
-struct Values(BTreeMap<LeafPath, (Place, Box<str>)>);
+/// What the rows of the log say, of which those are read that were not known.
+async fn of_log(db: &Database, snapshot: &Snapshot<'_>, tenant: TenantId, device: i64) -> Result<Arc<LogPart>, Error> {
+    let (log, sealed, removals) = (snapshot.log(), snapshot.sealed().sealed, snapshot.removals());
+    let known = db.latest.get(device, sealed, removals);
+    let known = match known {
+        // A transaction that took its ids before may have been committed since.
+        Some(part) if log.count_of(device, part.up_to).await?.is_some_and(|count| count != part.count) => None,
+        known => known,
+    };
+    let known = known.unwrap_or_else(|| Arc::new(LogPart { sealed, removals, up_to: sealed, ..LogPart::default() }));
+    let mut part: Option<LogPart> = None;
+    let mut after = Some(known.up_to);
+    while let Some(place) = after {
+        let (rows, next) = log.behind(device, place, ROWS).await?;
+        after = next;
+        let Some(last) = rows.last().map(|found| found.row.id.cast_signed()) else { continue };
+        let mut seen = part.take().unwrap_or_else(|| LogPart::clone(&known));
+        seen.count += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        seen.up_to = last;
+        seen.values = see_all(snapshot, tenant, seen.values, rows).await?;
+        part = Some(seen);
+    }
+    let mut part = match part {
+        Some(part) => part,
+        None if known.up_to >= snapshot.last() => return Ok(known),
+        None => LogPart::clone(&known),
+    };
+    part.up_to = part.up_to.max(snapshot.last());
+    let part = Arc::new(part);
+    db.latest.keep(device, Arc::clone(&part));
+    Ok(part)
+}
 
-impl Values {
-    fn see(&mut self, row: OwnedRow) {
-        let place = (row.timestamp, row.id.cast_signed());
-        for leaf in Payload::from_stored(row.payload).leaves() {
-            let value = || (place, leaf.value.json().into());
-            match self.0.get_mut(&leaf.path) {
-                Some(present) if present.0 < place => *present = value(),
-                Some(_) => {}
-                None => drop(self.0.insert(leaf.path.clone(), value())),
-            }
+/// Looks at rows of the log.
+async fn see_all(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    mut values: LastValues,
+    rows: Vec<Found>,
+) -> Result<LastValues, Error> {
+    if rows.len() <= FEW {
+        see(&mut values, rows);
+        return Ok(values);
+    }
+    let chunks = snapshot.chunks(tenant);
+    let decoded = chunks.decode(move |_| {
+        see(&mut values, rows);
+        values
+    });
+    decoded.await
+}
+
+fn see(values: &mut LastValues, mut rows: Vec<Found>) {
+    rows.sort_unstable_by_key(|Found { row, .. }| std::cmp::Reverse((row.timestamp, row.id)));
+    let mut seen = HashSet::new();
+    // Newest first: of rows that differ only in their numbers, the first that is met has the last values.
+    for Found { row: OwnedRow { id, timestamp, topic, payload, .. }, .. } in rows {
+        if seen.insert((keys::skeleton(&payload), topic)) {
+            values.see((timestamp, id.cast_signed()), topic, payload);
         }
-    }
-
-    /// Whether all these keys have values of a later time.
-    fn have_all(&self, keys: &[String], time: i64) -> bool {
-        let is_later = |(place, _): &(Place, Box<str>)| place.0 > time;
-        keys.iter().all(|key| LeafPath::parse(key).is_ok_and(|key| self.0.get(&key).is_some_and(is_later)))
-    }
-
-    fn told(self) -> Result<Vec<LatestValue>, Error> {
-        let told = self
-            .0
-            .into_iter()
-            .take(MAX_DEVICE_KEYS)
-            .map(|(key, (place, value))| Ok(LatestValue { key, value, timestamp: time(place.0)? }));
-        told.collect()
     }
 }
 
-async fn of_log(snapshot: &Snapshot<'_>, scope: &Scope, mut window: Window, values: &mut Values) -> Result<(), Error> {
-    let log = snapshot.log();
-    let mut seen = HashSet::new();
-    loop {
-        let rows = log.page(scope, &window, ROWS).await?;
-        let is_last = rows.len() < ROWS;
-        if let Some(Found { row, .. }) = rows.last() {
-            window.go_on_after((row.timestamp, row.id.cast_signed()));
-        }
-        // Newest first: of rows that differ only in their numbers, the first that is met has the last values.
-        for Found { row, .. } in rows {
-            if seen.insert(keys::skeleton(&row.payload)) {
-                values.see(row);
-            }
-        }
-        if is_last {
-            return Ok(());
-        }
-    }
+/// Searches the history of a device.
+async fn search(db: &Database, tenant: TenantId, device: i64) -> Result<Vec<LatestValue>, Error> {
+    let snapshot = Snapshot::begin(db).await?;
+    let of_log = of_log(db, &snapshot, tenant, device).await?;
+    of_chunks(&snapshot, tenant, device, of_log.values.clone()).await?.told()
 }
 
 /// The newest chunks first, until every key that the device has in chunks is found, and nothing newer can come.
 async fn of_chunks(
     snapshot: &Snapshot<'_>,
+    tenant: TenantId,
     device: i64,
-    scope: &Scope,
-    window: &Window,
-    values: &mut Values,
-) -> Result<(), Error> {
-    let chunks = snapshot.chunks();
+    mut values: LastValues,
+) -> Result<LastValues, Error> {
+    let chunks = snapshot.chunks(tenant);
+    let scope = Scope::Device(device);
+    let window =
+        Window { from: 0, to: Timestamp::MAX.as_millis(), after: None, order: SortOrder::Descending, topics: None };
     let keys = keys::of_device(snapshot.transaction(), device).await?;
     let mut last: Option<Outline> = None;
     let mut wanted = 1;
     loop {
-        let outlines = chunks.outlines(scope, window, last.as_ref(), wanted).await?;
+        let outlines = chunks.outlines(&scope, &window, last.as_ref(), wanted).await?;
         for outline in &outlines {
             if values.have_all(&keys, outline.last_at) {
-                return Ok(());
+                return Ok(values);
             }
             let Some((_, content)) = Chunks::contents(snapshot.transaction(), &[outline.key]).await?.pop() else {
                 continue;
             };
-            match last_rows(&content) {
-                Ok(rows) => rows.into_iter().for_each(|row| values.see(row)),
+            match chunks.decode(move |_| of_chunk(&content)).await? {
+                Ok(of_chunk) => values.merge(of_chunk),
                 Err(damaged) => chunks.report(outline, &damaged).await,
             }
         }
         match outlines.last() {
             Some(outline) if outlines.len() == wanted => last = Some(*outline),
-            _ => return Ok(()),
+            _ => return Ok(values),
         }
         wanted = CHUNKS.min(2 * wanted);
     }
 }
 
-/// Rows of a chunk that have the last values of all its keys.
-fn last_rows(content: &[u8]) -> Result<Vec<OwnedRow>, Damaged> {
+/// The last values of a chunk, which is decoded once.
+pub(crate) fn of_chunk(content: &[u8]) -> Result<LastValues, Damaged> {
     let chunk = Chunk::open(content)?;
-    let mut found = Vec::new();
-    for row in chunk.last_of_each_shape()? {
-        found.extend(chunk.rows(row..row + 1)?);
+    let mut values = LastValues::default();
+    for row in chunk.rows_at(&chunk.last_of_each_kind()?)? {
+        values.see((row.timestamp, row.id.cast_signed()), row.topic, row.payload);
     }
-    Ok(found)
+    Ok(values)
 }

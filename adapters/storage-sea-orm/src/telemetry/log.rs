@@ -36,8 +36,8 @@ impl From<Row> for Found {
     }
 }
 
-/// Rows in one text.
-const FETCHED: usize = 2_000;
+/// Rows in one text; their payloads may be long.
+const FETCHED: usize = 500;
 
 /// Places in one statement.
 const PLACES: usize = 5_000;
@@ -85,6 +85,47 @@ impl Log<'_> {
                 _ => return Ok(found),
             }
         }
+    }
+
+    /// Rows of a device behind an id, in the order of their ids; at most so many, and the id behind which there may be more.
+    pub(crate) async fn behind(
+        &self,
+        device: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<(Vec<Found>, Option<i64>), DbErr> {
+        let after = after.max(self.sealed);
+        if let Some(mut ids) = self.index.and_then(|index| index.behind(self.sealed, device, after)) {
+            ids.sort_unstable();
+            let is_cut = ids.len() > limit;
+            ids.truncate(limit);
+            let mut rows = if ids.is_empty() { HashMap::new() } else { self.fetch(&ids).await? };
+            // Rows that were removed, or came after this transaction began, are missing.
+            let found = ids.iter().filter_map(|id| rows.remove(id)).collect();
+            return Ok((found, ids.last().copied().filter(|_| is_cut)));
+        }
+        // All of these are numbers of our own.
+        let sql = format!("{COLUMNS} WHERE device = {device} AND id > {after} ORDER BY id LIMIT {limit}");
+        let statement = Statement::from_string(self.transaction.get_database_backend(), sql);
+        let found: Vec<Found> =
+            Row::find_by_statement(statement).all(self.transaction).await?.into_iter().map(Found::from).collect();
+        let last = found.last().filter(|_| found.len() == limit).map(|found| found.row.id.cast_signed());
+        Ok((found, last))
+    }
+
+    /// How many rows a device has in the log up to an id, where rows may appear before others: in PostgreSQL ids are taken
+    /// before they are committed. `None` where they appear in order.
+    pub(crate) async fn count_of(&self, device: i64, up_to: i64) -> Result<Option<i64>, DbErr> {
+        let backend = self.transaction.get_database_backend();
+        if backend != DbBackend::Postgres {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT count(*) FROM telemetry WHERE device = {device} AND id > {} AND id <= {up_to}",
+            self.sealed
+        );
+        let row = self.transaction.query_one_raw(Statement::from_string(backend, sql)).await?;
+        row.map(|row| row.try_get_by_index(0)).transpose()
     }
 
     /// The pages of several devices, the rows of all by one statement where the index tells which.

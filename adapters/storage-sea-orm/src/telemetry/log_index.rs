@@ -147,6 +147,16 @@ impl LogIndex {
 }
 
 impl LogIndex {
+    /// The ids of all rows of a device behind one, in no order. `None` as in [`find`](Self::find).
+    pub(crate) fn behind(&self, sealed: i64, device: i64, after: i64) -> Option<Vec<i64>> {
+        let rows = self.lock();
+        if rows.sealed > sealed {
+            return None;
+        }
+        let Some(device) = rows.devices.get(&device) else { return Some(Vec::new()) };
+        Some(device.rows.iter().map(|row| row.1).filter(|id| *id > after).collect())
+    }
+
     /// The ids of all rows of these devices at these times, given as pairs. `None` as in [`find`](Self::find).
     pub(crate) fn at(&self, sealed: i64, places: &[(i64, i64)]) -> Option<Vec<i64>> {
         let rows = self.lock();

@@ -1,9 +1,9 @@
 //! A page of the history: rows of the log and of chunks in one order.
 //!
 //! Chunks of a device follow one another but for late rows, and those of different devices lie side by side. So a chunk is
-//! opened when the next row could be one of its own, and its payloads are restored last, only those of the page.
+//! opened when the next row could be one of its own, and its payloads are restored last, only those of the page. Chunks are
+//! decoded in the turn of the tenant, and only so many for one page: what is left of it comes with the next.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
@@ -14,10 +14,18 @@ use super::chunks::{Chunks, Outline};
 use super::log::{Found, Log};
 use super::parts::{Part, Parts};
 use super::window::{Place, Scope, Window};
+use crate::decoders::Wanted;
 use crate::error::Error;
 
 /// Outlines that are read at a time.
 const OUTLINES: usize = 64;
+
+/// What is opened for one page, in chunks and in bytes of these. A filter of topics may leave nothing of any.
+const MOST_OPEN: usize = 1_024;
+const OPEN_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of payloads after which a page ends.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Rows of the log that are fetched for a part; their payloads may be long.
 const LOG_ROWS: usize = 512;
@@ -28,15 +36,15 @@ pub(crate) struct Ahead<'a> {
     /// The first outlines in the order, as [`Chunks::of_devices`] gives them.
     pub(crate) outlines: Option<Vec<Outline>>,
     /// Contents of some chunks.
-    pub(crate) contents: Option<&'a HashMap<i64, Vec<u8>>>,
+    pub(crate) contents: Option<&'a HashMap<i64, Arc<[u8]>>>,
     /// Parts of chunks that pages took before, and where to leave those of this one.
     pub(crate) parts: Option<&'a Parts>,
 }
 
 /// An opened chunk.
-struct Open<'a> {
+struct Open {
     outline: Outline,
-    content: Content<'a>,
+    content: Content,
     /// Bytes of a payload, on average.
     mean: usize,
     /// Places of its rows in the window with the numbers of the rows, the next in the order last.
@@ -44,8 +52,8 @@ struct Open<'a> {
 }
 
 /// What an opened chunk's rows are restored from.
-enum Content<'a> {
-    Chunk(Cow<'a, [u8]>),
+enum Content {
+    Chunk(Arc<[u8]>),
     Part(Arc<Part>),
 }
 
@@ -78,14 +86,20 @@ pub(crate) struct Room {
     pub(crate) bytes: usize,
 }
 
-/// The first rows of the window, in its order; at most so many.
+/// Rows in their order, and the place behind which more may follow, if they ended before there were as many as wanted.
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Found>,
+    pub(crate) behind: Option<Place>,
+}
+
+/// The first rows of the window, in its order; at most so many, and fewer where finding them is much work.
 pub(crate) async fn page(
     log: &Log<'_>,
     chunks: &Chunks<'_>,
     scope: &Scope,
     window: &Window,
     limit: usize,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Page, Error> {
     page_ahead(log.page(scope, window, limit).await?, chunks, scope, window, limit, Ahead::default()).await
 }
 
@@ -97,10 +111,11 @@ pub(crate) async fn page_ahead(
     window: &Window,
     limit: usize,
     ahead: Ahead<'_>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Page, Error> {
     let mut merge = Merge { ahead, ..Merge::new(chunks, scope, window, limit) };
-    let (picks, _) = merge.pick(rows_of_log, false, Room { rows: limit, bytes: usize::MAX }).await?;
-    Ok(merge.restore(picks).await)
+    let (picks, behind) = merge.pick(rows_of_log, false, Room { rows: limit, bytes: PAGE_BYTES }).await?;
+    let behind = behind.filter(|_| picks.len() < limit);
+    Ok(Page { rows: merge.restore(picks).await?, behind })
 }
 
 /// The first rows of the window, in its order, as many as there is room for; and the place behind which more may follow, which
@@ -118,18 +133,22 @@ pub(crate) async fn part(
     // One row more of a chunk than there is room for, which tells that something follows.
     let mut merge = Merge::new(chunks, scope, window, room.rows + 1);
     let (picks, behind) = merge.pick(rows_of_log, is_cut, room).await?;
-    Ok((merge.restore(picks).await, behind))
+    Ok((merge.restore(picks).await?, behind))
 }
 
 struct Merge<'a> {
     chunks: &'a Chunks<'a>,
     scope: &'a Scope,
     window: &'a Window,
+    /// The same for those who decode.
+    shared: Arc<Window>,
     /// The most rows of a chunk that are looked at.
     limit: usize,
     ahead: Ahead<'a>,
     outlines: Vec<Outline>,
-    open: Vec<Open<'a>>,
+    open: Vec<Open>,
+    /// How many chunks were opened, and their bytes.
+    opened: (usize, usize),
     /// The next one is the greatest.
     heap: BinaryHeap<(Place, Next)>,
 }
@@ -137,7 +156,8 @@ struct Merge<'a> {
 impl<'a> Merge<'a> {
     fn new(chunks: &'a Chunks<'a>, scope: &'a Scope, window: &'a Window, limit: usize) -> Self {
         let (ahead, outlines, open, heap) = (Ahead::default(), Vec::new(), Vec::new(), BinaryHeap::new());
-        Self { chunks, scope, window, limit, ahead, outlines, open, heap }
+        let shared = Arc::new(window.clone());
+        Self { chunks, scope, window, shared, limit, ahead, outlines, open, opened: (0, 0), heap }
     }
 
     /// Picks rows in their order, as long as there is room, and tells the place behind which more may follow. The log may have
@@ -173,6 +193,10 @@ impl<'a> Merge<'a> {
                     last = Some(place);
                     picks.push(Pick::Chunk(open, row));
                     self.push_row(open);
+                }
+                Next::Chunk(outline) if self.opened.0 >= MOST_OPEN || self.opened.1 >= OPEN_BYTES => {
+                    // All that comes before this chunk was seen.
+                    return Ok((picks, Some(self.edge(&self.outlines[outline]))));
                 }
                 Next::Chunk(outline) => self.open(outline).await?,
                 Next::More => self.find_more().await?,
@@ -236,75 +260,88 @@ impl<'a> Merge<'a> {
             return Ok(());
         }
         let content = match self.ahead.contents.and_then(|contents| contents.get(&outline.key)) {
-            Some(content) => Cow::Borrowed(content.as_slice()),
+            Some(content) => Arc::clone(content),
             None => match Chunks::contents(self.chunks.transaction, &[outline.key]).await?.pop() {
-                Some((_, content)) => Cow::Owned(content),
+                Some((_, content)) => content.into(),
                 None => return Ok(()),
             },
         };
-        match self.opened(outline, content) {
-            Ok(open) => self.push_open(open),
+        self.opened = (self.opened.0 + 1, self.opened.1 + content.len());
+        let (window, limit, of_chunk) = (Arc::clone(&self.shared), self.limit, Arc::clone(&content));
+        let is_kept = self.ahead.parts.is_some();
+        let decoded = self.chunks.decode(move |_| {
+            let (mean, rest) = rest(&of_chunk, &window, limit)?;
+            let is_kept = is_kept && !rest.is_empty();
+            let part = if is_kept { Some(Arc::new(Part::of_chunk(&of_chunk, &rest)?)) } else { None };
+            Ok((mean, rest, part))
+        });
+        match decoded.await? {
+            Ok((mean, rest, part)) => {
+                if let (Some(parts), Some(part)) = (self.ahead.parts, &part) {
+                    parts.keep(outline.key, Arc::clone(part));
+                }
+                let content = part.map_or(Content::Chunk(content), Content::Part);
+                self.push_open(Open { outline, content, mean, rest });
+            }
             Err(damaged) => self.chunks.report(&outline, &damaged).await,
         }
         Ok(())
     }
 
-    fn opened(&self, outline: Outline, content: Cow<'a, [u8]>) -> Result<Open<'a>, Damaged> {
-        let (mean, rest) = rest(&content, self.window, self.limit)?;
-        let content = match self.ahead.parts {
-            Some(parts) if !rest.is_empty() => {
-                let part = Arc::new(Part::of_chunk(&content, &rest)?);
-                parts.keep(outline.key, Arc::clone(&part));
-                Content::Part(part)
-            }
-            _ => Content::Chunk(content),
-        };
-        Ok(Open { outline, content, mean, rest })
-    }
-
-    fn push_open(&mut self, open: Open<'a>) {
+    fn push_open(&mut self, open: Open) {
         self.open.push(open);
         self.push_row(self.open.len() - 1);
     }
 
     /// The rows that were picked, with their payloads.
-    async fn restore(self, picks: Vec<Pick>) -> Vec<Found> {
-        let mut wanted: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    async fn restore(self, picks: Vec<Pick>) -> Result<Vec<Found>, Error> {
+        let mut numbers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for pick in &picks {
             if let Pick::Chunk(open, row) = pick {
-                let range = wanted.entry(*open).or_insert((*row, *row));
-                *range = (range.0.min(*row), range.1.max(*row));
+                numbers.entry(*open).or_default().push(*row);
             }
         }
-        let mut restored: BTreeMap<usize, (usize, Vec<Option<OwnedRow>>)> = BTreeMap::new();
-        for (open, (first, last)) in wanted {
-            restored.insert(open, (first, self.rows(open, first, last).await));
+        let (mut restored, mut wanted) = (HashMap::new(), Vec::new());
+        for (open, mut numbers) in numbers {
+            match &self.open[open].content {
+                Content::Part(part) => {
+                    restored.extend(numbers.iter().filter_map(|row| Some(((open, *row), part.row(*row)?))));
+                }
+                Content::Chunk(content) => {
+                    numbers.sort_unstable();
+                    wanted.push((open, Arc::clone(content), numbers));
+                }
+            }
+        }
+        if !wanted.is_empty() {
+            for (open, decoded) in self.chunks.decode(move |still| rows_of(wanted, still)).await? {
+                match decoded {
+                    Ok(rows) => restored.extend(rows.into_iter().map(|(row, found)| ((open, row), found))),
+                    Err(damaged) => self.chunks.report(&self.open[open].outline, &damaged).await,
+                }
+            }
         }
         let found = picks.into_iter().filter_map(|pick| match pick {
             Pick::Log(found) => Some(found),
             Pick::Chunk(open, row) => {
-                let (first, rows) = restored.get_mut(&open)?;
-                let row = rows.get_mut(row - *first)?.take()?;
-                Some(Found { device: self.open[open].outline.device, row })
+                let device = self.open[open].outline.device;
+                restored.remove(&(open, row)).map(|row| Found { device, row })
             }
         });
-        found.collect()
+        Ok(found.collect())
     }
+}
 
-    async fn rows(&self, open: usize, first: usize, last: usize) -> Vec<Option<OwnedRow>> {
-        let Open { outline, content, .. } = &self.open[open];
-        let content = match content {
-            Content::Part(part) => return (first..=last).map(|row| part.row(row)).collect(),
-            Content::Chunk(content) => content,
-        };
-        match Chunk::open(content).and_then(|chunk| chunk.rows(first..last + 1)) {
-            Ok(rows) => rows.into_iter().map(Some).collect(),
-            Err(damaged) => {
-                self.chunks.report(outline, &damaged).await;
-                Vec::new()
-            }
-        }
-    }
+/// The rows of a chunk with their numbers, or why it cannot be read.
+type Decoded = Result<Vec<(usize, OwnedRow)>, Damaged>;
+
+/// Rows of opened chunks by their numbers, as long as somebody wants them.
+fn rows_of(wanted: Vec<(usize, Arc<[u8]>, Vec<usize>)>, still: &dyn Wanted) -> Vec<(usize, Decoded)> {
+    let of = |(open, content, numbers): (usize, Arc<[u8]>, Vec<usize>)| {
+        let rows = Chunk::open(&content).and_then(|chunk| chunk.rows_at(&numbers));
+        (open, rows.map(|rows| numbers.into_iter().zip(rows).collect()))
+    };
+    wanted.into_iter().take_while(|_| still.is_wanted()).map(of).collect()
 }
 
 /// The mean length of a chunk's payloads, and its first rows that are in the window, at most so many, the next in its order

@@ -5,7 +5,10 @@ mod buckets;
 mod chunks;
 mod damage;
 mod keys;
+mod last_values;
 mod latest;
+mod latest_cache;
+mod latest_table;
 mod log;
 mod log_index;
 mod merge;
@@ -23,8 +26,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
-    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, Telemetry, TelemetryCursor,
+    TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter,
+    Usage,
 };
 use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, TopicNames as TopicPage, WriteBatch};
 use sea_orm::ConnectionTrait;
@@ -33,6 +37,12 @@ use tokio::sync::Mutex;
 pub(crate) use chunks::{Chunks, Outline};
 pub(crate) use damage::Damage;
 pub(crate) use keys::{Met, add as add_keys, count as count_keys, hash_of as key_hash, of_device as keys_of_device};
+pub(crate) use last_values::{Last, LastValues, Series as SeriesKey};
+pub(crate) use latest::of_chunk as last_values_of_chunk;
+pub(crate) use latest_cache::LatestCache;
+pub(crate) use latest_table::{
+    Going, Touched, make_due, next_due, put as put_last_values, remove as remove_last_values, touched_by, touched_rows,
+};
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use names::TopicNames;
 pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
@@ -43,13 +53,15 @@ pub(crate) use snapshot::{Sealed, moment};
 pub(crate) use usage::bytes_by_tenant;
 
 use crate::database::Database;
+use crate::entity::time;
 use crate::error::Error;
 use crate::import::import;
 use crate::keeper::Keeper;
 use crate::write::write;
 use crate::{dead_letters, devices, tenants, time_marks, topics};
+use merge::Page;
 use snapshot::Snapshot;
-use window::{Scope, Window};
+use window::{Place, Scope, Window};
 
 /// The history in a database, with the keeper that this process has.
 pub(crate) struct TelemetryHistory(pub(crate) Arc<Database>, pub(crate) Arc<Mutex<Keeper>>);
@@ -76,21 +88,21 @@ impl TelemetryStore for TelemetryHistory {
             return self.0.pages.ask(&self.0, page).await?;
         }
         let query = query.clone();
-        self.0.run(move |db| async move { range(&db, tenant, &query).await }).await
+        self.0.read(move |db| async move { range(&db, tenant, &query).await }).await
     }
 
     async fn scan(&self, tenant: TenantId, scan: &TelemetryScan) -> Result<TelemetryPart, StorageError> {
         let scan = scan.clone();
-        self.0.run(move |db| async move { scan::scan(&db, tenant, &scan).await }).await
+        self.0.read(move |db| async move { scan::scan(&db, tenant, &scan).await }).await
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
         let query = query.clone();
-        self.0.run(move |db| async move { aggregate::aggregate(&db, tenant, query).await }).await
+        self.0.read(move |db| async move { aggregate::aggregate(&db, tenant, query).await }).await
     }
 
     async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
-        self.0.run(move |db| async move { latest::latest(&db, tenant, device).await }).await
+        self.0.read(move |db| async move { latest::latest(&db, tenant, device).await }).await
     }
 
     async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
@@ -98,7 +110,7 @@ impl TelemetryStore for TelemetryHistory {
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
-        self.0.run(move |db| async move { usage::usage(&db, tenant).await }).await
+        self.0.read(move |db| async move { usage::usage(&db, tenant).await }).await
     }
 
     async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
@@ -126,6 +138,7 @@ async fn range(db: &Database, tenant: TenantId, query: &TelemetryQuery) -> Resul
     let nothing = TelemetryPage { rows: Vec::new(), next: None };
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
+    let chunks = snapshot.chunks(tenant);
     let (scope, tenant) = match query.device_id {
         None => {
             let Some(tenant) = tenants::key(transaction, tenant).await? else { return Ok(nothing) };
@@ -139,9 +152,17 @@ async fn range(db: &Database, tenant: TenantId, query: &TelemetryQuery) -> Resul
     let Some(topics) = wanted_topics(transaction, tenant, query.topic.as_ref()).await? else { return Ok(nothing) };
     let window = Window::of(query, topics);
     let limit = query.limit();
-    let rows = merge::page(&snapshot.log(), &snapshot.chunks(), &scope, &window, limit as usize + 1).await?;
-    let rows = names::named(transaction, &db.topic_names, rows).await?;
-    Ok(TelemetryPage::from_rows(rows, limit))
+    let Page { rows, behind } = merge::page(&snapshot.log(), &chunks, &scope, &window, limit as usize + 1).await?;
+    page_of(names::named(transaction, &db.topic_names, rows).await?, behind, limit)
+}
+
+/// A page of rows, which goes on behind a place if it ended before it was full.
+fn page_of(rows: Vec<Telemetry>, behind: Option<Place>, limit: u32) -> Result<TelemetryPage, Error> {
+    let mut page = TelemetryPage::from_rows(rows, limit);
+    if let (None, Some((at, id))) = (page.next, behind) {
+        page.next = Some(TelemetryCursor { timestamp: time(at)?, id: TelemetryId::from_key(id.unsigned_abs()) });
+    }
+    Ok(page)
 }
 
 /// The topics that a filter leaves: `None` inside when it leaves all, `None` when it leaves none.

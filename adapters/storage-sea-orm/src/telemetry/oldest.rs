@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use pocket_domain::{SortOrder, UsagePart};
 use sea_orm::{DbErr, FromQueryResult, Statement};
 
+use super::latest_table::Going;
 use super::snapshot::{Sealed, Snapshot};
 use super::window::{Scope, Window};
 use crate::database::Database;
@@ -24,9 +25,18 @@ pub(crate) struct OldRow {
 #[derive(Clone, Copy, Debug, FromQueryResult)]
 pub(crate) struct OldChunk {
     pub(crate) key: i64,
+    device: i64,
+    first_at: i64,
     pub(crate) last_at: i64,
     pub(crate) row_count: i64,
     pub(crate) bytes: i64,
+}
+
+impl OldChunk {
+    /// Its rows, when it goes.
+    pub(crate) fn going(&self) -> Going {
+        Going { device: self.device, first_at: self.first_at, last_at: self.last_at }
+    }
 }
 
 /// The oldest rows of a tenant's log, up to a time.
@@ -47,7 +57,7 @@ pub(crate) async fn oldest_rows(db: &Database, tenant: i64, to: i64, limit: usiz
 pub(crate) async fn oldest_chunks(db: &Database, tenant: i64, to: i64, limit: usize) -> Result<Vec<OldChunk>, DbErr> {
     let Sealed { batch, .. } = Sealed::read(db.reader()).await?;
     let sql = format!(
-        "SELECT key, last_at, row_count, bytes FROM telemetry_chunks
+        "SELECT key, device, first_at, last_at, row_count, bytes FROM telemetry_chunks
         WHERE tenant = {tenant} AND last_at <= {to} AND batch <= {batch} ORDER BY last_at, key LIMIT {limit}"
     );
     OldChunk::find_by_statement(Statement::from_string(db.backend(), sql)).all(db.reader()).await

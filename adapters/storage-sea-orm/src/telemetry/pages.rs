@@ -5,6 +5,7 @@
 //! only where they are not in memory. What a page needs beyond that, it reads by itself.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, TelemetryPage, TelemetryQuery, TenantId};
@@ -12,11 +13,11 @@ use pocket_ports::StorageError;
 use sea_orm::DbBackend;
 
 use super::log::Found;
-use super::merge::{self, Ahead};
+use super::merge::{self, Ahead, Page};
 use super::names::Names;
 use super::snapshot::Snapshot;
 use super::window::{Scope, Window};
-use super::{Chunks, Outline, range};
+use super::{Chunks, Outline, page_of, range};
 use crate::database::Database;
 use crate::error::Error;
 use crate::together::Question;
@@ -76,11 +77,12 @@ impl Question for DevicePage {
 
 async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<TelemetryPage>, Error> {
     let snapshot = Snapshot::begin(db).await?;
-    let (transaction, log, chunks) = (snapshot.transaction(), snapshot.log(), snapshot.chunks());
+    let (transaction, log) = (snapshot.transaction(), snapshot.log());
     let windows: Vec<Window> = questions.iter().map(|question| Window::of(&question.query, None)).collect();
     let asked: Vec<_> =
         questions.iter().zip(&windows).map(|(question, window)| (question.tenant, question.device, window)).collect();
-    let devices = chunks.of_devices(&asked).await?;
+    let Some(first) = questions.first() else { return Ok(Vec::new()) };
+    let devices = snapshot.chunks(first.tenant).of_devices(&asked).await?;
     let mut wanted: Vec<Wanted> = Vec::with_capacity(questions.len());
     for ((place, window), device) in windows.into_iter().enumerate().zip(devices) {
         let Some((key, outlines)) = device else { continue };
@@ -98,21 +100,23 @@ async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<Telemet
         .filter(|(page, key)| db.parts.get(*key).is_none_or(|part| part.rest(&page.window, page.limit).is_none()))
         .map(|(_, key)| key)
         .collect();
-    let contents: HashMap<i64, Vec<u8>> =
-        Chunks::contents(transaction, &first.into_iter().collect::<Vec<_>>()).await?.into_iter().collect();
+    let contents = Chunks::contents(transaction, &first.into_iter().collect::<Vec<_>>()).await?;
+    let contents: HashMap<i64, Arc<[u8]>> = contents.into_iter().map(|(key, content)| (key, content.into())).collect();
 
     let mut found = Vec::with_capacity(wanted.len());
     for Wanted { place, scope, window, limit, outlines, log } in wanted {
         let ahead = Ahead { outlines: Some(outlines), contents: Some(&contents), parts: Some(&db.parts) };
+        let chunks = snapshot.chunks(questions[place].tenant);
         found.push((place, merge::page_ahead(log, &chunks, &scope, &window, limit, ahead).await?));
     }
-    let ids = found.iter().filter_map(|(place, rows)| Some((rows.first()?.device, questions[*place].device))).collect();
-    let rows = found.iter().flat_map(|(_, rows)| rows);
+    let device = |(place, page): &(usize, Page)| Some((page.rows.first()?.device, questions[*place].device));
+    let ids = found.iter().filter_map(device).collect();
+    let rows = found.iter().flat_map(|(_, page)| &page.rows);
     let names = Names::with_devices(transaction, ids, &db.topic_names, rows).await?;
     let nothing = || TelemetryPage { rows: Vec::new(), next: None };
     let mut pages: Vec<TelemetryPage> = questions.iter().map(|_| nothing()).collect();
-    for (place, rows) in found {
-        pages[place] = TelemetryPage::from_rows(names.named(rows)?, questions[place].query.limit());
+    for (place, Page { rows, behind }) in found {
+        pages[place] = page_of(names.named(rows)?, behind, questions[place].query.limit())?;
     }
     Ok(pages)
 }

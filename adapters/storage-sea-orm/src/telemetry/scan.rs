@@ -28,6 +28,7 @@ pub(super) async fn scan(db: &Database, tenant: TenantId, scan: &TelemetryScan) 
 async fn part(db: &Database, tenant: TenantId, scan: &TelemetryScan, all: Room) -> Result<TelemetryPart, Error> {
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
+    let id_of_tenant = tenant;
     let Some(tenant) = tenants::key(transaction, tenant).await? else { return Ok(TelemetryPart::default()) };
     let Some(topics) = wanted_topics(transaction, tenant, scan.topic.as_ref()).await? else {
         return Ok(TelemetryPart::default());
@@ -39,7 +40,7 @@ async fn part(db: &Database, tenant: TenantId, scan: &TelemetryScan, all: Room) 
         let window = Window::of(&of_device(scan, id), topics.clone());
         let room = Room { rows: all.rows - rows.len(), bytes: all.bytes - bytes };
         let (found, behind) =
-            merge::part(&snapshot.log(), &snapshot.chunks(), &Scope::Device(key), &window, room).await?;
+            merge::part(&snapshot.log(), &snapshot.chunks(id_of_tenant), &Scope::Device(key), &window, room).await?;
         bytes += found.iter().map(|found| found.row.payload.len()).sum::<usize>();
         rows.extend(found);
         if let Some((at, row)) = behind {

@@ -1,5 +1,6 @@
 //! One moment of the history: the log and the chunks as they are together.
 
+use pocket_domain::TenantId;
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, IsolationLevel, Statement,
     TransactionTrait,
@@ -10,6 +11,7 @@ use super::damage::Damage;
 use super::log::Log;
 use super::log_index::LogIndex;
 use crate::database::Database;
+use crate::decoders::Decoders;
 use crate::error::Error;
 
 /// How far the log is sealed, as the database says.
@@ -51,20 +53,28 @@ pub(super) async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
     }
 }
 
-/// What a snapshot of a SQLite file begins with.
+/// What a snapshot begins with.
 #[derive(FromQueryResult)]
 pub(super) struct Reach {
     pub(super) sealed: i64,
     batch: i64,
-    /// The last row of the log; 0 when all are in chunks and removed.
+    removals: i64,
+    /// The last row of the log of a SQLite file; 0 when all are in chunks and removed.
     pub(super) last: i64,
 }
 
 impl Reach {
     /// As a transaction sees it.
     pub(super) async fn read(transaction: &DatabaseTransaction) -> Result<Self, DbErr> {
-        let sql = "SELECT sealed, batch, (SELECT coalesce(max(id), 0) FROM telemetry) AS last FROM telemetry_log";
-        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, []);
+        let backend = transaction.get_database_backend();
+        let sql = match backend {
+            // Many rows at its end may be such as are not committed.
+            DbBackend::Postgres => "SELECT sealed, batch, removals, CAST(0 AS BIGINT) AS last FROM telemetry_log",
+            _ => {
+                "SELECT sealed, batch, removals, (SELECT coalesce(max(id), 0) FROM telemetry) AS last FROM telemetry_log"
+            }
+        };
+        let statement = Statement::from_sql_and_values(backend, sql, []);
         Self::find_by_statement(statement).one(transaction).await?.ok_or(DbErr::RecordNotFound("telemetry_log".into()))
     }
 }
@@ -75,21 +85,28 @@ pub(crate) struct Snapshot<'a> {
     sealed: Sealed,
     index: Option<&'a LogIndex>,
     damage: &'a Damage,
+    decoders: &'a Decoders,
+    /// How often rows were removed from the log before their time.
+    removals: i64,
+    /// The last row of the log of a SQLite file.
+    last: i64,
 }
 
 impl<'a> Snapshot<'a> {
     pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
         let transaction = begin(db).await?;
-        let (sealed, is_indexed) = match db.backend() {
-            DbBackend::Sqlite => {
-                let Reach { sealed, batch, last } = Reach::read(&transaction).await?;
-                let is_indexed =
-                    db.log_index.reaches(sealed, last) || db.log_index.catch_up(&transaction, sealed).await?;
-                (Sealed { sealed, batch }, is_indexed)
-            }
-            _ => (Sealed::read(&transaction).await?, false),
-        };
-        Ok(Self { transaction, sealed, index: is_indexed.then_some(&db.log_index), damage: &db.damage })
+        let Reach { sealed, batch, removals, last } = Reach::read(&transaction).await?;
+        let is_indexed = db.backend() == DbBackend::Sqlite
+            && (db.log_index.reaches(sealed, last) || db.log_index.catch_up(&transaction, sealed).await?);
+        Ok(Self {
+            transaction,
+            sealed: Sealed { sealed, batch },
+            index: is_indexed.then_some(&db.log_index),
+            damage: &db.damage,
+            decoders: &db.decoders,
+            removals,
+            last,
+        })
     }
 
     pub(crate) fn transaction(&self) -> &DatabaseTransaction {
@@ -101,11 +118,23 @@ impl<'a> Snapshot<'a> {
         self.sealed
     }
 
+    /// How often rows were removed from the log that were not in chunks.
+    pub(super) fn removals(&self) -> i64 {
+        self.removals
+    }
+
+    /// The last row of the log of a SQLite file, where rows appear in the order of their ids.
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
     pub(crate) fn log(&self) -> Log<'_> {
         Log { transaction: &self.transaction, sealed: self.sealed.sealed, index: self.index }
     }
 
-    pub(crate) fn chunks(&self) -> Chunks<'_> {
-        Chunks { transaction: &self.transaction, batch: self.sealed.batch, damage: self.damage }
+    /// The chunks, which are decoded in the turn of a tenant.
+    pub(crate) fn chunks(&self, tenant: TenantId) -> Chunks<'_> {
+        let Self { transaction, sealed, damage, decoders, .. } = self;
+        Chunks { transaction, batch: sealed.batch, damage, decoders, tenant }
     }
 }

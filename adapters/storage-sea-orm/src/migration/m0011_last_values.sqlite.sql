@@ -1,0 +1,18 @@
+-- Of each path of a device's payloads on each topic, the last value among rows that are in chunks. Paths are bytes: a key
+-- of JSON may hold any character. Rows of the log are not in it, but for some that are about to be sealed.
+CREATE TABLE telemetry_latest (
+    device INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    topic INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (device, path, topic)
+) STRICT, WITHOUT ROWID;
+
+-- Devices whose values are not all there yet: their chunks have to be read once.
+CREATE TABLE telemetry_latest_due (device INTEGER PRIMARY KEY) STRICT;
+INSERT INTO telemetry_latest_due SELECT DISTINCT device FROM telemetry_chunks;
+
+-- How often rows were removed from the log that were not in chunks: whoever remembers what the log says looks anew.
+ALTER TABLE telemetry_log ADD COLUMN removals INTEGER NOT NULL DEFAULT 0;
