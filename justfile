@@ -117,6 +117,10 @@ fuzz seconds="30":
         cargo +nightly fuzz run "$target" "$found" "fuzz/corpus/$target" -- -dict="fuzz/dictionaries/$target" \
             -max_len=1024 -timeout=10 -malloc_limit_mb=64 -max_total_time={{ seconds }} -print_final_stats=1
     done
+    # Chunks of thousands of rows and columns, too.
+    found=${CARGO_TARGET_DIR:-fuzz/target}/found/chunks
+    cargo +nightly fuzz run chunks "$found" fuzz/corpus/chunks -- -dict=fuzz/dictionaries/chunks \
+        -max_len=262144 -len_control=0 -timeout=30 -malloc_limit_mb=256 -max_total_time={{ seconds }} -print_final_stats=1
 
 # Runs Paho, MQTT.js and mosquitto_pub/sub against the binary (needs Python 3, Node and mosquitto-clients)
 interop *clients:

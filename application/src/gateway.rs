@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_domain::{
     AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, Excerpt, MaxAhead,
-    NewDeviceEvent, NewTelemetry, NodeName, Payload, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId,
+    NewDeviceEvent, NewTelemetry, NodeName, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId,
     Timestamp, TokenHash, TopicName, TopicRights,
 };
 use pocket_ports::{
@@ -306,7 +306,7 @@ impl DeviceGateway {
         received_at: Timestamp,
     ) -> Result<Option<NewTelemetry>, PayloadError> {
         let read = if self.rules.stores(topic) {
-            Payload::read(payload, access.payload_policy, self.rules.max_payload).map(Some)
+            self.rules.read(payload, access.payload_policy).map(Some)
         } else {
             self.rules.check_size(payload).map(|()| None)
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_domain::{
-    DeviceId, Invalid, MaxAhead, NewTelemetry, Payload, PayloadError, PayloadPolicy, TelemetryId, TelemetryPage,
-    TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
+    DeviceId, Invalid, MaxAhead, NewTelemetry, Payload, PayloadError, PayloadPolicy, ReadPayload, TelemetryId,
+    TelemetryPage, TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
 };
 use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Settled, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
@@ -26,9 +26,28 @@ pub struct TelemetryRules {
     pub topics: Vec<TopicFilter>,
     /// The most bytes of a payload.
     pub max_payload: usize,
+    /// The most keys of a payload that is stored, those inside arrays aside.
+    pub max_keys: usize,
 }
 
 impl TelemetryRules {
+    /// The most bytes of a payload as it is stored, which is longer than it came where it is no JSON. Storage keeps no more
+    /// together with other messages.
+    pub const MAX_STORED: usize = 32 << 20;
+
+    /// Reads a payload that is to be stored.
+    pub(crate) fn read(&self, payload: &[u8], policy: PayloadPolicy) -> Result<ReadPayload, PayloadError> {
+        let read = Payload::read(payload, policy, self.max_payload)?;
+        let bytes = read.payload.as_str().len();
+        if bytes > Self::MAX_STORED {
+            return Err(PayloadError::TooLarge { bytes, allowed: Self::MAX_STORED });
+        }
+        if read.keys > self.max_keys {
+            return Err(PayloadError::TooManyKeys { keys: read.keys, allowed: self.max_keys });
+        }
+        Ok(read)
+    }
+
     /// Whether messages on a topic are stored. Topics that begin with `$` never are.
     pub fn stores(&self, topic: &TopicName) -> bool {
         !topic.is_system() && self.topics.iter().any(|filter| filter.as_str() == "#" || filter.matches(topic.as_str()))
@@ -130,7 +149,9 @@ impl TelemetryService {
         if !exists {
             return Err(Error::NotFound);
         }
-        let read = Payload::read(input.payload.as_bytes(), policy, self.rules.max_payload)
+        let read = self
+            .rules
+            .read(input.payload.as_bytes(), policy)
             .map_err(|error| Invalid::new("payload", error.to_string()))?;
         let is_near = |time: &Timestamp| self.check_ahead(*time, received_at);
         if let Some(Err(ahead)) = input.timestamp.as_ref().map(is_near) {

@@ -128,7 +128,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(Options {
         node: NodeName::default(),
         ingest: IngestOptions::default(),
-        telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536 },
+        telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536, max_keys: 2_048 },
         time: TimeOptions::default(),
         topics: TopicLimits::default(),
         activity: ActivityOptions::default(),

@@ -224,6 +224,7 @@ fn sea_orm_options(settings: &DatabaseSettings) -> pocket_storage_sea_orm::Optio
         sealing: pocket_storage_sea_orm::Sealing {
             rows: settings.seal_rows,
             after: settings.seal_after,
+            keys_per_device: settings.max_device_keys,
             ..pocket_storage_sea_orm::Sealing::default()
         },
     }

@@ -133,6 +133,7 @@ fn options(settings: &Settings) -> Options {
         telemetry: TelemetryRules {
             topics: settings.ingest.topics.clone(),
             max_payload: settings.ingest.max_payload as usize,
+            max_keys: settings.ingest.max_payload_keys as usize,
         },
         time: TimeOptions {
             prune_every: settings.database.prune_every,

@@ -3,6 +3,7 @@
 //! Stricter than the grammar where readers differ: nesting to [`MAX_JSON_DEPTH`], numbers within the range of a
 //! double, no lone surrogates. RFC 8259, chapters 6, 8.2 and 9, leaves these to the implementation.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -21,30 +22,33 @@ pub(crate) enum Shape {
     Other,
 }
 
-/// Checks one JSON text and tells its shape.
-pub(crate) fn check(text: &str) -> Result<Shape, serde_json::Error> {
+/// Checks one JSON text; its shape, and how many keys its objects have that are not inside arrays.
+pub(crate) fn check(text: &str) -> Result<(Shape, usize), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let shape = Value { depth: 0 }.deserialize(&mut deserializer)?;
+    let keys = Cell::new(0);
+    let shape = Value { depth: 0, keys: Some(&keys) }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(shape)
+    Ok((shape, keys.get()))
 }
 
 #[derive(Clone, Copy)]
-struct Value {
+struct Value<'k> {
     depth: usize,
+    /// Counts keys; `None` inside an array.
+    keys: Option<&'k Cell<usize>>,
 }
 
-impl Value {
+impl Value<'_> {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth < MAX_DEPTH {
-            Ok(Self { depth: self.depth + 1 })
+            Ok(Self { depth: self.depth + 1, ..self })
         } else {
             Err(E::custom(format_args!("nested deeper than {MAX_DEPTH}")))
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value {
+impl<'de> DeserializeSeed<'de> for Value<'_> {
     type Value = Shape;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
@@ -52,7 +56,7 @@ impl<'de> DeserializeSeed<'de> for Value {
     }
 }
 
-impl<'de> Visitor<'de> for Value {
+impl<'de> Visitor<'de> for Value<'_> {
     type Value = Shape;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +89,7 @@ impl<'de> Visitor<'de> for Value {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Shape, A::Error> {
-        let inner = self.inner()?;
+        let inner = Self { keys: None, ..self.inner()? };
         while sequence.next_element_seed(inner)?.is_some() {}
         Ok(Shape::Other)
     }
@@ -94,6 +98,9 @@ impl<'de> Visitor<'de> for Value {
         let inner = self.inner()?;
         let (mut time, mut values) = (None, false);
         while let Some(key) = map.next_key_seed(Key)? {
+            if let Some(keys) = self.keys {
+                keys.set(keys.get() + 1);
+            }
             let shape = map.next_value_seed(inner)?;
             match key {
                 KnownKey::Ts => time = if let Shape::Integer(millis) = shape { Some(millis) } else { None },

@@ -55,6 +55,8 @@ pub struct ReadPayload {
     pub payload: Payload,
     /// The time that `{"ts":<ms>,"values":{…}}` carries.
     pub own_time: Option<Timestamp>,
+    /// How many keys its objects have, those inside arrays aside.
+    pub keys: usize,
 }
 
 /// Why a payload is refused. The text is shown to the people of the device's tenant.
@@ -65,6 +67,14 @@ pub enum PayloadError {
     TooLarge {
         /// Its size.
         bytes: usize,
+        /// The limit.
+        allowed: usize,
+    },
+    /// Its objects have more keys than the platform accepts.
+    #[error("payload has {keys} keys, more than the {allowed} allowed")]
+    TooManyKeys {
+        /// Its keys, those inside arrays aside.
+        keys: usize,
         /// The limit.
         allowed: usize,
     },
@@ -131,19 +141,19 @@ impl Payload {
 
     fn read_json(bytes: &[u8]) -> Result<ReadPayload, PayloadError> {
         let text = std::str::from_utf8(bytes).map_err(|error| PayloadError::NotUtf8(error.valid_up_to()))?;
-        let shape = json::check(text).map_err(|error| PayloadError::NotJson(error.to_string()))?;
+        let (shape, keys) = json::check(text).map_err(|error| PayloadError::NotJson(error.to_string()))?;
         let own_time = match shape {
             Shape::Object { own_time: Some(millis) } => {
                 Some(Timestamp::from_millis(millis).map_err(|_| PayloadError::TimeOutOfRange)?)
             }
             _ => None,
         };
-        Ok(ReadPayload { payload: Self(text.into()), own_time })
+        Ok(ReadPayload { payload: Self(text.into()), own_time, keys })
     }
 
     fn wrapped(key: &str, text: &str) -> ReadPayload {
         let value = serde_json::Value::from(text);
-        ReadPayload { payload: Self(format!("{{\"{key}\":{value}}}").into()), own_time: None }
+        ReadPayload { payload: Self(format!("{{\"{key}\":{value}}}").into()), own_time: None, keys: 1 }
     }
 
     /// Takes the JSON text that a database kept.
@@ -207,6 +217,20 @@ mod tests {
             Payload::read(b"12345", PayloadPolicy::Any, 4),
             Err(PayloadError::TooLarge { bytes: 5, allowed: 4 })
         );
+    }
+
+    #[test]
+    fn keys_of_objects_are_counted_but_not_those_inside_arrays() {
+        for (text, keys) in [
+            ("21.5", 0),
+            ("{}", 0),
+            (r#"{"a":1,"a":2}"#, 2),
+            (r#"{"a":{"b":{},"c":1}}"#, 3),
+            (r#"{"a":[{"b":1},{"c":{"d":1}}],"e":2}"#, 2),
+            (r#"[{"a":1}]"#, 0),
+        ] {
+            assert_eq!(json(text.as_bytes()).unwrap().keys, keys, "{text}");
+        }
     }
 
     #[test]

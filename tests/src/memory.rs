@@ -11,6 +11,8 @@ pub struct Memory {
     pub now: u64,
     /// The most bytes that it ever had.
     pub peak: u64,
+    /// Bytes of its address space.
+    pub space: u64,
 }
 
 impl Memory {
@@ -22,7 +24,7 @@ impl Memory {
             let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
             Some(kibibytes * 1_024)
         };
-        Some(Self { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+        Some(Self { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")?, space: bytes("VmSize:")? })
     }
 }
 

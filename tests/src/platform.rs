@@ -23,11 +23,12 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
+    address_space: Option<u64>,
 }
 
 impl Default for Launch {
     fn default() -> Self {
-        Self { arguments: vec!["serve".into()], environment: Vec::new(), open_files: None }
+        Self { arguments: vec!["serve".into()], environment: Vec::new(), open_files: None, address_space: None }
             .set("api.host", "127.0.0.1")
             .set("api.port", "0")
             .set("mqtt.host", "127.0.0.1")
@@ -60,9 +61,16 @@ impl Launch {
 
     /// The binary, or a shell that limits its files and then becomes the binary.
     fn command(&self) -> Command {
-        let Some(limit) = self.open_files else { return Command::new(binary()) };
+        let limits = [
+            self.open_files.map(|files| format!("ulimit -n {files} && ")),
+            self.address_space.map(|bytes| format!("ulimit -v {} && ", bytes / 1_024)),
+        ];
+        let limits: String = limits.into_iter().flatten().collect();
+        if limits.is_empty() {
+            return Command::new(binary());
+        }
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {limit} && exec \"$@\"")).arg("sh").arg(binary());
+        command.arg("-c").arg(format!("{limits}exec \"$@\"")).arg("sh").arg(binary());
         command
     }
 
@@ -146,6 +154,16 @@ impl Platform {
     /// The memory it takes; nothing where the system does not tell.
     pub fn memory(&self) -> Memory {
         self.process.child.id().and_then(Memory::of).unwrap_or_default()
+    }
+
+    /// Limits the address space of the process that is started next to so many bytes.
+    pub fn limit_address_space(&mut self, bytes: u64) {
+        self.launch.address_space = Some(bytes);
+    }
+
+    /// Whether the process that was started last still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.child.try_wait(), Ok(None))
     }
 
     /// Asks it to stop and waits until it did.

@@ -105,6 +105,8 @@ pub struct DatabaseSettings {
     pub seal_rows: u32,
     /// How old rows are when they are compressed, however few they are.
     pub seal_after: Duration,
+    /// The most keys of a device that have columns.
+    pub max_device_keys: u32,
     /// How often the telemetry that tenants do not keep is removed.
     pub prune_every: Duration,
 }
@@ -245,6 +247,8 @@ pub struct IngestSettings {
     pub topics: Vec<TopicFilter>,
     /// Bytes of the largest payload.
     pub max_payload: u32,
+    /// The most keys of a payload.
+    pub max_payload_keys: u32,
     /// The most topics of a device, and of a tenant.
     pub max_topics: [u32; 2],
     /// By how much the time of a message may be later than its arrival.
@@ -350,6 +354,7 @@ impl<'a> Reader<'a> {
             synchronous: self.get(&table::SQLITE_SYNCHRONOUS),
             seal_rows: self.get(&table::SEAL_ROWS),
             seal_after: Duration::from_secs(self.get(&table::SEAL_AFTER)),
+            max_device_keys: self.get(&table::MAX_DEVICE_KEYS),
             prune_every: Duration::from_secs(self.get(&table::PRUNE_EVERY)),
         }
     }
@@ -427,6 +432,7 @@ impl<'a> Reader<'a> {
             acknowledge: self.get(&table::INGEST_ACK),
             topics: self.get(&table::TELEMETRY_TOPICS),
             max_payload: self.get(&table::MAX_PAYLOAD),
+            max_payload_keys: self.get(&table::MAX_PAYLOAD_KEYS),
             max_topics: [self.get(&table::MAX_DEVICE_TOPICS), self.get(&table::MAX_TENANT_TOPICS)],
             max_timestamp_ahead: Duration::from_secs(self.get(&table::MAX_TIMESTAMP_AHEAD)),
         }

@@ -59,6 +59,10 @@ settings! {
     SEAL_AFTER: u64 = Setting::new("POCKET_SEAL_AFTER", "database.seal_after", "3600",
         &Number { min: 1, max: 31 * DAY, unit: "seconds" },
         "seconds after which rows of telemetry are compressed, however few they are");
+    MAX_DEVICE_KEYS: u32 = Setting::new("POCKET_MAX_DEVICE_KEYS", "database.max_device_keys", "10000",
+        &Number { min: 1, max: 1_000_000, unit: "keys" },
+        "different keys of a device that compressed telemetry has columns for; messages with others are kept, delivered and shown as \
+         they are, but their numbers are in no aggregate");
     PRUNE_EVERY: u64 = Setting::new("POCKET_PRUNE_EVERY", "database.prune_every", "60",
         &Number { min: 1, max: DAY, unit: "seconds" },
         "seconds between two removals of the telemetry that tenants do not keep");
@@ -237,7 +241,10 @@ settings! {
         "seconds by which the time that a message says may be later than its arrival; one that is later is stored with the \
          time of its arrival, and refused over HTTP");
     MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
-        &Number { min: 1, max: 256 << 20, unit: "bytes" }, "largest payload of a message");
+        &Number { min: 1, max: 32 << 20, unit: "bytes" }, "largest payload of a message; a message of more could not be compressed");
+    MAX_PAYLOAD_KEYS: u32 = Setting::new("POCKET_MAX_PAYLOAD_KEYS", "ingest.max_payload_keys", "2048",
+        &Number { min: 1, max: 65_536, unit: "keys" },
+        "keys of the objects of a stored payload, those inside arrays aside; one with more is refused");
 
     LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "what is logged");
     LOG_FORMAT: LogFormat = Setting::new("POCKET_LOG_FORMAT", "log.format", "pretty",

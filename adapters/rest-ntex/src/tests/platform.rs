@@ -116,7 +116,11 @@ impl Platform {
         let options = Options {
             node: NodeName::default(),
             ingest: IngestOptions::default(),
-            telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#").unwrap()], max_payload: 65_536 },
+            telemetry: TelemetryRules {
+                topics: vec![TopicFilter::parse("#").unwrap()],
+                max_payload: 65_536,
+                max_keys: 2_048,
+            },
             time: pocket_application::TimeOptions::default(),
             topics: pocket_application::TopicLimits::default(),
             activity: ActivityOptions::default(),
