@@ -105,6 +105,8 @@ pub struct DatabaseSettings {
     pub seal_rows: u32,
     /// How old rows are when they are compressed, however few they are.
     pub seal_after: Duration,
+    /// Bytes of the disk of a SQLite file that telemetry leaves free.
+    pub disk_reserve: u64,
     /// How often the telemetry that tenants do not keep is removed.
     pub prune_every: Duration,
 }
@@ -350,6 +352,7 @@ impl<'a> Reader<'a> {
             synchronous: self.get(&table::SQLITE_SYNCHRONOUS),
             seal_rows: self.get(&table::SEAL_ROWS),
             seal_after: Duration::from_secs(self.get(&table::SEAL_AFTER)),
+            disk_reserve: self.get(&table::DISK_RESERVE),
             prune_every: Duration::from_secs(self.get(&table::PRUNE_EVERY)),
         }
     }
