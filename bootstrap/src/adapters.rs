@@ -217,6 +217,7 @@ fn sea_orm_options(settings: &DatabaseSettings) -> pocket_storage_sea_orm::Optio
     pocket_storage_sea_orm::Options {
         url: settings.url.expose().to_owned(),
         pool: settings.pool,
+        disk_reserve: settings.disk_reserve,
         synchronous: match settings.synchronous {
             Synchronous::Full => pocket_storage_sea_orm::Synchronous::Full,
             Synchronous::Normal => pocket_storage_sea_orm::Synchronous::Normal,

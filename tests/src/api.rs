@@ -1,6 +1,6 @@
 //! A client of the REST API.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -38,6 +38,24 @@ impl Api {
     /// The API at this address, without a log-in.
     pub fn at(address: SocketAddr) -> Self {
         Self { client: reqwest::Client::new(), base: format!("http://{address}"), token: None }
+    }
+
+    /// The API at this address, asked from an address of this machine.
+    ///
+    /// # Panics
+    /// When no client can be made.
+    pub fn from(address: SocketAddr, source: IpAddr) -> Self {
+        let client = reqwest::Client::builder().local_address(source).build().expect("a client is made");
+        Self { client, ..Self::at(address) }
+    }
+
+    /// The bearer token of a log-in.
+    ///
+    /// # Panics
+    /// When the log-in is refused.
+    pub async fn token_of(&self, tenant: &str, username: &str, password: &str) -> String {
+        let Self { token, .. } = self.log_in_to(tenant, username, password).await;
+        token.expect("a log-in has a token")
     }
 
     /// The same API with a log-in of the tenant `default`.

@@ -56,6 +56,9 @@ pub(crate) async fn append(
 ) -> Result<CommittedBatch, Error> {
     let changes =
         node.filter(|_| !batch.changes.is_empty()).map(|node| Changes { node: node.as_str(), changes: &batch.changes });
+    if !batch.messages.is_empty() {
+        db.require_room().await?;
+    }
     for _ in 0..ATTEMPTS {
         let place = writer.ready(db).await?;
         if db.backend() == DbBackend::Postgres

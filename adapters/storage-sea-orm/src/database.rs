@@ -18,6 +18,7 @@ use crate::devices::DeviceLookup;
 use crate::error::Error;
 use crate::keeper::Shortfall;
 use crate::locks;
+use crate::room::Room;
 use crate::suspicion::Suspicion;
 use crate::telemetry::{Damage, DevicePage, LatestCache, LogIndex, Parts, TopicNames};
 use crate::timeline::Timeline;
@@ -83,6 +84,7 @@ pub(crate) struct Database {
     /// What goes on in the background.
     tasks: Mutex<Vec<AbortHandle>>,
     url: String,
+    room: Option<Room>,
     closed: AtomicBool,
 }
 
@@ -108,7 +110,27 @@ impl Database {
             deleted: Arc::default(),
             tasks: Mutex::default(),
             url: url.to_owned(),
+            room: None,
             closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Keeps room on the disk free.
+    pub(crate) fn with_room(self, room: Option<Room>) -> Self {
+        Self { room, ..self }
+    }
+
+    /// The room that is kept free on the disk.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
+    /// Checks that telemetry may be stored without taking the room that removing needs.
+    pub(crate) async fn require_room(&self) -> Result<(), Error> {
+        match &self.room {
+            Some(room) => room.require(self).await,
+            None => Ok(()),
         }
     }
 

@@ -27,7 +27,8 @@ pub(crate) struct Health(pub(crate) Arc<Database>, pub(crate) Arc<Mutex<Keeper>>
 /// knows nothing.
 async fn check(db: &Database) -> Result<(), Error> {
     if db.backend() != DbBackend::Postgres {
-        return Ok(db.begin().await?.rollback().await?);
+        db.begin().await?.rollback().await?;
+        return db.require_room().await;
     }
     let question = "SELECT current_setting('transaction_read_only') AS read_only";
     let answer = db.reader().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;

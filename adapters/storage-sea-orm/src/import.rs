@@ -20,6 +20,7 @@ use crate::writers::{Place, Writer, WriterName};
 
 /// Stores those that are not there, in one transaction; none when a device is gone.
 pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<Import, Error> {
+    db.require_room().await?;
     // Those that wait for their turn hold no connection.
     let mut writer = db.writers.get(WriterName::Import).await;
     for _ in 0..ATTEMPTS {

@@ -46,6 +46,7 @@ mod options;
 mod postgres;
 mod presence;
 mod purge;
+mod room;
 #[cfg(all(test, feature = "sqlite"))]
 mod sample;
 #[cfg(feature = "sqlite")]

@@ -17,6 +17,7 @@ use crate::keeper::Keeper;
 use crate::migration::{self, MigrationReport};
 use crate::options::Options;
 use crate::presence::Presence;
+use crate::room::Room;
 use crate::telemetry::TelemetryHistory;
 use crate::tenants::Tenants;
 use crate::users::Users;
@@ -31,7 +32,8 @@ use crate::{OpenError, keeper, purge};
 /// cannot be migrated.
 pub async fn open(options: Options) -> Result<Storage, OpenError> {
     bring_up_to_date(&options).await?;
-    let database = Arc::new(Database::new(connect(&options).await?, &options.url));
+    let database = Database::new(connect(&options).await?, &options.url).with_room(room(&options));
+    let database = Arc::new(database);
     purge::start(&database);
     let keeper = Arc::new(Mutex::new(Keeper::new(options.sealing)));
     keeper::start(&database, Arc::clone(&keeper), options.sealing.every);
@@ -89,6 +91,18 @@ pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError>
         crate::options::Kind::Postgres => crate::postgres::connect(options).await,
         #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
         kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
+}
+
+/// The room on the disk of a file. A server has its own.
+pub(crate) fn room(options: &Options) -> Option<Room> {
+    match options.kind() {
+        #[cfg(feature = "sqlite")]
+        Ok(crate::options::Kind::Sqlite) => {
+            let file = crate::sqlite::file_of(&options.url).ok()?;
+            Some(Room::new(file, options.disk_reserve))
+        }
+        _ => None,
     }
 }
 

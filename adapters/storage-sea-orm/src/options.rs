@@ -16,6 +16,8 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// When telemetry is compressed, and removed.
     pub sealing: Sealing,
+    /// Bytes of the disk of a SQLite file that telemetry leaves free, or a twentieth of the disk if that is less.
+    pub disk_reserve: u64,
 }
 
 /// When rows of telemetry are compressed into chunks, and when they are removed.
@@ -98,12 +100,20 @@ impl Kind {
 }
 
 impl Options {
+    /// The reserve by default: a checkpoint and a step of a removal take some megabytes.
+    pub const DISK_RESERVE: u64 = 64 << 20;
     /// The most connections.
     pub const MAX_POOL: u32 = 1_000;
 
     /// The database of the URL with ten connections, which waits for the disk at each commit.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), pool: 10, synchronous: Synchronous::Full, sealing: Sealing::default() }
+        Self {
+            url: url.into(),
+            pool: 10,
+            synchronous: Synchronous::Full,
+            sealing: Sealing::default(),
+            disk_reserve: Self::DISK_RESERVE,
+        }
     }
 
     /// Which kind of database the URL names, when the options are in their bounds.
@@ -126,11 +136,12 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, pool, synchronous, sealing } = self;
+        let Self { url: _, pool, synchronous, sealing, disk_reserve } = self;
         f.debug_struct("Options")
             .field("pool", pool)
             .field("synchronous", synchronous)
             .field("sealing", sealing)
+            .field("disk_reserve", disk_reserve)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 use crate::keeper::Keeper;
-use crate::open::{connect, migrate, ports_of};
+use crate::open::{connect, migrate, ports_of, room};
 use crate::options::Options;
 
 pub(crate) struct Sample {
@@ -37,7 +37,8 @@ impl Sample {
     pub(crate) async fn new() -> Self {
         let (directory, options) = new_file();
         migrate(options.clone()).await.unwrap();
-        let database = Arc::new(Database::new(connect(&options).await.unwrap(), &options.url));
+        let database = Database::new(connect(&options).await.unwrap(), &options.url).with_room(room(&options));
+        let database = Arc::new(database);
         let keeper = Arc::new(Mutex::new(Keeper::new(options.sealing)));
         let storage = ports_of(Arc::clone(&database), keeper);
         let now = Timestamp::MIN;

@@ -107,6 +107,8 @@ pub struct DatabaseSettings {
     pub seal_after: Duration,
     /// The most keys of a device that have columns.
     pub max_device_keys: u32,
+    /// Bytes of the disk of a SQLite file that telemetry leaves free.
+    pub disk_reserve: u64,
     /// How often the telemetry that tenants do not keep is removed.
     pub prune_every: Duration,
 }
@@ -355,6 +357,7 @@ impl<'a> Reader<'a> {
             seal_rows: self.get(&table::SEAL_ROWS),
             seal_after: Duration::from_secs(self.get(&table::SEAL_AFTER)),
             max_device_keys: self.get(&table::MAX_DEVICE_KEYS),
+            disk_reserve: self.get(&table::DISK_RESERVE),
             prune_every: Duration::from_secs(self.get(&table::PRUNE_EVERY)),
         }
     }

@@ -67,6 +67,10 @@ settings! {
         &Number { min: 1, max: DAY, unit: "seconds" },
         "seconds between two removals of the telemetry that tenants do not keep");
 
+    DISK_RESERVE: u64 = Setting::new("POCKET_DISK_RESERVE", "database.disk_reserve", "67108864",
+        &Number { min: 0, max: 1 << 40, unit: "bytes" },
+        "bytes of the disk of a SQLite file, or a twentieth of it if that is less, that telemetry leaves free, so that what is there can be removed");
+
     API_HOST: IpAddr = Setting::new("POCKET_API_HOST", "api.host", "0.0.0.0", &Address, "address of the REST API")
         .also(&["API_HOST"]);
     API_PORT: u16 = Setting::new("POCKET_API_PORT", "api.port", "3000", &Port, "port of the REST API")

@@ -3,6 +3,7 @@
 mod alone;
 mod connecting;
 mod delivering;
+mod hostile;
 mod memory;
 mod publishing;
 mod reading;
@@ -15,7 +16,7 @@ use crate::scale::Scale;
 use crate::table::Table;
 
 /// In the order in which they are taken: `start` takes over the rows of `sustained`.
-pub(crate) const ALL: [&str; 14] = [
+pub(crate) const ALL: [&str; 15] = [
     "qos1",
     "qos1-postgres",
     "qos1-many",
@@ -28,6 +29,7 @@ pub(crate) const ALL: [&str; 14] = [
     "rest",
     "alone",
     "history",
+    "hostile",
     "sustained",
     "start",
 ];
@@ -66,6 +68,7 @@ pub(crate) async fn take(name: &str, bench: &mut Bench) {
         "rest" => reading::rest(bench).await,
         "alone" => alone::one_at_a_time(bench).await,
         "history" => history::all(bench).await,
+        "hostile" => hostile::all(bench).await,
         _ => panic!("{name} is no measure"),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Scale {
     pub(crate) requests: usize,
     /// Messages that are sent one at a time.
     pub(crate) alone: usize,
+    /// How long a tenant does each of what hurts others.
+    pub(crate) hostile: Duration,
     /// The history.
     pub(crate) history: History,
 }
@@ -66,6 +68,7 @@ impl Scale {
         rows: 10_000_000,
         requests: 64_000,
         alone: 2_000,
+        hostile: Duration::from_secs(4),
         history: History { devices: 5_000, batch: 10_000, rows: 2_000_000, year: 1_000_000, day: 8_640, questions: 7 },
     };
 
@@ -85,6 +88,7 @@ impl Scale {
         rows: 600,
         requests: 64,
         alone: 5,
+        hostile: Duration::from_millis(60),
         history: History { devices: 5, batch: 100, rows: 400, year: 1_000, day: 20, questions: 1 },
     };
 }

@@ -35,7 +35,7 @@ pub(crate) async fn qos0(bench: &mut Bench) {
     for (when, megabytes) in [("before", before), ("after a fifth", first), ("at most", peak)] {
         bench.table.add(Figure::new(format!("QoS 0, memory {when}"), "MB", vec![megabytes]));
     }
-    let figure = Figure::new("QoS 0, memory after all", "MB", vec![last]).goal("flat");
+    let figure = Figure::new(format!("QoS 0, memory after {messages} messages"), "MB", vec![last]).goal("100");
     bench.table.add(figure.note(format!("{:.2} of that after a fifth", last / first)));
     bench.filled = Some((ours, messages / PARTS * PARTS));
 }
