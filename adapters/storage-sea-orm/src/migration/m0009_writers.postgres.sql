@@ -1,7 +1,7 @@
 -- One row for each writer of batches: which process has it, and the number of its last batch. Each commit moves it on in its own
 -- transaction, so the row tells what became of a commit whose answer was lost. A SQLite file keeps the numbers in
 -- sqlite_sequence, whose page every append writes anyway.
-CREATE TABLE writers (
+CREATE TABLE IF NOT EXISTS writers (
     key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     -- Whether it is a broker, whose row stays; others have a row as long as they run.
