@@ -133,7 +133,7 @@ mod tests {
         let full = Err(StorageError::Unavailable("the disk of the database is full".into()));
         let room = sample.database.room().expect("a file has a disk");
         let much_later = Instant::now() + Duration::from_secs(60);
-        *room.found.lock().unwrap() = Some((much_later, full.clone()));
+        *room.found.lock().unwrap() = Some((much_later, full));
         let message = sample.message(device, 1);
         let refused = sample.storage.telemetry.append(vec![message].into()).await.unwrap_err();
         assert!(matches!(&refused, StorageError::Unavailable(why) if why.contains("full")), "{refused}");
