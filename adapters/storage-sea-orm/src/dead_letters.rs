@@ -9,9 +9,8 @@ use pocket_domain::{
     NewTelemetry, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait,
-};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, NotSet, PaginatorTrait};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use crate::broker::statement;
@@ -79,7 +78,7 @@ pub(crate) async fn set_row_aside(
     id: u64,
     reason: &str,
     now: Timestamp,
-) -> Result<(), DbErr> {
+) -> Result<(), Error> {
     let backend = transaction.get_database_backend();
     let payload = match backend {
         DbBackend::Postgres => "convert_to(telemetry.payload, 'UTF8')",
@@ -92,7 +91,20 @@ pub(crate) async fn set_row_aside(
         JOIN topics ON topics.key = telemetry.topic WHERE telemetry.id = {id}",
         now.as_millis()
     );
-    transaction.execute_raw(statement(backend, &sql, vec![reason.into()])).await.map(|_| ())
+    if transaction.execute_raw(statement(backend, &sql, vec![reason.into()])).await?.rows_affected() == 0 {
+        return Ok(());
+    }
+    let newest: Option<Uuid> = dead_letter::Entity::find()
+        .select_only()
+        .column(dead_letter::Column::Tenant)
+        .order_by_desc(dead_letter::Column::Key)
+        .into_tuple()
+        .one(transaction)
+        .await?;
+    if let Some(tenant) = newest {
+        make_room(transaction, TenantId::from_uuid(tenant), MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL).await?;
+    }
+    Ok(())
 }
 
 fn of_tenant(tenant: TenantId) -> Select<dead_letter::Entity> {

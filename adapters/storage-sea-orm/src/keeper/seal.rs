@@ -16,7 +16,6 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use pocket_ports::{Clock, SystemClock};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
 
 use super::LogState;
@@ -29,11 +28,11 @@ use super::pack::{NewChunk, Packed, Packer, Portion, Refused};
 use super::values;
 use super::write::{portion, run, write};
 use crate::database::Database;
-use crate::dead_letters;
 use crate::error::{Error, is_unavailable};
 use crate::locks::{self, Lock};
 use crate::options::Sealing;
 use crate::telemetry::{Met, Sealed};
+use crate::{database_time, dead_letters};
 
 /// What sealing remembers from one batch to the next.
 pub(super) struct Sealer {
@@ -313,9 +312,11 @@ async fn finish(db: &Database, lease: &Lease, start: &Start, done: &Done) -> Res
     let Sealed { sealed: before, batch: batch_before } = start.sealed;
     let Done { up_to, next, refused, .. } = done;
     let Some(transaction) = lease.finish(db).await? else { return Ok(false) };
-    for Refused { id, error } in refused {
-        dead_letters::set_row_aside(&transaction, *id, &format!("cannot be sealed: {error}"), SystemClock.now())
-            .await?;
+    if !refused.is_empty() {
+        let now = database_time::read(&transaction).await?;
+        for Refused { id, error } in refused {
+            dead_letters::set_row_aside(&transaction, *id, &format!("cannot be sealed: {error}"), now).await?;
+        }
     }
     let sql = format!(
         "UPDATE telemetry_log SET sealed = {up_to}, batch = {}, halvings = {next}
