@@ -55,13 +55,13 @@ impl AccessWatch {
 
     /// Reads the log for ever. Judging a connection twice is harmless, so the changes of this process come by again.
     pub(crate) async fn follow(&self, log: Arc<dyn AccessLog>) {
-        let mut newest = None;
+        let (mut newest, mut epoch) = (None, log.epoch());
         let mut seen = VecDeque::new();
         let mut timer = tokio::time::interval(Self::POLL);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            if let Err(error) = self.read(&*log, &mut newest, &mut seen).await {
+            if let Err(error) = self.read(&*log, &mut newest, &mut epoch, &mut seen).await {
                 tracing::warn!(%error, "cannot read the access log, trying again");
             }
         }
@@ -71,15 +71,28 @@ impl AccessWatch {
         &self,
         log: &dyn AccessLog,
         newest: &mut Option<u64>,
+        of_epoch: &mut u64,
         seen: &mut VecDeque<u64>,
     ) -> Result<(), pocket_ports::StorageError> {
-        let began = Instant::now();
+        let (began, epoch) = (Instant::now(), log.epoch());
         let Some(last) = *newest else {
-            *newest = Some(log.latest().await?);
-            self.known.log_was_read(began);
+            let latest = log.latest().await?;
+            if log.epoch() == epoch {
+                *newest = Some(latest);
+                self.known.log_was_read(began);
+            }
             return Ok(());
         };
-        let entries = log.after(last.saturating_sub(Self::OVERLAP), Self::LIMIT).await?;
+        let entries = log.after(last.saturating_sub(Self::OVERLAP), Self::LIMIT).await;
+        // Asking may be what finds another server.
+        if log.epoch() != *of_epoch {
+            *of_epoch = log.epoch();
+            tracing::info!("the database may not be what it was; all access is judged anew");
+            (*newest, *seen) = (None, VecDeque::new());
+            self.announce(AccessChange::Everything);
+            return Ok(());
+        }
+        let entries = entries?;
         let is_at_end = entries.len() < Self::LIMIT as usize;
         for entry in entries {
             if seen.contains(&entry.sequence) {

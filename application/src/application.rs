@@ -207,7 +207,6 @@ impl Application {
                 scope: scope.clone(),
                 devices: Arc::clone(&storage.devices),
                 letters: Arc::clone(&storage.dead_letters),
-                store: Arc::clone(&storage.telemetry),
             },
             telemetry: TelemetryService {
                 scope,

@@ -89,6 +89,7 @@ impl CredentialCache {
                 state.entries.retain(|_, (_, known)| known.credential.tenant_id != tenant_id);
             }
             AccessChange::User { .. } => {}
+            AccessChange::Everything => state.entries.clear(),
         }
     }
 

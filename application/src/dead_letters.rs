@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pocket_domain::{
     DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, Invalid, NewTelemetry, Payload, TelemetryId, TenantId,
 };
-use pocket_ports::{DeadLetterRepository, DeviceRepository, StorageError, TelemetryStore};
+use pocket_ports::{DeadLetterRepository, DeviceRepository, StorageError};
 
 use crate::policy::Action;
 use crate::scope::Scope;
@@ -16,7 +16,6 @@ pub struct DeadLetterService {
     pub(crate) scope: Scope,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) letters: Arc<dyn DeadLetterRepository>,
-    pub(crate) store: Arc<dyn TelemetryStore>,
 }
 
 impl DeadLetterService {
@@ -52,9 +51,8 @@ impl DeadLetterService {
         Ok(())
     }
 
-    /// Tries once more to store the message; then it is no dead letter any more. It goes to storage directly: nobody waits
-    /// behind it, and a refusal leaves the letter as it is. A process that ends between the two steps leaves the letter
-    /// beside the row, and another try stores a second one.
+    /// Tries once more to store the message, in place of the letter. It goes to storage directly: nobody waits behind it, and a
+    /// refusal leaves the letter as it is. However often and by how many a letter is tried, its message is stored once.
     ///
     /// # Errors
     /// `NotFound` for the letter or its device; `Invalid(payload)` when the database still refuses the message.
@@ -67,15 +65,13 @@ impl DeadLetterService {
         let tenant = self.scope.enter(caller, tenant, Action::WriteTelemetry).await?;
         let letter = self.letters.get(tenant, id).await?.ok_or(Error::NotFound)?;
         let message = message(tenant, &letter)?;
-        let stored = match self.store.append(Arc::from([message])).await {
+        let stored = match self.letters.store(id, &message).await {
             Err(StorageError::Backend(cause)) => {
                 tracing::info!(letter = %id, %cause, "a dead letter is refused again");
                 return Err(still_refused("the database still refuses this message"));
             }
-            result => result?.into_iter().next().flatten().ok_or(Error::NotFound)?,
+            result => result?.ok_or(Error::NotFound)?,
         };
-        // Somebody else may have removed it meanwhile, which is what is wanted.
-        self.letters.delete(tenant, id).await?;
         tracing::info!(letter = %id, %tenant, by = %caller.user_id(), "dead letter stored");
         Ok(stored)
     }

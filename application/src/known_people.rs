@@ -72,6 +72,7 @@ impl KnownPeople {
                 state.people.retain(|_, (_, standing)| standing.user.tenant_id != tenant_id);
             }
             AccessChange::Device { .. } => {}
+            AccessChange::Everything => state.people.clear(),
         }
     }
 

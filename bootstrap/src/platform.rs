@@ -31,7 +31,11 @@ impl Platform {
     /// # Errors
     /// A port that is taken, a database or data directory that cannot be used, a part that is not built in.
     pub async fn start(settings: &Settings) -> Result<Self, Failure> {
-        let adapters = adapters::open(settings).await?;
+        let mut adapters = adapters::open(settings).await?;
+        if !settings.mode.serves_mqtt() {
+            // The name of the node is that of the broker, which may run beside this process.
+            adapters.storage.broker = None;
+        }
         let application = Application::start(adapters.clone(), options(settings));
         let mut metrics = Metrics::default();
         metrics.add(metrics::process);

@@ -27,6 +27,8 @@ pub enum AccessChange {
         /// The tenant.
         tenant_id: TenantId,
     },
+    /// Those of everybody, because the database may not be what it was; see [`AccessLog::epoch`]. The log has no such entry.
+    Everything,
 }
 
 /// An entry of the log.
@@ -47,4 +49,11 @@ pub trait AccessLog: Send + Sync {
 
     /// The sequence of the newest entry; 0 when there was none.
     async fn latest(&self) -> Result<u64, StorageError>;
+
+    /// A number that grows whenever the database may have lost what was read of it before: another server took over, or an
+    /// older copy is in its place. Whoever keeps what it read MUST forget it when this has changed since, and read the log
+    /// anew. A storage that loses nothing while the process lives need not say anything.
+    fn epoch(&self) -> u64 {
+        0
+    }
 }

@@ -3,7 +3,7 @@
 //! [`TelemetryStore::set_aside`]: crate::TelemetryStore::set_aside
 
 use async_trait::async_trait;
-use pocket_domain::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, TenantId};
+use pocket_domain::{DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, NewTelemetry, TelemetryId, TenantId};
 
 use crate::StorageError;
 
@@ -21,6 +21,12 @@ pub trait DeadLetterRepository: Send + Sync {
 
     /// The letter of this id, if it belongs to the tenant.
     async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError>;
+
+    /// Stores a message in place of a letter of its tenant, in one transaction, as a batch of a process without a broker (see
+    /// [`WriteStore::commit`](crate::WriteStore::commit)): the letter MUST go if the message is stored, and only then. Of several
+    /// calls for one letter one MUST store the message. `None`, and nothing is stored, when the tenant has no such letter (any
+    /// more) or no such device.
+    async fn store(&self, id: DeadLetterId, message: &NewTelemetry) -> Result<Option<TelemetryId>, StorageError>;
 
     /// Removes a letter; `false` when the tenant has no such letter.
     async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError>;

@@ -2,7 +2,7 @@
 //!
 //! The programs are looked for where `tests/with-postgres.sh` finds or installs them. PostgreSQL does not run as root, so
 //! a test that does runs it as `postgres`. What was committed survives the death of the server's processes, not that of the
-//! machine: nothing is synced.
+//! machine: nothing is synced, unless the server is started with the settings that it has by default.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,9 @@ use tempfile::TempDir;
 
 /// How long a start may take; the processes of the one before may still be there.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SETTINGS: &str = "-c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off -c max_connections=60";
+const SETTINGS: &str = "-c listen_addresses=127.0.0.1 -c max_connections=60";
+/// Without these, a commit takes as long as the disk does, and there is time to kill the server in the middle of one.
+const UNSYNCED: &str = "-c fsync=off -c full_page_writes=off";
 
 /// A running server, which ends with this value.
 pub struct PostgresServer {
@@ -22,6 +24,8 @@ pub struct PostgresServer {
     programs: PathBuf,
     owner: Option<&'static str>,
     port: u16,
+    /// Whether it has the settings of durability that it has by default.
+    is_durable: bool,
 }
 
 impl PostgresServer {
@@ -30,6 +34,18 @@ impl PostgresServer {
     /// # Panics
     /// When PostgreSQL is not there or does not start.
     pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// Starts an empty server that waits for the disk, as servers do unless they are told otherwise.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_durable() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(is_durable: bool) -> Self {
         // Short, because the path of a Unix socket is limited; in /tmp, because the owner must be able to reach it.
         let directory = tempfile::Builder::new().prefix("pocket-pg.").tempdir_in("/tmp").expect("a directory");
         let owner = (run(Command::new("id").arg("-u")).stdout == b"0\n").then_some("postgres");
@@ -40,7 +56,7 @@ impl PostgresServer {
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).expect("a mode");
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let server = Self { directory, programs: programs(), owner, port };
+        let server = Self { directory, programs: programs(), owner, port, is_durable };
         let data = server.data();
         let options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"];
         let made = run(server.program("initdb").arg("-D").arg(data).args(options));
@@ -82,6 +98,7 @@ impl PostgresServer {
         let (began, log) = (Instant::now(), self.directory.path().join("log"));
         let options =
             format!("-p {} -c unix_socket_directories={} {SETTINGS}", self.port, self.directory.path().display());
+        let options = if self.is_durable { options } else { format!("{options} {UNSYNCED}") };
         loop {
             let mut command = self.program("pg_ctl");
             command
@@ -130,6 +147,29 @@ impl PostgresServer {
     pub fn stop_at_once(&self) {
         let stopped = run(self.program("pg_ctl").args(["stop", "-m", "immediate", "-s", "-D"]).arg(self.data()));
         assert!(stopped.status.success(), "{stopped:?}");
+    }
+
+    /// Keeps a copy of its data, as a replica that lags behind or a backup is one. The server must not run.
+    ///
+    /// # Panics
+    /// When the data cannot be copied.
+    pub fn keep_copy(&self) {
+        let copied = run(Command::new("cp").arg("-a").arg(self.data()).arg(self.copy()));
+        assert!(copied.status.success(), "{copied:?}");
+    }
+
+    /// Puts the copy in the place of its data, as when that replica takes over. The server must not run.
+    ///
+    /// # Panics
+    /// When there is no copy.
+    pub fn take_over_from_copy(&self) {
+        std::fs::remove_dir_all(self.data()).expect("the data are removed");
+        let moved = run(Command::new("cp").arg("-a").arg(self.copy()).arg(self.data()));
+        assert!(moved.status.success(), "{moved:?}");
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.directory.path().join("copy")
     }
 
     /// Lets all its processes stand still, as a machine that hangs; [`thaw`](Self::thaw) lets them go on.

@@ -96,6 +96,17 @@ impl Worker {
             }
             AccessChange::User { tenant_id, user_id } => self.recheck_later(tenant_id, Principal::User(user_id)),
             AccessChange::Tenant { tenant_id } => self.add_recheck(tenant_id, |scope| scope.all = true),
+            AccessChange::Everything => {
+                let mut tenants: HashSet<TenantId> = HashSet::new();
+                {
+                    let mut table = self.table.borrow_mut();
+                    tenants.extend(table.clients().iter().map(|client| client.owner.tenant_id));
+                    tenants.extend(table.sleepers_mut().map(|(_, sleeper)| sleeper.owner.tenant_id));
+                }
+                for tenant in tenants {
+                    self.add_recheck(tenant, |scope| scope.all = true);
+                }
+            }
         }
     }
 
@@ -252,5 +263,6 @@ pub(crate) fn concerns(change: AccessChange, tenant: TenantId, principal: Princi
         }
         AccessChange::User { tenant_id, user_id } => (tenant, principal) == (tenant_id, Principal::User(user_id)),
         AccessChange::Tenant { tenant_id } => tenant == tenant_id,
+        AccessChange::Everything => true,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use pocket_domain::{
     DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL, NewTelemetry,
-    TenantId, Timestamp,
+    TelemetryId, TenantId, Timestamp,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
 
@@ -67,6 +67,19 @@ impl DeadLetterRepository for Memory {
 
     async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError> {
         Ok(self.state().letter(tenant, id).cloned())
+    }
+
+    async fn store(&self, id: DeadLetterId, message: &NewTelemetry) -> Result<Option<TelemetryId>, StorageError> {
+        let mut state = self.state();
+        if state.letter(message.tenant_id, id).is_none() {
+            return Ok(None);
+        }
+        let stored = state.append(message);
+        if stored.is_some() {
+            state.dead_letters.remove(&id);
+            *state.batches.entry(None).or_default() += 1;
+        }
+        Ok(stored)
     }
 
     async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError> {

@@ -32,6 +32,7 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, change: AccessChang
         AccessChange::Device { tenant_id, device_id } => (tenant_id, Some(device_id.as_uuid()), None),
         AccessChange::User { tenant_id, user_id } => (tenant_id, None, Some(user_id.as_uuid())),
         AccessChange::Tenant { tenant_id } => (tenant_id, None, None),
+        AccessChange::Everything => return Ok(()),
     };
     add(transaction, tenant.as_uuid(), device, person).await
 }
@@ -95,6 +96,10 @@ impl AccessLog for AccessLogReader {
 
     async fn latest(&self) -> Result<u64, StorageError> {
         self.0.run(|db| async move { Ok(latest(db.reader()).await?.unsigned_abs()) }).await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.0.timeline().epoch()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::key_cache::{DeviceKeys, Found, KeyCache};
 use crate::locks::{self, Lock};
 use crate::telemetry::Entry;
 use crate::writers::{Place, Writer};
-use crate::{direct, topics};
+use crate::{dead_letters, direct, topics};
 
 /// Devices that are looked up in one statement.
 const LOOK_UP: usize = 500;
@@ -76,9 +76,11 @@ pub(crate) async fn append(
                 Direct::KnowsTooLittle => {}
             }
         }
-        match db.answer(insert_all(db, writer, place, &batch.messages, changes.as_ref())).await? {
+        let beside = changes.as_ref().map_or(Beside::Nothing, Beside::Changes);
+        match db.answer(insert_all(db, writer, place, &batch.messages, beside)).await? {
             Tried::Elsewhere => writer.find_again(db).await?,
             Tried::Stranger => writer.keys.forget(),
+            Tried::Nothing => break,
             Tried::Done((devices, inserted)) => {
                 let (number, ids) = inserted.commit(db, writer).await?;
                 let mut ids = ids.into_iter();
@@ -87,7 +89,22 @@ pub(crate) async fn append(
             }
         }
     }
-    Err(StorageError::Unavailable("the row of the writer is nowhere to be found".to_owned()).into())
+    Err(nowhere())
+}
+
+/// Why a batch is given up for now.
+pub(crate) fn nowhere() -> Error {
+    StorageError::Unavailable("the row of the writer is nowhere to be found".to_owned()).into()
+}
+
+/// What a transaction does beside inserting messages.
+#[derive(Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    Nothing,
+    /// Changes the state of a broker.
+    Changes(&'a Changes<'a>),
+    /// Removes a dead letter, named by tenant and key, without which nothing is done.
+    InPlaceOf((TenantId, i64)),
 }
 
 /// What became of an attempt before its commit.
@@ -97,6 +114,8 @@ pub(crate) enum Tried<T> {
     Elsewhere,
     /// A key that was known is that of something else.
     Stranger,
+    /// What the messages were to take the place of is not there.
+    Nothing,
 }
 
 /// Rows that are to be committed.
@@ -134,18 +153,23 @@ pub(crate) fn telemetry_ids(keys: Vec<i64>) -> Vec<TelemetryId> {
 }
 
 /// Inserts the messages whose device is there; the keys of each message's device, and what is to be committed.
-async fn insert_all<'a>(
+pub(crate) async fn insert_all<'a>(
     db: &Database,
     writer: &Writer,
     place: Place,
     messages: &'a [NewTelemetry],
-    changes: Option<&Changes<'_>>,
+    beside: Beside<'_>,
 ) -> Result<Tried<(Vec<Option<DeviceKeys>>, Inserted<'a>)>, Error> {
     let transaction = db.begin().await?;
     // From here on no device is deleted; see `access_log::write`.
     locks::share(&transaction, Lock::Access).await?;
     // Before any id is drawn, so that ids grow in the order of the batches.
     let Some(as_of) = writer.move_on(&transaction, place).await? else { return Ok(Tried::Elsewhere) };
+    if let Beside::InPlaceOf(letter) = beside
+        && !dead_letters::remove(&transaction, letter).await?
+    {
+        return Ok(Tried::Nothing);
+    }
     let mut found = Found::default();
     let devices = devices(&writer.keys, &transaction, as_of, messages, &mut found).await?;
     let accepted: Vec<(DeviceKeys, &NewTelemetry)> =
@@ -154,7 +178,7 @@ async fn insert_all<'a>(
     let rows: Vec<Row<'_>> =
         accepted.into_iter().zip(topics).map(|((device, message), topic)| Row { device, topic, message }).collect();
     let Some(ids) = insert(db, &transaction, &rows).await? else { return Ok(Tried::Stranger) };
-    if let Some(changes) = changes {
+    if let Beside::Changes(changes) = beside {
         broker::apply(&transaction, changes).await?;
     }
     Ok(Tried::Done((devices, Inserted { transaction, rows, ids, found, as_of })))

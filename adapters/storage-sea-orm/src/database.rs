@@ -92,6 +92,7 @@ impl Database {
     /// Takes connections that were opened on the present runtime.
     pub(crate) fn new(connections: Connections, url: &str) -> Self {
         Self {
+            topic_names: TopicNames::new(Arc::clone(&connections.timeline)),
             connections,
             runtime: Handle::current(),
             writers: Writers::default(),
@@ -101,7 +102,6 @@ impl Database {
             parts: Parts::default(),
             latest: LatestCache::default(),
             searching: tokio::sync::Mutex::default(),
-            topic_names: TopicNames::default(),
             decoders: Decoders::default(),
             damage: Damage::default(),
             topics_loose: AtomicBool::new(true),

@@ -6,17 +6,19 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use pocket_domain::{
     DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL,
-    NewTelemetry, TenantId, Timestamp, TopicName,
+    NewTelemetry, TelemetryId, TenantId, Timestamp, TopicName,
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, NotSet, PaginatorTrait};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
+use crate::append::{ATTEMPTS, Beside, Tried, insert_all, nowhere};
 use crate::broker::statement;
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, time};
 use crate::error::Error;
+use crate::writers::{Writer, WriterName};
 
 /// The dead letters of a database.
 pub(crate) struct DeadLetters(pub(crate) Arc<Database>);
@@ -34,15 +36,46 @@ pub(crate) async fn insert(db: &Database, message: NewTelemetry, reason: &str, n
         reason: Set(reason.replace('\0', "\u{fffd}")),
         at: Set(now.as_millis()),
     };
-    let transaction = db.begin().await?;
+    // As a batch of this process, so that it is known what became of it when the answer is lost: whoever tried again would put it
+    // aside twice.
+    let mut writer = db.writers.get(WriterName::Process).await;
+    let transaction = moved(db, &mut writer).await?;
     dead_letter::Entity::insert(row).exec(&transaction).await?;
     let dropped = make_room(&transaction, message.tenant_id, MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL).await?;
-    transaction.commit().await?;
+    let answer = db.answer(transaction.commit()).await;
+    writer.committed(db, answer).await?;
     if dropped > 0 {
         db.upkeep.dead_letters_dropped.fetch_add(dropped, Ordering::Relaxed);
         tracing::warn!(tenant = %message.tenant_id, dropped, "there are too many dead letters; the oldest went");
     }
     Ok(())
+}
+
+/// Stores a message in place of a letter. Whoever else does the same waits for the row of the letter, and then finds it gone.
+async fn store(db: &Database, id: DeadLetterId, message: &NewTelemetry) -> Result<Option<TelemetryId>, Error> {
+    let mut writer = db.writers.get(WriterName::Process).await;
+    let messages = std::slice::from_ref(message);
+    for _ in 0..ATTEMPTS {
+        let place = writer.ready(db).await?;
+        let letter = (message.tenant_id, key(id));
+        match db.answer(insert_all(db, &writer, place, messages, Beside::InPlaceOf(letter))).await? {
+            Tried::Elsewhere => writer.find_again(db).await?,
+            Tried::Stranger => writer.keys.forget(),
+            Tried::Nothing => return Ok(None),
+            // Without a device the message is not there, and the letter stays: nothing is committed.
+            Tried::Done((_, inserted)) if inserted.ids.is_empty() => return Ok(None),
+            Tried::Done((_, inserted)) => return Ok(inserted.commit(db, &mut writer).await?.1.into_iter().next()),
+        }
+    }
+    Err(nowhere())
+}
+
+/// Removes a letter within a transaction; `false` when the tenant has no such letter.
+pub(crate) async fn remove(transaction: &DatabaseTransaction, (tenant, key): (TenantId, i64)) -> Result<bool, DbErr> {
+    let removal = dead_letter::Entity::delete_many()
+        .filter(dead_letter::Column::Tenant.eq(tenant.as_uuid()))
+        .filter(dead_letter::Column::Key.eq(key));
+    Ok(removal.exec(transaction).await?.rows_affected > 0)
 }
 
 /// Removes the oldest letters of a tenant beyond so many, and of the tenant that has most beyond so many in all.
@@ -87,8 +120,9 @@ pub(crate) async fn set_row_aside(
     let sql = format!(
         "INSERT INTO dead_letters (tenant, device, topic, payload, timestamp, received_at, reason, at)
         SELECT tenants.id, devices.id, topics.name, {payload}, telemetry.timestamp, telemetry.received_at, ?, {}
-        FROM telemetry JOIN tenants ON tenants.key = telemetry.tenant JOIN devices ON devices.key = telemetry.device
-        JOIN topics ON topics.key = telemetry.topic WHERE telemetry.id = {id}",
+        FROM telemetry JOIN tenants ON tenants.key = telemetry.tenant
+        JOIN devices ON devices.key = telemetry.device AND devices.tenant = telemetry.tenant
+        JOIN topics ON topics.key = telemetry.topic AND topics.tenant = telemetry.tenant WHERE telemetry.id = {id}",
         now.as_millis()
     );
     if transaction.execute_raw(statement(backend, &sql, vec![reason.into()])).await?.rows_affected() == 0 {
@@ -105,6 +139,20 @@ pub(crate) async fn set_row_aside(
         make_room(transaction, TenantId::from_uuid(tenant), MAX_DEAD_LETTERS, MAX_DEAD_LETTERS_IN_ALL).await?;
     }
     Ok(())
+}
+
+/// A transaction that has moved the row of the writer on.
+async fn moved(db: &Database, writer: &mut Writer) -> Result<DatabaseTransaction, Error> {
+    for _ in 0..ATTEMPTS {
+        let place = writer.ready(db).await?;
+        let transaction = db.begin().await?;
+        if writer.move_on(&transaction, place).await?.is_some() {
+            return Ok(transaction);
+        }
+        transaction.rollback().await?;
+        writer.find_again(db).await?;
+    }
+    Err(nowhere())
 }
 
 fn of_tenant(tenant: TenantId) -> Select<dead_letter::Entity> {
@@ -152,17 +200,18 @@ impl DeadLetterRepository for DeadLetters {
         row.map(from_row).transpose()
     }
 
+    async fn store(&self, id: DeadLetterId, message: &NewTelemetry) -> Result<Option<TelemetryId>, StorageError> {
+        let message = message.clone();
+        self.0.run_to_its_end(move |db| async move { store(&db, id, &message).await }).await
+    }
+
     async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError> {
         self.0
             .ask(move |db| async move {
                 let transaction = db.begin().await?;
-                let deleted = dead_letter::Entity::delete_many()
-                    .filter(dead_letter::Column::Tenant.eq(tenant.as_uuid()))
-                    .filter(dead_letter::Column::Key.eq(key(id)))
-                    .exec(&transaction)
-                    .await?;
+                let is_removed = remove(&transaction, (tenant, key(id))).await?;
                 transaction.commit().await?;
-                Ok(deleted.rows_affected > 0)
+                Ok(is_removed)
             })
             .await
     }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use pocket_domain::NewTelemetry;
-use pocket_ports::{Import, Imported, StorageError};
+use pocket_ports::{Import, Imported};
 use sea_orm::{DatabaseTransaction, DbBackend};
 
 use crate::access_log;
-use crate::append::{ATTEMPTS, Inserted, Row, Tried, devices, insert, topics};
+use crate::append::{ATTEMPTS, Inserted, Row, Tried, devices, insert, nowhere, topics};
 use crate::database::{Database, LIMIT};
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found, KeyCache};
@@ -35,6 +35,7 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
                 writer.keys.forget();
                 continue;
             }
+            Looked::Inserted(Tried::Nothing) => break,
             Looked::DeviceGone(gone) => return Ok(Import::DeviceGone(gone)),
         };
         let (_, ids) = inserted.commit(db, &mut writer).await?;
@@ -42,7 +43,7 @@ pub(crate) async fn import(db: &Database, messages: &[NewTelemetry]) -> Result<I
         let imported = is_new.into_iter().map(|is_new| if is_new { ids.next() } else { None });
         return Ok(Import::Done(imported.map(|id| id.unwrap_or(Imported::Present)).collect()));
     }
-    Err(StorageError::Unavailable("the row of the writer is nowhere to be found".to_owned()).into())
+    Err(nowhere())
 }
 
 /// What became of an attempt before its commit.

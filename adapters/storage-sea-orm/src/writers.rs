@@ -29,6 +29,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long the row of a process that did not end in order is kept, by the time of the database's server.
 const KEPT: &str = "30 days";
+/// How many rows of such processes a SQLite file keeps.
+const MOST: u32 = 1_000;
 /// How far keys skip ahead when the database is found to be an older copy, so that keys which were lost with its end are not
 /// given to something else.
 const SKIPPED: i64 = 1_000_000;
@@ -176,15 +178,18 @@ impl Writer {
     /// Takes the row, which is made if it is not there.
     async fn take(&mut self, db: &Database) -> Result<Place, Error> {
         let before = self.place.map_or(0, |place| place.term);
+        // The row of a process that was idle for long may have been removed.
+        let first = self.place.filter(|_| !self.lasts).map_or(0, |place| place.number);
         let found = match db.backend() {
             DbBackend::Postgres => {
                 let old = format!("DELETE FROM writers WHERE NOT lasts AND used_at < now() - interval '{KEPT}'");
                 db.writer().execute_unprepared(&old).await?;
-                let sql = "INSERT INTO writers (name, lasts, owner, term, number) VALUES (?, ?, ?, 1, 0)
+                let sql = "INSERT INTO writers (name, lasts, owner, term, number) VALUES (?, ?, ?, 1, ?)
                     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner,
                         term = greatest(writers.term, ?) + 1, used_at = now()
                     RETURNING key, owner, term, number";
-                let values = vec![self.name.clone().into(), self.lasts.into(), self.owner.into(), before.into()];
+                let values =
+                    vec![self.name.clone().into(), self.lasts.into(), self.owner.into(), first.into(), before.into()];
                 let row = db.writer().query_one_raw(statement(DbBackend::Postgres, sql, values)).await?;
                 Found::from_query_result(&row.ok_or(DbErr::RecordNotInserted)?, "")?
             }
@@ -192,8 +197,14 @@ impl Writer {
                 let name = self.sequence();
                 let transaction = db.begin().await?;
                 let add = "INSERT INTO sqlite_sequence (name, seq)
-                    SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)";
-                transaction.execute_raw(sqlite(add, vec![name.clone().into(), name.into()])).await?;
+                    SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)";
+                transaction.execute_raw(sqlite(add, vec![name.clone().into(), first.into(), name.into()])).await?;
+                // Those of processes that did not end in order, but for the last.
+                let old = format!(
+                    "DELETE FROM sqlite_sequence WHERE name LIKE 'writers.%/%'
+                        AND rowid < (SELECT max(rowid) FROM sqlite_sequence) - {MOST}"
+                );
+                transaction.execute_unprepared(&old).await?;
                 let found = self.read(&transaction).await?.ok_or(DbErr::RecordNotInserted)?;
                 transaction.commit().await?;
                 found
@@ -272,7 +283,10 @@ impl Writer {
 
     /// Whether a commit without an answer was done. Afterwards it is, or it never will be.
     async fn settle(&mut self, db: &Database, lost: &DbErr) -> Result<bool, Error> {
-        tracing::warn!(writer = self.name, error = %lost, "a commit was not answered; taking the row of the writer anew");
+        let is_remote = db.backend() == DbBackend::Postgres;
+        if is_remote {
+            tracing::warn!(writer = self.name, error = %lost, "a commit was not answered; asking what became of it");
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             let found = match db.answer(self.retake(db)).await {
@@ -291,8 +305,16 @@ impl Writer {
                 return Ok(false);
             };
             place.term = found.term;
-            tracing::info!(writer = self.name, last = place.number, found = found.number, "the commit is settled");
-            return Ok(found.number == place.number + 1);
+            let is_done = found.number == place.number + 1;
+            if is_remote {
+                tracing::info!(
+                    writer = self.name,
+                    number = found.number,
+                    is_done,
+                    "it is known what became of the commit"
+                );
+            }
+            return Ok(is_done);
         }
     }
 

@@ -6,6 +6,8 @@ use pocket_domain::{
 };
 
 use super::fixture::{at, device, message, tenant};
+use super::race::both;
+use super::reading::{oldest_first, rows, seconds};
 use crate::Storage;
 
 /// Puts aside a message of the device about the moment `second`.
@@ -146,4 +148,34 @@ pub async fn dead_letters_go_with_their_device_and_their_tenant(storage: &Storag
     assert_eq!(storage.tenants.delete(acme).await, Ok(true));
     assert!(reasons(storage, acme, DeadLetterQuery::default()).await.is_empty());
     assert_eq!(reasons(storage, umbrella, DeadLetterQuery::default()).await, ["reason 3"]);
+}
+
+pub async fn a_message_is_stored_in_place_of_its_letter(storage: &Storage) {
+    let (acme, other) = (tenant(storage, "acme").await, tenant(storage, "other").await);
+    let (boiler, pump) = (device(storage, acme, "boiler").await, device(storage, other, "pump").await);
+    for second in [1, 2] {
+        put_aside(storage, acme, boiler, second).await;
+    }
+    let letters = paged(storage, acme, DeadLetterQuery::default(), 10).await;
+    let (newer, older) = (letters[0].id, letters[1].id);
+    // A letter of another tenant is the same as none.
+    assert_eq!(storage.dead_letters.store(older, &message(other, pump, "a/b", 1)).await, Ok(None));
+    assert!(storage.dead_letters.store(older, &message(acme, boiler, "a/b", 1)).await.unwrap().is_some());
+    assert_eq!(storage.dead_letters.store(older, &message(acme, boiler, "a/b", 1)).await, Ok(None));
+    // Without its device a message is not stored, and the letter stays.
+    assert_eq!(storage.dead_letters.store(newer, &message(acme, pump, "a/b", 2)).await, Ok(None));
+    assert_eq!(reasons(storage, acme, DeadLetterQuery::default()).await, ["reason 2"]);
+    assert_eq!(seconds(storage, acme, &oldest_first()).await, [1]);
+    assert!(rows(storage, other, &oldest_first()).await.is_empty());
+}
+
+pub async fn of_several_who_store_a_letter_one_does(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let sent = put_aside(storage, acme, boiler, 1).await;
+    let id = paged(storage, acme, DeadLetterQuery::default(), 10).await[0].id;
+    let store = || storage.dead_letters.store(id, &sent);
+    let ((first, second), (third, fourth)) = both(both(store(), store()), both(store(), store())).await;
+    let stored = [first, second, third, fourth].into_iter().filter(|stored| stored.as_ref().unwrap().is_some()).count();
+    assert_eq!((stored, seconds(storage, acme, &oldest_first()).await), (1, vec![1]));
 }

@@ -161,6 +161,8 @@ macro_rules! storage_contract {
             only_dead_letters_of_the_device_asked_for_are_listed
             pages_give_every_letter_once_while_letters_are_added
             a_deleted_letter_is_gone_and_others_stay
+            a_message_is_stored_in_place_of_its_letter
+            of_several_who_store_a_letter_one_does
             dead_letters_go_with_their_device_and_their_tenant
         }
         $crate::storage_contract! { @cases $make, tokens:

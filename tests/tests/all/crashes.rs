@@ -12,6 +12,7 @@ use std::time::Duration;
 use pocket_tests::{Api, Launch, Platform, PostgresServer, StrictClient};
 use reqwest::Method;
 use rumqttc::QoS;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -70,6 +71,45 @@ async fn publish_until(client: &mut StrictClient, numbers: &mut impl Iterator<It
     }
 }
 
+/// Imports numbers, each part again and again until it is answered.
+async fn import_until(api: Api, device: String, until: Instant, round: u64) -> Vec<u64> {
+    let mut imported = Vec::new();
+    let mut first = round * 1_000_000;
+    while Instant::now() < until {
+        let part = first..first + ENTRIES;
+        let line = |number: u64| json!({ "deviceId": device, "topic": "crash/import", "payload": number, "timestamp": number });
+        let body: String = part.clone().map(|number| format!("{}\n", line(number))).collect();
+        loop {
+            let request =
+                api.request(Method::POST, "/api/v1/telemetry/import").header("content-type", "application/x-ndjson");
+            let request = request.body(body.clone()).send();
+            let answer =
+                timeout_at(until + PATIENCE, request).await.expect("an answer comes, or the connection breaks");
+            match answer {
+                Ok(answer) if answer.status().is_success() => break,
+                Ok(answer) => assert_eq!(answer.status().as_u16(), 503, "{answer:?}"),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        imported.extend(part.clone());
+        first = part.end;
+    }
+    imported
+}
+
+/// Takes numbers of the server's transactions all the time, so that those which a crash made free are soon given to others.
+async fn take_transaction_numbers(url: String) {
+    loop {
+        if let Ok(connection) = Database::connect(&url).await {
+            while connection.execute_unprepared("SELECT txid_current()").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 struct Storm {
     platform: Platform,
     device: String,
@@ -77,6 +117,7 @@ struct Storm {
     mqtt_numbers: std::ops::RangeFrom<u64>,
     http_numbers: Arc<AtomicU64>,
     posted: Vec<u64>,
+    imported: Vec<u64>,
 }
 
 impl Storm {
@@ -85,7 +126,15 @@ impl Storm {
         let (device, token) = platform.admin().await.register_device("boiler").await;
         let mut mqtt = StrictClient::new("p", &device, &token);
         mqtt.connect(platform.mqtt()).await.unwrap();
-        Self { platform, device, mqtt, mqtt_numbers: 0.., http_numbers: Arc::default(), posted: Vec::new() }
+        Self {
+            platform,
+            device,
+            mqtt,
+            mqtt_numbers: 0..,
+            http_numbers: Arc::default(),
+            posted: Vec::new(),
+            imported: Vec::new(),
+        }
     }
 
     /// Traffic, in the middle of which something is killed. Publishers go on for a while after that, as they would.
@@ -97,6 +146,8 @@ impl Storm {
         for _ in 0..POSTERS {
             posters.spawn(post_until(admin.clone(), self.device.clone(), Arc::clone(&self.http_numbers), until));
         }
+        let importer = (victim == Victim::Server)
+            .then(|| tokio::spawn(import_until(admin.clone(), self.device.clone(), until, round + 1)));
         let (platform, mqtt) = (&mut self.platform, &mut self.mqtt);
         let kill = async {
             tokio::time::sleep_until(kill_at).await;
@@ -118,6 +169,9 @@ impl Storm {
         }
         while let Some(acknowledged) = posters.join_next().await {
             self.posted.extend(acknowledged.unwrap());
+        }
+        if let Some(importer) = importer {
+            self.imported.extend(importer.await.unwrap());
         }
         self.until_ready().await;
     }
@@ -148,6 +202,10 @@ impl Storm {
             rows
         };
         let (by_mqtt, by_http) = (rows("crash/mqtt").await, rows("crash/http").await);
+        let by_import = rows("crash/import").await;
+        for number in &self.imported {
+            assert_eq!(by_import.get(number), Some(&1), "{number} was imported");
+        }
         assert!(self.mqtt.acknowledged.len() > WINDOW && self.posted.len() as u64 > ENTRIES, "there was no traffic");
         for (qos, payload) in &self.mqtt.acknowledged {
             let count = by_mqtt.get(&payload.parse().unwrap()).copied().unwrap_or_default();
@@ -168,6 +226,20 @@ async fn nothing_acknowledged_is_lost_when_the_platform_is_killed_again_and_agai
     for round in 0..rounds() {
         storm.round(round, Victim::Platform, None).await;
     }
+    storm.end().await;
+}
+
+/// With the settings that a server has by default, a commit waits for the disk: most kills meet one that is under way, whose
+/// transaction has a number that the server forgets.
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_a_server_with_its_default_settings_is_killed_again_and_again() {
+    let server = PostgresServer::start_durable().await;
+    let mut storm = Storm::start(Launch::default().set("database.url", &server.url())).await;
+    let others = [0; 3].map(|_| tokio::spawn(take_transaction_numbers(server.url())));
+    for round in 0..rounds() {
+        storm.round(round, Victim::Server, Some(&server)).await;
+    }
+    others.iter().for_each(tokio::task::JoinHandle::abort);
     storm.end().await;
 }
 

@@ -8,6 +8,7 @@
 
 mod broker;
 mod clocks;
+mod fate;
 mod latency;
 mod latest;
 mod matrix;

@@ -30,7 +30,8 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
     let transaction = snapshot.transaction();
     let query = Arc::new(query);
     let mut budget = Budget::default();
-    let (keys, topics) = match tenants::key(transaction, tenant).await? {
+    let of_tenant = tenants::key(transaction, tenant).await?;
+    let (keys, topics) = match of_tenant {
         Some(key) => (
             device_keys(transaction, key, &query.devices).await?,
             wanted_topics(transaction, key, query.topic.as_ref()).await?,
@@ -40,7 +41,7 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
     let mut series = Vec::new();
     for device in &query.devices {
         let mut buckets: Vec<Buckets> = query.keys.iter().map(|key| Buckets::new(key.clone(), &query)).collect();
-        if let (Some(key), Some(topics)) = (keys.get(device), &topics)
+        if let (Some(of_tenant), Some(key), Some(topics)) = (of_tenant, keys.get(device), &topics)
             && query.from < query.to
         {
             let window = Window {
@@ -50,7 +51,7 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
                 order: SortOrder::Ascending,
                 topics: topics.clone(),
             };
-            let scope = Scope::Device(*key);
+            let scope = Scope::Device { tenant: of_tenant, key: *key };
             let chunks = snapshot.chunks(tenant);
             buckets = of_chunks(&chunks, &scope, &window, &query, buckets, &mut budget).await?;
             buckets = of_log(&snapshot.log(), &chunks, &scope, window, buckets, &mut budget).await?;

@@ -55,7 +55,7 @@ impl Chunks<'_> {
         behind: Option<&Outline>,
         limit: usize,
     ) -> Result<Vec<Outline>, Error> {
-        let (owner, owner_key) = scope.column();
+        let is_of_scope = scope.condition();
         let (edge, direction, beyond) = match window.order {
             SortOrder::Ascending => ("first_at", "ASC", ">"),
             SortOrder::Descending => ("last_at", "DESC", "<"),
@@ -70,7 +70,7 @@ impl Chunks<'_> {
         // All of these are numbers of our own.
         let sql = format!(
             "SELECT key, device, first_at, last_at FROM telemetry_chunks
-            WHERE {owner} = {owner_key} AND last_at >= {} AND first_at <= {} AND batch <= {} {behind}
+            WHERE {is_of_scope} AND last_at >= {} AND first_at <= {} AND batch <= {} {behind}
             ORDER BY {edge} {direction}, key {direction} LIMIT {limit}",
             window.from, window.to, self.batch
         );
@@ -83,7 +83,7 @@ impl Chunks<'_> {
     pub(crate) async fn of_devices(
         &self,
         wanted: &[(TenantId, DeviceId, &Window)],
-    ) -> Result<Vec<Option<(i64, Vec<Outline>)>>, Error> {
+    ) -> Result<Vec<Option<(Scope, Vec<Outline>)>>, Error> {
         let mut found = vec![None; wanted.len()];
         for (order, edge, direction) in
             [(SortOrder::Ascending, "first_at", "ASC"), (SortOrder::Descending, "last_at", "DESC")]
@@ -99,9 +99,9 @@ impl Chunks<'_> {
                 continue;
             }
             let sql = format!(
-                "{} SELECT place, devices.key, (SELECT group_concat(concat_ws(',', key, first_at, last_at)) FROM (
+                "{} SELECT place, devices.tenant, devices.key, (SELECT group_concat(concat_ws(',', key, first_at, last_at)) FROM (
                     SELECT key, first_at, last_at FROM telemetry_chunks
-                    WHERE device = devices.key AND last_at >= of_from AND first_at <= of_to AND batch <= $2
+                    WHERE device = devices.key AND tenant = devices.tenant AND last_at >= of_from AND first_at <= of_to AND batch <= $2
                     ORDER BY {edge} {direction}, key {direction} LIMIT {}))
                 FROM rows {THERE}",
                 json_rows::with(DbBackend::Sqlite, &COLUMNS),
@@ -110,11 +110,16 @@ impl Chunks<'_> {
             let values = [serde_json::Value::from(rows).to_string().into(), self.batch.into()];
             let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
             for row in self.transaction.query_all_raw(statement).await? {
-                let (place, device, text): (i64, i64, Option<String>) =
-                    (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+                let (place, tenant, device, text): (i64, i64, i64, Option<String>) = (
+                    row.try_get_by_index(0)?,
+                    row.try_get_by_index(1)?,
+                    row.try_get_by_index(2)?,
+                    row.try_get_by_index(3)?,
+                );
                 let place =
                     usize::try_from(place).ok().and_then(|place| found.get_mut(place)).ok_or_else(unreadable)?;
-                *place = Some((device, outlines(device, order, text.as_deref().unwrap_or_default())?));
+                let scope = Scope::Device { tenant, key: device };
+                *place = Some((scope, outlines(device, order, text.as_deref().unwrap_or_default())?));
             }
         }
         Ok(found)

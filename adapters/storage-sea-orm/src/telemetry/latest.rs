@@ -35,7 +35,7 @@ pub(crate) async fn latest(db: &Database, tenant: TenantId, device: DeviceId) ->
         drop(snapshot);
         // One at a time; those that wait hold no connection.
         let _turn = db.searching.lock().await;
-        return search(db, tenant, device.key).await;
+        return search(db, tenant, device.tenant, device.key).await;
     };
     let of_log = of_log(db, &snapshot, tenant, device.key).await?;
     values.merge(of_log.values.iter().map(|(series, last)| (series.clone(), last.clone())));
@@ -45,13 +45,15 @@ pub(crate) async fn latest(db: &Database, tenant: TenantId, device: DeviceId) ->
 /// What the rows of the log say, of which those are read that were not known.
 async fn of_log(db: &Database, snapshot: &Snapshot<'_>, tenant: TenantId, device: i64) -> Result<Arc<LogPart>, Error> {
     let (log, sealed, removals) = (snapshot.log(), snapshot.sealed().sealed, snapshot.removals());
-    let known = db.latest.get(device, sealed, removals);
+    let epoch = db.timeline().epoch();
+    let known = db.latest.get(device, epoch, sealed, removals);
     let known = match known {
         // A transaction that took its ids before may have been committed since.
         Some(part) if log.count_of(device, part.up_to).await?.is_some_and(|count| count != part.count) => None,
         known => known,
     };
-    let known = known.unwrap_or_else(|| Arc::new(LogPart { sealed, removals, up_to: sealed, ..LogPart::default() }));
+    let known =
+        known.unwrap_or_else(|| Arc::new(LogPart { epoch, sealed, removals, up_to: sealed, ..LogPart::default() }));
     let mut part: Option<LogPart> = None;
     let mut after = Some(known.up_to);
     while let Some(place) = after {
@@ -106,21 +108,21 @@ fn see(values: &mut LastValues, mut rows: Vec<Found>) {
 }
 
 /// Searches the history of a device.
-async fn search(db: &Database, tenant: TenantId, device: i64) -> Result<Vec<LatestValue>, Error> {
+async fn search(db: &Database, tenant: TenantId, of_tenant: i64, device: i64) -> Result<Vec<LatestValue>, Error> {
     let snapshot = Snapshot::begin(db).await?;
     let of_log = of_log(db, &snapshot, tenant, device).await?;
-    of_chunks(&snapshot, tenant, device, of_log.values.clone()).await?.told()
+    of_chunks(&snapshot, tenant, (of_tenant, device), of_log.values.clone()).await?.told()
 }
 
 /// The newest chunks first, until every key that the device has in chunks is found, and nothing newer can come.
 async fn of_chunks(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
-    device: i64,
+    (of_tenant, device): (i64, i64),
     mut values: LastValues,
 ) -> Result<LastValues, Error> {
     let chunks = snapshot.chunks(tenant);
-    let scope = Scope::Device(device);
+    let scope = Scope::Device { tenant: of_tenant, key: device };
     let window =
         Window { from: 0, to: Timestamp::MAX.as_millis(), after: None, order: SortOrder::Descending, topics: None };
     let keys = keys::of_device(snapshot.transaction(), device).await?;

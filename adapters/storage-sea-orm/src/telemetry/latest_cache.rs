@@ -13,6 +13,8 @@ use super::last_values::LastValues;
 /// What rows of the log behind the sealed ones say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogPart {
+    /// In which epoch of the database that was; another may have given the key of the device to another.
+    pub(super) epoch: u64,
     /// Up to which row the log was sealed.
     pub(super) sealed: i64,
     /// How often rows had been removed from it.
@@ -42,10 +44,10 @@ impl LatestCache {
     const BYTES: usize = 8 * 1024 * 1024;
 
     /// What is known of a device, if it still holds.
-    pub(super) fn get(&self, device: i64, sealed: i64, removals: i64) -> Option<Arc<LogPart>> {
+    pub(super) fn get(&self, device: i64, epoch: u64, sealed: i64, removals: i64) -> Option<Arc<LogPart>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (part, _) = kept.parts.get(&device)?;
-        (part.sealed == sealed && part.removals == removals).then(|| Arc::clone(part))
+        (part.epoch == epoch && part.sealed == sealed && part.removals == removals).then(|| Arc::clone(part))
     }
 
     /// Keeps what is known of a device, in place of what nobody asked for the longest. What would take the place of many is
@@ -82,8 +84,8 @@ mod tests {
     fn what_is_known_holds_until_the_log_is_sealed_or_rows_are_removed() {
         let cache = LatestCache::default();
         cache.keep(5, part("1"));
-        assert!(cache.get(5, 1, 2).is_some());
-        assert!(cache.get(5, 2, 2).is_none() && cache.get(5, 1, 3).is_none() && cache.get(6, 1, 2).is_none());
+        assert!(cache.get(5, 0, 1, 2).is_some());
+        assert!(cache.get(5, 0, 2, 2).is_none() && cache.get(5, 0, 1, 3).is_none() && cache.get(6, 0, 1, 2).is_none());
     }
 
     #[test]
@@ -93,11 +95,11 @@ mod tests {
         for device in 0..20 {
             cache.keep(device, Arc::clone(&large));
             cache.keep(device, Arc::clone(&large));
-            assert!(cache.get(0, 1, 2).is_some(), "it is asked for again and again");
+            assert!(cache.get(0, 0, 1, 2).is_some(), "it is asked for again and again");
         }
-        assert!(cache.get(1, 1, 2).is_none() && cache.get(19, 1, 2).is_some());
+        assert!(cache.get(1, 0, 1, 2).is_none() && cache.get(19, 0, 1, 2).is_some());
         assert!(cache.0.lock().unwrap_or_else(PoisonError::into_inner).bytes <= LatestCache::BYTES);
         cache.keep(30, part(&format!("\"{}\"", "x".repeat(LatestCache::BYTES / 8))));
-        assert!(cache.get(30, 1, 2).is_none());
+        assert!(cache.get(30, 0, 1, 2).is_none());
     }
 }

@@ -203,8 +203,7 @@ impl Log<'_> {
     async fn page_by_statement(&self, scope: &Scope, window: &Window, limit: usize) -> Result<Vec<Found>, DbErr> {
         let backend = self.transaction.get_database_backend();
         let mut conditions = Conditions { sql: Vec::new(), values: Vec::new() };
-        let (owner, key) = scope.column();
-        conditions.add(&format!("{owner} ="), key);
+        conditions.sql.push(scope.condition());
         if let Scope::Tenant { deleted, .. } = scope
             && !deleted.is_empty()
         {

@@ -177,8 +177,9 @@ impl LogIndex {
 impl Rows {
     fn find(&self, scope: &Scope, window: &Window, limit: usize) -> Vec<Place> {
         match scope {
-            Scope::Device(device) => {
-                let Some(device) = self.devices.get(device) else { return Vec::new() };
+            Scope::Device { tenant, key } => {
+                let device = self.devices.get(key).filter(|device| device.tenant == *tenant);
+                let Some(device) = device else { return Vec::new() };
                 let found = device.within(window);
                 let is_wanted = |row: &&Row| window.has_place((row.0, row.1)) && window.has_topic(row.2);
                 let place = |row: &Row| (row.0, row.1);
@@ -294,11 +295,11 @@ mod tests {
     fn late_rows_are_in_their_place() {
         let index = index(&[(1, 5, 1), (1, 7, 1), (2, 1, 1), (1, 6, 2), (1, 5, 1)]);
         let all = window(0, 100, SortOrder::Ascending);
-        assert_eq!(ids(&found(&index, &Scope::Device(1), &all, 10)), [1, 5, 4, 2]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &all, 10)), [1, 5, 4, 2]);
         let newest = window(0, 6, SortOrder::Descending);
-        assert_eq!(ids(&found(&index, &Scope::Device(1), &newest, 2)), [4, 5]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &newest, 2)), [4, 5]);
         let on_topic = Window { topics: Some([2].into()), ..all };
-        assert_eq!(ids(&found(&index, &Scope::Device(1), &on_topic, 10)), [4]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &on_topic, 10)), [4]);
     }
 
     #[test]
@@ -316,13 +317,16 @@ mod tests {
     fn what_is_sealed_is_forgotten() {
         let index = index(&[(1, 5, 1), (2, 6, 1), (1, 7, 1)]);
         index.lock().forget_up_to(2);
-        assert_eq!(ids(&found(&index, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9)), [3]);
+        assert_eq!(
+            ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &window(0, 9, SortOrder::Ascending), 9)),
+            [3]
+        );
         assert!(!index.lock().devices.contains_key(&2));
         assert_eq!(index.lock().count, 1);
         assert_eq!(index.at(2, &[(1, 5), (1, 7)]), Some(vec![3]));
         assert_eq!(index.at(1, &[(1, 7)]), None);
         // Who sees the log as it was before has to read it.
-        assert_eq!(index.find(1, &Scope::Device(1), &window(0, 9, SortOrder::Ascending), 9), None);
+        assert_eq!(index.find(1, &Scope::Device { tenant: 1, key: 1 }, &window(0, 9, SortOrder::Ascending), 9), None);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl TelemetryStore for TelemetryHistory {
 
     async fn set_aside(&self, message: &NewTelemetry, reason: &str, now: Timestamp) -> Result<(), StorageError> {
         let (message, reason) = (message.clone(), reason.to_owned());
-        self.0.run(move |db| async move { dead_letters::insert(&db, message, &reason, now).await }).await
+        self.0.run_to_its_end(move |db| async move { dead_letters::insert(&db, message, &reason, now).await }).await
     }
 
     async fn range(&self, tenant: TenantId, query: &TelemetryQuery) -> Result<TelemetryPage, StorageError> {
@@ -146,14 +146,14 @@ async fn range(db: &Database, tenant: TenantId, query: &TelemetryQuery) -> Resul
         }
         Some(device) => {
             let Some(device) = devices::find(transaction, tenant, device).await? else { return Ok(nothing) };
-            (Scope::Device(device.key), device.tenant)
+            (Scope::Device { tenant: device.tenant, key: device.key }, device.tenant)
         }
     };
     let Some(topics) = wanted_topics(transaction, tenant, query.topic.as_ref()).await? else { return Ok(nothing) };
     let window = Window::of(query, topics);
     let limit = query.limit();
     let Page { rows, behind } = merge::page(&snapshot.log(), &chunks, &scope, &window, limit as usize + 1).await?;
-    page_of(names::named(transaction, &db.topic_names, rows).await?, behind, limit)
+    page_of(names::named(transaction, &db.topic_names, tenant, rows).await?, behind, limit)
 }
 
 /// A page of rows, which goes on behind a place if it ended before it was full.

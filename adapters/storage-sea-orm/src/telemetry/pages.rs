@@ -85,9 +85,9 @@ async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<Telemet
     let devices = snapshot.chunks(first.tenant).of_devices(&asked).await?;
     let mut wanted: Vec<Wanted> = Vec::with_capacity(questions.len());
     for ((place, window), device) in windows.into_iter().enumerate().zip(devices) {
-        let Some((key, outlines)) = device else { continue };
+        let Some((scope, outlines)) = device else { continue };
         let limit = questions[place].query.limit() as usize + 1;
-        wanted.push(Wanted { place, scope: Scope::Device(key), window, limit, outlines, log: Vec::new() });
+        wanted.push(Wanted { place, scope, window, limit, outlines, log: Vec::new() });
     }
     let places: Vec<_> = wanted.iter().map(|page| (&page.scope, &page.window, page.limit)).collect();
     let rows_of_log = log.pages(&places).await?;
@@ -112,7 +112,7 @@ async fn together(db: &Database, questions: &[DevicePage]) -> Result<Vec<Telemet
     let device = |(place, page): &(usize, Page)| Some((page.rows.first()?.device, questions[*place].device));
     let ids = found.iter().filter_map(device).collect();
     let rows = found.iter().flat_map(|(_, page)| &page.rows);
-    let names = Names::with_devices(transaction, ids, &db.topic_names, rows).await?;
+    let names = Names::with_devices(transaction, ids, &db.topic_names, None, rows).await?;
     let nothing = || TelemetryPage { rows: Vec::new(), next: None };
     let mut pages: Vec<TelemetryPage> = questions.iter().map(|_| nothing()).collect();
     for (place, Page { rows, behind }) in found {

@@ -40,7 +40,8 @@ async fn part(db: &Database, tenant: TenantId, scan: &TelemetryScan, all: Room) 
         let window = Window::of(&of_device(scan, id), topics.clone());
         let room = Room { rows: all.rows - rows.len(), bytes: all.bytes - bytes };
         let (found, behind) =
-            merge::part(&snapshot.log(), &snapshot.chunks(id_of_tenant), &Scope::Device(key), &window, room).await?;
+            merge::part(&snapshot.log(), &snapshot.chunks(id_of_tenant), &Scope::Device { tenant, key }, &window, room)
+                .await?;
         bytes += found.iter().map(|found| found.row.payload.len()).sum::<usize>();
         rows.extend(found);
         if let Some((at, row)) = behind {
@@ -53,7 +54,7 @@ async fn part(db: &Database, tenant: TenantId, scan: &TelemetryScan, all: Room) 
             break;
         }
     }
-    Ok(TelemetryPart { rows: names::named(transaction, &db.topic_names, rows).await?, next })
+    Ok(TelemetryPart { rows: names::named(transaction, &db.topic_names, tenant, rows).await?, next })
 }
 
 fn all_of(device_id: DeviceId) -> ScanPlace {

@@ -10,8 +10,8 @@ pub(crate) type Place = (i64, i64);
 /// Whose rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scope {
-    /// Those of one device.
-    Device(i64),
+    /// Those of one device, which is the tenant's.
+    Device { tenant: i64, key: i64 },
     /// Those of a tenant, without devices that are being removed.
     Tenant { tenant: i64, deleted: HashSet<i64> },
 }
@@ -20,16 +20,18 @@ impl Scope {
     /// Whether a device's rows are meant, of those that the scope's column finds.
     pub(crate) fn has(&self, device: i64) -> bool {
         match self {
-            Self::Device(key) => *key == device,
+            Self::Device { key, .. } => *key == device,
             Self::Tenant { deleted, .. } => !deleted.contains(&device),
         }
     }
 
-    /// The column that tells whose rows they are, with its value.
-    pub(crate) fn column(&self) -> (&'static str, i64) {
+    /// The condition that tells whose rows they are. That of a device names its tenant as well: a key of a device that came from
+    /// elsewhere than this database must not lead to what is another tenant's.
+    pub(crate) fn condition(&self) -> String {
+        // Both are numbers of our own.
         match self {
-            Self::Device(key) => ("device", *key),
-            Self::Tenant { tenant, .. } => ("tenant", *tenant),
+            Self::Device { tenant, key } => format!("device = {key} AND tenant = {tenant}"),
+            Self::Tenant { tenant, .. } => format!("tenant = {tenant}"),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use pocket_tests::{Launch, PostgresServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,6 +39,8 @@ struct Proxy {
     address: SocketAddr,
     /// How many of the next commits are cut off.
     armed: Arc<AtomicU32>,
+    /// Whether no connection is let through.
+    shut: Arc<AtomicBool>,
     /// Ends all connections that are there, in silence.
     forget: watch::Sender<()>,
 }
@@ -48,12 +50,20 @@ impl Proxy {
         let url = server.url();
         let address = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).unwrap().0.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy =
-            Self { address: listener.local_addr().unwrap(), armed: Arc::default(), forget: watch::Sender::default() };
-        let (armed, forget) = (Arc::clone(&proxy.armed), proxy.forget.clone());
+        let proxy = Self {
+            address: listener.local_addr().unwrap(),
+            armed: Arc::default(),
+            shut: Arc::default(),
+            forget: watch::Sender::default(),
+        };
+        let (armed, shut, forget) = (Arc::clone(&proxy.armed), Arc::clone(&proxy.shut), proxy.forget.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let upstream = TcpStream::connect(&address).await.unwrap();
+                if shut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                // A server that is away takes no connection.
+                let Ok(upstream) = TcpStream::connect(&address).await else { continue };
                 tokio::spawn(relay(client, upstream, Arc::clone(&armed), fate, end, forget.subscribe()));
             }
         });
@@ -155,4 +165,69 @@ async fn a_commit_that_was_done_on_a_connection_that_a_network_forgot_is_not_don
 #[tokio::test]
 async fn a_commit_that_was_not_done_on_a_connection_that_a_network_forgot_is_done_once() {
     commits_are_cut(Fate::NotDone, End::Silent, &[1]).await;
+}
+
+/// The server crashes with a commit that is cut off, and is started on what it had on its disk, which is as if that had never been;
+/// other transactions get the numbers of those that are lost.
+async fn an_older_copy_takes_over(fate: Fate, are_batches_lost: bool) {
+    let server = PostgresServer::start().await;
+    let (proxy, mut site) = site_behind(&server, fate, End::Closed).await;
+    server.stop_at_once();
+    server.keep_copy();
+    server.start_again().await;
+    let lost = if are_batches_lost {
+        let from = site.mqtt.acknowledged.len();
+        site.goes_on().await;
+        from..site.mqtt.acknowledged.len()
+    } else {
+        0..0
+    };
+    let told = "a commit was not answered";
+    let before = site.platform.log().matches(told).count();
+    proxy.armed.store(u32::MAX, Ordering::SeqCst);
+    site.publish().await;
+    wait_for("a commit of messages is cut off", || site.platform.log().matches(told).count() > before).await;
+    proxy.shut.store(true, Ordering::SeqCst);
+    server.stop_at_once();
+    proxy.armed.store(0, Ordering::SeqCst);
+    server.take_over_from_copy();
+    server.start_again().await;
+    let transaction = "SELECT txid_current()";
+    server.execute_all(&[transaction; 200]).await;
+    proxy.shut.store(false, Ordering::SeqCst);
+    site.goes_on().await;
+    let rows = site.rows().await;
+    for (place, (_, payload)) in site.mqtt.acknowledged.iter().enumerate() {
+        let count = rows.get(payload).copied().unwrap_or_default();
+        if lost.contains(&place) {
+            assert_eq!(count, 0, "{payload} was on the server that is gone");
+        } else {
+            assert_eq!(count, 1, "{payload} was acknowledged after the copy took over, or is in it");
+        }
+    }
+    let told = site.platform.log().contains("the database is an older copy");
+    assert_eq!(told, are_batches_lost, "{}", site.platform.log());
+}
+
+async fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let began = tokio::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < super::PATIENCE, "{what}: never");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_a_server_forgot_is_not_taken_for_another_that_has_its_number() {
+    an_older_copy_takes_over(Fate::Done, false).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_never_arrived_is_not_taken_for_another_that_has_its_number() {
+    an_older_copy_takes_over(Fate::NotDone, false).await;
+}
+
+#[tokio::test]
+async fn batches_that_an_older_copy_does_not_have_are_told_and_all_goes_on() {
+    an_older_copy_takes_over(Fate::Done, true).await;
 }
