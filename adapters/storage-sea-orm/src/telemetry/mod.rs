@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, Telemetry, TelemetryCursor,
-    TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicFilter,
-    Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, Telemetry,
+    TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
+    Timestamp, TopicFilter, Usage,
 };
 use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, TopicNames as TopicPage, WriteBatch};
 use sea_orm::ConnectionTrait;
