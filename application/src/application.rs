@@ -21,7 +21,8 @@ use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::hashing::Hashing;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
-use crate::people::People;
+use crate::people::{KnownPasswords, People};
+use crate::refusals::RefusalLog;
 use crate::retention::{RetentionTask, TimeOptions};
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
@@ -147,9 +148,12 @@ impl Application {
         let retention = RetentionTask { store, time: Arc::clone(&time), every };
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
+        let refusals = Arc::<RefusalLog>::default();
+        let summary = Arc::clone(&refusals);
         let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
         let tasks = vec![
             tokio::spawn(async move { recorder.run().await }),
+            tokio::spawn(async move { summary.run().await }),
             tokio::spawn(async move { follower.0.follow(follower.1).await }),
             tokio::spawn(retention.run()),
             tokio::spawn(Arc::clone(&topics).run(Arc::clone(&storage.telemetry))),
@@ -157,6 +161,7 @@ impl Application {
         Arc::new(Self {
             tenants: TenantService {
                 tenants: Arc::clone(&storage.tenants),
+                payload_policy: options.telemetry.payload_policy,
                 watch: Arc::clone(&watch),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
@@ -196,9 +201,9 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
                 watch: Arc::clone(&watch),
-                hashing,
+                hashing: hashing.clone(),
                 issuer: Arc::clone(&token_issuer),
-                throttle: people_throttle,
+                throttle: Arc::clone(&people_throttle),
                 max_login_age: options.max_login_age,
                 clock: Arc::clone(&clock),
                 entropy,
@@ -230,15 +235,24 @@ impl Application {
                 token_hasher,
                 known: watch.known(),
                 lookups: LookupCounters::default(),
-                people: People { users: Arc::clone(&storage.users), issuer: token_issuer },
+                people: People {
+                    tenants: Arc::clone(&storage.tenants),
+                    users: Arc::clone(&storage.users),
+                    issuer: token_issuer,
+                    hashing,
+                    throttle: people_throttle,
+                    passwords: KnownPasswords::default(),
+                },
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),
+                refusals,
                 rules: options.telemetry,
                 throttle: LoginThrottle::new(options.device_throttle),
                 max_ahead: MaxAhead::new(options.time.max_ahead),
                 dated_at_arrival: AtomicU64::new(0),
                 topics: Arc::clone(&topics),
                 time: Arc::clone(&time),
+                throttled_proofs: tokio::sync::Semaphore::new(DeviceGateway::THROTTLED_PROOFS),
                 clock: Arc::clone(&clock),
             }),
             reads,

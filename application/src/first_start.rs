@@ -26,12 +26,16 @@ pub struct CreatedAdmin {
 }
 
 /// Makes the tenant `default` when it is missing and, when there is no user at all, the first administrator. Two
-/// processes that start at once on one database make one of each.
+/// processes that start at once on one database make one of each. A tenant that is made gets the payload policy.
 ///
 /// # Errors
 /// Those of storage and of the password hasher.
-pub async fn prepare(adapters: &Adapters, admin: FirstAdmin) -> Result<Option<CreatedAdmin>, Error> {
-    let tenant = default_tenant(adapters).await?;
+pub async fn prepare(
+    adapters: &Adapters,
+    admin: FirstAdmin,
+    payload_policy: PayloadPolicy,
+) -> Result<Option<CreatedAdmin>, Error> {
+    let tenant = default_tenant(adapters, payload_policy).await?;
     if adapters.storage.users.any().await? {
         return Ok(None);
     }
@@ -54,15 +58,14 @@ pub async fn prepare(adapters: &Adapters, admin: FirstAdmin) -> Result<Option<Cr
     }
 }
 
-pub(crate) async fn default_tenant(adapters: &Adapters) -> Result<Tenant, Error> {
+pub(crate) async fn default_tenant(adapters: &Adapters, payload_policy: PayloadPolicy) -> Result<Tenant, Error> {
     let tenants: &dyn TenantRepository = &*adapters.storage.tenants;
     let name = TenantName::default_tenant();
     if let Some(tenant) = tenants.find_by_name(&name).await? {
         return Ok(tenant);
     }
-    let (payload_policy, retention) = (PayloadPolicy::default(), Retention::default());
-    let new = NewTenant { name: name.clone(), payload_policy, retention };
-    let tenant = new_tenant(new, &*adapters.clock, &*adapters.entropy);
+    let new = NewTenant { name: name.clone(), payload_policy: None, retention: Retention::default() };
+    let tenant = new_tenant(new, payload_policy, &*adapters.clock, &*adapters.entropy);
     match tenants.create(&tenant).await {
         Ok(()) => Ok(tenant),
         Err(StorageError::Conflict(Conflict::TenantName)) => {

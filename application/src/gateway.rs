@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pocket_domain::{
-    AccessRules, DeviceConnection, DeviceEventKind, DeviceId, DeviceStanding, DeviceToken, Excerpt, MaxAhead,
-    NewDeviceEvent, NewTelemetry, NodeName, PayloadError, PayloadPolicy, Peer, Principal, Rejection, TenantId,
-    Timestamp, TokenHash, TopicName, TopicRights,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceStanding, Excerpt, MaxAhead, NewDeviceEvent, NodeName,
+    PayloadPolicy, Peer, Principal, TenantId, Timestamp, TokenHash, TopicRights,
 };
 use pocket_ports::{
     BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
@@ -20,6 +19,7 @@ use crate::activity::ActivityRecorder;
 use crate::credential_cache::{CredentialCache, Known};
 use crate::people::{Pass, People};
 use crate::policy;
+use crate::refusals::RefusalLog;
 use crate::rule_reader::RuleReader;
 use crate::telemetry::TelemetryRules;
 use crate::throttle::LoginThrottle;
@@ -94,12 +94,6 @@ pub(crate) struct LookupCounters {
     from_storage: AtomicU64,
 }
 
-/// What was shown, by its form: a device's token has no dot, and a bearer token has two.
-enum Shown<'a> {
-    Token { device: Option<DeviceId>, token: DeviceToken },
-    Bearer { username: &'a str, token: &'a str },
-}
-
 /// Why a client may not connect, or not stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessDenied {
@@ -130,28 +124,32 @@ pub struct DeviceGateway {
     pub(crate) people: People,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) activity: Arc<ActivityRecorder>,
+    pub(crate) refusals: Arc<RefusalLog>,
     pub(crate) rules: TelemetryRules,
     pub(crate) throttle: LoginThrottle,
     pub(crate) max_ahead: MaxAhead,
     pub(crate) dated_at_arrival: AtomicU64,
     pub(crate) topics: Arc<TopicQuota>,
     pub(crate) time: Arc<Timekeeper>,
+    /// Places for log-ins that are heard though others failed too often.
+    pub(crate) throttled_proofs: tokio::sync::Semaphore,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl DeviceGateway {
-    /// Checks what a client shows. A device: `username = device id, password = token`, or `username = token` and no
-    /// password. A person: `username = their name, password = a bearer token`.
+    /// Log-ins after too many that failed which are looked up at a time.
+    pub(crate) const THROTTLED_PROOFS: usize = 8;
+
+    /// Checks what a client shows. A device: its token, as the password or the user name, beside its id or anything that is not
+    /// another device's. A person: their name, and a bearer token or their password.
     ///
     /// # Errors
     /// See [`AccessDenied`].
     pub async fn connect(&self, credentials: ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
         // The device's id or the person's name; of a client that shows a token alone, the token.
         let account = credentials.username.map(str::as_bytes);
-        let attempt = self
-            .throttle
-            .begin_unguessable(credentials.source, account, self.clock.now())
-            .map_err(|_| AccessDenied::TooManyAttempts)?;
+        let attempt = self.throttle.begin_unguessable(credentials.source, account, self.clock.now());
+        let Ok(attempt) = attempt else { return self.prove_although_throttled(&credentials).await };
         let result = self.prove(&credentials).await;
         match &result {
             Ok(_) => attempt.succeeded(),
@@ -166,21 +164,6 @@ impl DeviceGateway {
             tracing::info!(name = %Excerpt(name), %user, tenant = %access.tenant_id, %source, "logged in over MQTT");
         }
         result
-    }
-
-    async fn prove(&self, credentials: &ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
-        let (device, token) = match parse(credentials).ok_or(AccessDenied::BadCredentials)? {
-            Shown::Token { device, token } => (device, token),
-            Shown::Bearer { username, token } => {
-                let pass = self.people.prove(username, token, self.clock.now()).await?;
-                return self.access_of_person(pass).await;
-            }
-        };
-        let access = self.access(self.token_hasher.hash(&token)).await?;
-        match device {
-            Some(device) if Principal::Device(device) != access.principal => Err(AccessDenied::BadCredentials),
-            _ => Ok(access),
-        }
     }
 
     /// Judges a connection anew, with the credentials it was opened with.
@@ -205,7 +188,7 @@ impl DeviceGateway {
     }
 
     /// The access that a token gives, from what is known of it or from storage.
-    async fn access(&self, token: TokenHash) -> Result<ClientAccess, AccessDenied> {
+    pub(crate) async fn access(&self, token: TokenHash) -> Result<ClientAccess, AccessDenied> {
         match self.known.get(token) {
             Some(known) => {
                 self.lookups.from_cache.fetch_add(1, Ordering::Relaxed);
@@ -254,12 +237,12 @@ impl DeviceGateway {
         }
     }
 
-    async fn access_of_person(&self, pass: Pass) -> Result<ClientAccess, AccessDenied> {
+    pub(crate) async fn access_of_person(&self, pass: Pass) -> Result<ClientAccess, AccessDenied> {
         let tenant = self.tenants.get(pass.tenant_id).await?.ok_or(AccessDenied::BadCredentials)?;
         Ok(ClientAccess {
             tenant_id: tenant.id,
             principal: Principal::User(pass.user_id),
-            until: Some(pass.until),
+            until: pass.until,
             payload_policy: tenant.payload_policy,
             rules: self.access_rules.read_for_person(tenant.id, pass.user_id).await?,
             rights: policy::topic_rights(pass.role),
@@ -291,79 +274,6 @@ impl DeviceGateway {
             rights: TopicRights::TENANT,
             proof: Proof::Absent,
         }))
-    }
-
-    /// Validates a message, and makes of it what is to be stored. `None`: it is fine, but this platform does not store its
-    /// topic, or it is not of a device. A refusal is noted on the device.
-    ///
-    /// # Errors
-    /// The message must be neither stored nor routed.
-    pub fn accept(
-        &self,
-        access: &ClientAccess,
-        topic: &TopicName,
-        payload: &[u8],
-        received_at: Timestamp,
-    ) -> Result<Option<NewTelemetry>, PayloadError> {
-        let read = if self.rules.stores(topic) {
-            self.rules.read(payload, access.payload_policy).map(Some)
-        } else {
-            self.rules.check_size(payload).map(|()| None)
-        };
-        let read = read.inspect_err(|error| self.note_refusal(access, topic, &error.to_string(), received_at))?;
-        let (Some(read), Some(device_id)) = (read, access.principal.device()) else { return Ok(None) };
-        if let Err(full) = self.topics.admit(access.tenant_id, device_id, topic) {
-            self.note_refusal(access, topic, &full.to_string(), received_at);
-            return Err(full.into());
-        }
-        let timestamp = read.own_time.map_or(received_at, |time| self.dated(access, topic, time, received_at));
-        Ok(Some(NewTelemetry {
-            tenant_id: access.tenant_id,
-            device_id,
-            topic: topic.clone(),
-            payload: read.payload,
-            timestamp,
-            received_at,
-        }))
-    }
-
-    /// The time of a message that says one itself: that of its arrival when it says one that is too far ahead, which is noted on
-    /// the device.
-    fn dated(&self, access: &ClientAccess, topic: &TopicName, time: Timestamp, received_at: Timestamp) -> Timestamp {
-        match self.max_ahead.check(time, self.time.at_least(received_at)) {
-            Ok(()) => time,
-            Err(ahead) => {
-                self.dated_at_arrival.fetch_add(1, Ordering::Relaxed);
-                self.note_refusal(access, topic, &format!("stored with the time of its arrival: {ahead}"), received_at);
-                received_at
-            }
-        }
-    }
-
-    /// How many messages were refused because their topic was one too many, since the start.
-    pub fn topics_refused(&self) -> u64 {
-        self.topics.refused()
-    }
-
-    /// How many messages said a time that is too far ahead, since the start.
-    pub fn dated_at_arrival(&self) -> u64 {
-        self.dated_at_arrival.load(Ordering::Relaxed)
-    }
-
-    /// Whether the payload of a message that is published later, a will, has a size that messages may have.
-    ///
-    /// # Errors
-    /// It is too large.
-    pub fn check_size(&self, payload: &[u8]) -> Result<(), PayloadError> {
-        self.rules.check_size(payload)
-    }
-
-    /// Notes on the device that a message of it was refused, for a reason of the transport's own.
-    pub fn note_refusal(&self, access: &ClientAccess, topic: &TopicName, reason: &str, received_at: Timestamp) {
-        if let Some(device) = access.principal.device() {
-            let rejection = Rejection::new(received_at, topic.clone(), reason);
-            self.activity.rejected(access.tenant_id, device, rejection);
-        }
     }
 
     /// What the broker of this node left when it ended; `None` when storage keeps no such state, so that none of it needs
@@ -427,18 +337,6 @@ impl DeviceGateway {
     pub fn steady_now(&self) -> Timestamp {
         self.time.steady()
     }
-}
-
-fn parse<'a>(credentials: &ClientCredentials<'a>) -> Option<Shown<'a>> {
-    let username = credentials.username?;
-    let Some(password) = credentials.password else {
-        return Some(Shown::Token { device: None, token: DeviceToken::parse(username).ok()? });
-    };
-    let password = std::str::from_utf8(password).ok()?;
-    if password.contains('.') {
-        return Some(Shown::Bearer { username, token: password });
-    }
-    Some(Shown::Token { device: Some(username.parse().ok()?), token: DeviceToken::parse(password).ok()? })
 }
 
 impl From<StorageError> for AccessDenied {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use pocket_domain::{DeviceId, MaxAhead, NewTelemetry, Payload, PayloadPolicy, TenantId, Timestamp, TopicName};
+use pocket_domain::{
+    DeviceId, MaxAhead, NewTelemetry, OwnTime, Payload, PayloadPolicy, TenantId, Timestamp, TopicName,
+};
 use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, TenantRepository};
 
 use crate::fair_slots::{FairSlot, FairSlots};
@@ -208,9 +210,13 @@ impl Importer {
         }
         let read = Payload::read_again(row.payload.as_bytes(), self.policy, self.max_payload)
             .map_err(|error| wrong("payload", error.to_string()))?;
+        let own_time = match read.own_time {
+            Some(OwnTime::At(time)) => Some(time),
+            _ => None,
+        };
         // That of its arrival would be another each time, and the row never found again.
         let missing = || wrong("timestamp", "is needed where the payload does not carry its own time".into());
-        let timestamp = row.timestamp.or(read.own_time).ok_or_else(missing)?;
+        let timestamp = row.timestamp.or(own_time).ok_or_else(missing)?;
         if let Some(Err(ahead)) = self.max_ahead.map(|most| most.check(timestamp, now)) {
             return Err(wrong("timestamp", ahead.to_string()));
         }

@@ -7,6 +7,7 @@
 //! Architecture invariant: no adapter is named here, no HTTP status, no MQTT reason code. Time and randomness come through
 //! ports.
 
+mod acceptance;
 mod access_rules;
 mod access_watch;
 mod activity;
@@ -31,10 +32,13 @@ mod known_people;
 mod latest;
 mod people;
 pub mod policy;
+mod proofs;
 pub mod recovery;
+mod refusals;
 mod retention;
 mod rule_reader;
 mod scope;
+mod shown;
 mod telemetry;
 mod tenants;
 mod throttle;
@@ -44,6 +48,7 @@ mod topic_quota;
 mod usage;
 mod users;
 
+pub use acceptance::Accepted;
 pub use access_rules::{AccessExplanation, AccessQuestion, AccessRuleService, NewAccessRule};
 pub use access_watch::AccessWatch;
 pub use activity::{ActivityOptions, ActivityRecorder, ActivityStats};
@@ -62,6 +67,7 @@ pub use first_start::{CreatedAdmin, FirstAdmin, prepare};
 pub use gateway::{AccessDenied, ClientAccess, ClientCredentials, CredentialLookups, DeviceGateway};
 pub use import::{ImportError, ImportPorts, ImportRow, ImportSummary, Importer, WrongLine};
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
+pub use refusals::{RefusalKind, RefusedMessage};
 pub use retention::TimeOptions;
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};

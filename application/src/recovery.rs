@@ -3,18 +3,23 @@
 //! No caller and no policy stand before these: who can run the binary on the database can do as much without it. No edge
 //! that is reached over a network calls them.
 
-use pocket_domain::{Password, Role, TenantName, User, Username};
+use pocket_domain::{Password, PayloadPolicy, Role, TenantName, User, Username};
 
 use crate::first_start::default_tenant;
 use crate::users::{NewUser, add_user};
 use crate::{Adapters, Error};
 
-/// Adds a platform administrator to the tenant `default`, which is made when it is missing.
+/// Adds a platform administrator to the tenant `default`, which is made with the payload policy when it is missing.
 ///
 /// # Errors
 /// `Conflict(Username)`; those of storage and of the password hasher.
-pub async fn add_platform_admin(adapters: &Adapters, username: Username, password: Password) -> Result<User, Error> {
-    let tenant = default_tenant(adapters).await?;
+pub async fn add_platform_admin(
+    adapters: &Adapters,
+    username: Username,
+    password: Password,
+    payload_policy: PayloadPolicy,
+) -> Result<User, Error> {
+    let tenant = default_tenant(adapters, payload_policy).await?;
     let hash = adapters.password_hasher.hash(password.clone()).await?;
     let new = NewUser { username, password, role: Role::PlatformAdmin };
     let users = &*adapters.storage.users;

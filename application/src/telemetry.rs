@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_domain::{
-    DeviceId, Invalid, MaxAhead, NewTelemetry, Payload, PayloadError, PayloadPolicy, ReadPayload, TelemetryId,
-    TelemetryPage, TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
+    DeviceId, Invalid, MaxAhead, NewTelemetry, Payload, PayloadError, PayloadPolicy, ReadPayload, Readings,
+    TelemetryId, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TooFarAhead, TopicFilter, TopicName,
 };
 use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Settled, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
@@ -28,6 +28,8 @@ pub struct TelemetryRules {
     pub max_payload: usize,
     /// The most keys of a payload that is stored, those inside arrays aside.
     pub max_keys: usize,
+    /// What payloads a tenant accepts that is added without a policy of its own.
+    pub payload_policy: PayloadPolicy,
 }
 
 impl TelemetryRules {
@@ -35,17 +37,19 @@ impl TelemetryRules {
     /// together with other messages.
     pub const MAX_STORED: usize = 32 << 20;
 
-    /// Reads a payload that is to be stored.
-    pub(crate) fn read(&self, payload: &[u8], policy: PayloadPolicy) -> Result<ReadPayload, PayloadError> {
-        let read = Payload::read(payload, policy, self.max_payload)?;
-        let bytes = read.payload.as_str().len();
-        if bytes > Self::MAX_STORED {
-            return Err(PayloadError::TooLarge { bytes, allowed: Self::MAX_STORED });
+    /// Reads a payload that is to be stored, with the readings of an array apart.
+    pub(crate) fn read_all(&self, payload: &[u8], policy: PayloadPolicy) -> Result<Readings, PayloadError> {
+        let readings = Payload::read_all(payload, policy, self.max_payload)?;
+        for read in std::iter::once(&readings.first).chain(&readings.more) {
+            let bytes = read.payload.as_str().len();
+            if bytes > Self::MAX_STORED {
+                return Err(PayloadError::TooLarge { bytes, allowed: Self::MAX_STORED });
+            }
+            if read.keys > self.max_keys {
+                return Err(PayloadError::TooManyKeys { keys: read.keys, allowed: self.max_keys });
+            }
         }
-        if read.keys > self.max_keys {
-            return Err(PayloadError::TooManyKeys { keys: read.keys, allowed: self.max_keys });
-        }
-        Ok(read)
+        Ok(readings)
     }
 
     /// Whether messages on a topic are stored. Topics that begin with `$` never are.
@@ -92,6 +96,8 @@ pub struct TelemetryService {
 impl TelemetryService {
     /// The most messages of one call.
     pub const MAX_ENTRIES: usize = 1_000;
+    /// The most rows that these may become.
+    pub const MAX_ROWS: usize = 10_000;
     /// How long a full queue is waited for before the caller is asked to come again.
     const PATIENCE: Duration = Duration::from_secs(5);
     /// Rows of a page of one device that needs no place among the reads.
@@ -99,7 +105,8 @@ impl TelemetryService {
     /// How long a commit is waited for. The messages stay queued, and may be stored yet.
     const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Stores messages and returns their ids, in order, when they are committed. All or, when one is wrong, none.
+    /// Stores messages and returns the ids of their rows, in order, when they are committed. All or, when one is wrong, none. A
+    /// payload that is an array of readings becomes as many rows.
     ///
     /// # Errors
     /// `Entry` with what is wrong and where: `NotFound` for a device, `Invalid` for a topic or payload;
@@ -119,22 +126,27 @@ impl TelemetryService {
         let policy = self.tenants.get(tenant).await?.ok_or(Error::NotFound)?.payload_policy;
         let received_at = self.clock.now();
         let mut known = HashMap::new();
-        let mut messages = Vec::with_capacity(inputs.len());
+        let (mut messages, mut entries) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(inputs.len()));
         for (index, input) in inputs.into_iter().enumerate() {
-            let message = self.message(tenant, input, policy, received_at, &mut known).await;
-            messages.push(message.map_err(|error| Error::Entry { index, error: Box::new(error) })?);
+            let added = self.messages(tenant, input, policy, received_at, &mut known).await;
+            messages.extend(added.map_err(|error| Error::Entry { index, error: Box::new(error) })?);
+            entries.resize(messages.len(), index);
+            if messages.len() > Self::MAX_ROWS {
+                let message = format!("must have at most {} readings in all", Self::MAX_ROWS);
+                return Err(Invalid::new("telemetry", message).into());
+            }
         }
-        self.store_all(messages).await
+        self.store_all(messages, &entries).await
     }
 
-    async fn message(
+    async fn messages(
         &self,
         tenant_id: TenantId,
         input: TelemetryInput,
         policy: PayloadPolicy,
         received_at: Timestamp,
         known: &mut HashMap<DeviceId, bool>,
-    ) -> Result<NewTelemetry, Error> {
+    ) -> Result<Vec<NewTelemetry>, Error> {
         if input.topic.is_system() {
             return Err(Invalid::new("topic", "must not begin with $").into());
         }
@@ -149,9 +161,9 @@ impl TelemetryService {
         if !exists {
             return Err(Error::NotFound);
         }
-        let read = self
+        let readings = self
             .rules
-            .read(input.payload.as_bytes(), policy)
+            .read_all(input.payload.as_bytes(), policy)
             .map_err(|error| Invalid::new("payload", error.to_string()))?;
         let is_near = |time: &Timestamp| self.check_ahead(*time, received_at);
         if let Some(Err(ahead)) = input.timestamp.as_ref().map(is_near) {
@@ -160,16 +172,22 @@ impl TelemetryService {
         self.topics
             .admit(tenant_id, input.device_id, &input.topic)
             .map_err(|full| Invalid::new("topic", full.to_string()))?;
-        // A device's own time that is too far ahead is that of its arrival, whichever way the message takes.
-        let own_time = read.own_time.filter(|time| is_near(time).is_ok());
-        Ok(NewTelemetry {
+        // What the caller says holds for a message as a whole, not for readings that have times of their own. A device's own
+        // time that is too far ahead is that of its arrival, whichever way the message takes.
+        let is_one = readings.more.is_empty();
+        let time = |read: &ReadPayload| match input.timestamp {
+            Some(time) if is_one || read.own_time.is_none() => time,
+            _ => Some(read.time(received_at)).filter(|time| is_near(time).is_ok()).unwrap_or(received_at),
+        };
+        let message = |read: ReadPayload| NewTelemetry {
             tenant_id,
             device_id: input.device_id,
-            topic: input.topic,
+            topic: input.topic.clone(),
+            timestamp: time(&read),
             payload: read.payload,
-            timestamp: input.timestamp.or(own_time).unwrap_or(received_at),
             received_at,
-        })
+        };
+        Ok(readings.into_iter().map(message).collect())
     }
 
     /// Judges the time of a message.
@@ -177,7 +195,8 @@ impl TelemetryService {
         self.max_ahead.check(time, self.time.at_least(arrival))
     }
 
-    async fn store_all(&self, messages: Vec<NewTelemetry>) -> Result<Vec<TelemetryId>, Error> {
+    /// Stores rows; of each the place of its entry is known.
+    async fn store_all(&self, messages: Vec<NewTelemetry>, entries: &[usize]) -> Result<Vec<TelemetryId>, Error> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let receipt = Box::new(move |result: Result<Settled<'_>, _>| {
             // Nobody listens any more when the caller went away; the rows are stored all the same.
@@ -189,7 +208,7 @@ impl TelemetryService {
             .map_err(|_| Error::Unavailable("the messages are queued, but the database does not store them".into()))?
             .map_err(|_| Error::Internal("the ingest dropped a receipt".into()))?
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        fates.into_iter().enumerate().map(|(index, fate)| id_of(index, fate)).collect()
+        fates.into_iter().zip(entries).map(|(fate, entry)| id_of(*entry, fate)).collect()
     }
 
     async fn submit(&self, mut submission: Submission) -> Result<(), Error> {

@@ -14,8 +14,8 @@ use crate::{Caller, Error};
 pub struct NewTenant {
     /// Its name.
     pub name: TenantName,
-    /// What payloads it accepts.
-    pub payload_policy: PayloadPolicy,
+    /// What payloads it accepts; absent, what the platform has for new tenants.
+    pub payload_policy: Option<PayloadPolicy>,
     /// What it keeps of its telemetry.
     pub retention: Retention,
 }
@@ -23,6 +23,7 @@ pub struct NewTenant {
 /// Use cases of tenants. All need the role `platform_admin`.
 pub struct TenantService {
     pub(crate) tenants: Arc<dyn TenantRepository>,
+    pub(crate) payload_policy: PayloadPolicy,
     pub(crate) watch: Arc<AccessWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -35,7 +36,7 @@ impl TenantService {
     /// `Conflict(TenantName)` when the name is taken.
     pub async fn create(&self, caller: &Caller, new: NewTenant) -> Result<Tenant, Error> {
         policy::permit(caller, Action::ManageTenants)?;
-        let tenant = new_tenant(new, &*self.clock, &*self.entropy);
+        let tenant = new_tenant(new, self.payload_policy, &*self.clock, &*self.entropy);
         self.tenants.create(&tenant).await?;
         tracing::info!(tenant = %tenant.id, name = %tenant.name, by = %caller.user_id(), "tenant created");
         Ok(tenant)
@@ -94,14 +95,14 @@ impl TenantService {
 }
 
 /// A tenant that is not stored yet.
-pub(crate) fn new_tenant(new: NewTenant, clock: &dyn Clock, entropy: &dyn Entropy) -> Tenant {
+pub(crate) fn new_tenant(new: NewTenant, policy: PayloadPolicy, clock: &dyn Clock, entropy: &dyn Entropy) -> Tenant {
     let now = clock.now();
     let mut random = [0; 10];
     entropy.fill(&mut random);
     Tenant {
         id: TenantId::new(now, random),
         name: new.name,
-        payload_policy: new.payload_policy,
+        payload_policy: new.payload_policy.unwrap_or(policy),
         retention: new.retention,
         created_at: now,
     }

@@ -18,7 +18,8 @@ use pocket_application::{
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
 use pocket_domain::{
-    DeviceName, Labels, NodeName, Notes, Password, SortOrder, TelemetryQuery, TopicFilter, TopicName, Username,
+    DeviceName, Labels, NodeName, Notes, Password, PayloadPolicy, SortOrder, TelemetryQuery, TopicFilter, TopicName,
+    Username,
 };
 use pocket_mqtt_ntex::{Broker, MqttConfig, Publication, QoS, TenantAuthorizer};
 use pocket_ports::{Settled, Storage, Submission, SystemClock};
@@ -32,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&dir)?;
     let adapters = adapters(&dir)?;
     let admin = FirstAdmin { username: Username::parse("admin")?, password: Some(Password::parse(PASSWORD)?) };
-    prepare(&adapters, admin).await?;
+    prepare(&adapters, admin, PayloadPolicy::Auto).await?;
     let application = Application::start(adapters, options()?);
 
     let attempt = LoginAttempt { tenant: None, username: "admin".into(), password: PASSWORD.into(), source: HERE };
@@ -128,7 +129,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(Options {
         node: NodeName::default(),
         ingest: IngestOptions::default(),
-        telemetry: TelemetryRules { topics: vec![TopicFilter::parse("#")?], max_payload: 65_536, max_keys: 2_048 },
+        telemetry: TelemetryRules {
+            topics: vec![TopicFilter::parse("#")?],
+            max_payload: 65_536,
+            max_keys: 2_048,
+            payload_policy: PayloadPolicy::Auto,
+        },
         time: TimeOptions::default(),
         topics: TopicLimits::default(),
         activity: ActivityOptions::default(),

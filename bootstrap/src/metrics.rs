@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pocket_application::{ActivityStats, DeviceGateway, IngestStats, SlotStats};
+use pocket_application::{ActivityStats, DeviceGateway, IngestStats, RefusalKind, SlotStats};
 use pocket_ports::{StorageHealth, Upkeep};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -202,6 +202,12 @@ pub(crate) fn door(gateway: &DeviceGateway) -> Vec<Figure> {
             gateway.topics_refused(),
         ),
     ]
+}
+
+/// The figures of what was refused.
+pub(crate) fn refusals(counts: [(RefusalKind, u64); RefusalKind::ALL.len()]) -> Vec<Figure> {
+    let by_kind = counts.map(|(kind, count)| (kind.as_str(), count));
+    vec![Figure::counters("mqtt_refusals", "Messages and connections refused, by rule or limit", "kind", by_kind)]
 }
 
 /// The figures of what is heard of devices.

@@ -44,6 +44,8 @@ impl Platform {
         let reads = application.reads.clone();
         metrics.add(move || metrics::reads(reads.stats()));
         let gateway = Arc::clone(&application.gateway);
+        let refusing = Arc::clone(&gateway);
+        metrics.add(move || metrics::refusals(refusing.refusals()));
         metrics.add(move || metrics::door(&gateway));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
@@ -113,7 +115,7 @@ impl Platform {
 async fn first_start(settings: &Settings, adapters: &Adapters) -> Result<Option<CreatedAdmin>, Failure> {
     let admin =
         FirstAdmin { username: settings.auth.admin_username.clone(), password: settings.auth.admin_password.clone() };
-    prepare(adapters, admin).await.map_err(unusable)
+    prepare(adapters, admin, settings.ingest.payload_policy).await.map_err(unusable)
 }
 
 fn unusable(error: impl std::fmt::Display) -> Failure {
@@ -138,6 +140,7 @@ fn options(settings: &Settings) -> Options {
             topics: settings.ingest.topics.clone(),
             max_payload: settings.ingest.max_payload as usize,
             max_keys: settings.ingest.max_payload_keys as usize,
+            payload_policy: settings.ingest.payload_policy,
         },
         time: TimeOptions {
             prune_every: settings.database.prune_every,

@@ -8,25 +8,27 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::{Timestamp, own_time};
+
 /// How deep arrays and objects may nest.
 pub(crate) const MAX_DEPTH: usize = 100;
 
 /// What a value is, as far as telemetry cares.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Shape {
-    /// An object. `own_time` is its integer `ts` when it also has an object `values`.
-    Object {
-        own_time: Option<i64>,
-    },
-    Integer(i64),
-    Other,
+    /// An object. `own_time` is what its `ts` is, when it also has an object `values`: a time, or what it is instead.
+    Object { own_time: Option<Result<Timestamp, String>> },
+    /// An array; whether it has elements and all of them are objects.
+    Array { of_objects: bool },
+    /// Anything else; the time that it is, or what it is instead, if it was asked for.
+    Other(Option<Result<Timestamp, String>>),
 }
 
 /// Checks one JSON text; its shape, and how many keys its objects have that are not inside arrays.
 pub(crate) fn check(text: &str) -> Result<(Shape, usize), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let keys = Cell::new(0);
-    let shape = Value { depth: 0, keys: Some(&keys) }.deserialize(&mut deserializer)?;
+    let shape = Value { depth: 0, keys: Some(&keys), is_time: false }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok((shape, keys.get()))
 }
@@ -36,15 +38,21 @@ struct Value<'k> {
     depth: usize,
     /// Counts keys; `None` inside an array.
     keys: Option<&'k Cell<usize>>,
+    /// Whether it is asked which time it is.
+    is_time: bool,
 }
 
 impl Value<'_> {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth < MAX_DEPTH {
-            Ok(Self { depth: self.depth + 1, ..self })
+            Ok(Self { depth: self.depth + 1, is_time: false, ..self })
         } else {
             Err(E::custom(format_args!("nested deeper than {MAX_DEPTH}")))
         }
+    }
+
+    fn other<E>(self, time: impl FnOnce() -> Option<Timestamp>, text: impl fmt::Display) -> Result<Shape, E> {
+        Ok(Shape::Other(self.is_time.then(|| time().ok_or_else(|| text.to_string()))))
     }
 }
 
@@ -63,35 +71,38 @@ impl<'de> Visitor<'de> for Value<'_> {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_bool<E>(self, value: bool) -> Result<Shape, E> {
+        self.other(|| None, value)
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Shape, E> {
-        Ok(Shape::Integer(number))
+        self.other(|| own_time::of_integer(number.into()), number)
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Shape, E> {
-        // An integer beyond i64 is no time, but as an integer it must not pass for "no time given".
-        Ok(Shape::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
+        self.other(|| own_time::of_integer(number.into()), number)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_f64<E>(self, number: f64) -> Result<Shape, E> {
+        self.other(|| own_time::of_float(number), number)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
+        self.other(|| own_time::of_text(text), format_args!("{text:.40?}"))
     }
 
     fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Other)
+        self.other(|| None, "null")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Shape, A::Error> {
         let inner = Self { keys: None, ..self.inner()? };
-        while sequence.next_element_seed(inner)?.is_some() {}
-        Ok(Shape::Other)
+        let (mut elements, mut objects) = (0_usize, 0_usize);
+        while let Some(shape) = sequence.next_element_seed(inner)? {
+            elements += 1;
+            objects += usize::from(matches!(shape, Shape::Object { .. }));
+        }
+        Ok(Shape::Array { of_objects: elements > 0 && elements == objects })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
@@ -101,11 +112,17 @@ impl<'de> Visitor<'de> for Value<'_> {
             if let Some(keys) = self.keys {
                 keys.set(keys.get() + 1);
             }
-            let shape = map.next_value_seed(inner)?;
             match key {
-                KnownKey::Ts => time = if let Shape::Integer(millis) = shape { Some(millis) } else { None },
-                KnownKey::Values => values = matches!(shape, Shape::Object { .. }),
-                KnownKey::Other => {}
+                KnownKey::Ts if self.depth == 0 => {
+                    let shape = map.next_value_seed(Self { is_time: true, ..inner })?;
+                    time = Some(match shape {
+                        Shape::Other(Some(time)) => time,
+                        Shape::Array { .. } => Err("an array".to_owned()),
+                        _ => Err("an object".to_owned()),
+                    });
+                }
+                KnownKey::Values => values = matches!(map.next_value_seed(inner)?, Shape::Object { .. }),
+                KnownKey::Ts | KnownKey::Other => drop(map.next_value_seed(inner)?),
             }
         }
         Ok(Shape::Object { own_time: time.filter(|_| values) })

@@ -1,7 +1,9 @@
 //! What a payload holds, apart: each value that is no object, with the path of keys that leads to it.
 //!
 //! Charts, latest values and columns of numbers are made of leaves. A path is text as people write it, `a.b.c`, so the key
-//! `a.b` and the key `b` within `a` have the same one. An array is one leaf: its elements are not looked at.
+//! `a.b` and the key `b` within `a` have the same one. An array is one leaf: its elements are not looked at. The keys of an
+//! object `values`, in which many devices wrap their readings, are those of the payload itself: `{"values":{"t":1}}` and
+//! `{"t":1}` have the leaf `t`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +30,7 @@ impl LeafPath {
     /// When it is empty or too long.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if (1..=Self::MAX_BYTES).contains(&text.len()) {
-            Ok(Self(text.into()))
+            Ok(Self(Self::unwrapped(text).unwrap_or(text).into()))
         } else {
             Err(Invalid::new("key", format!("must be 1 to {} bytes", Self::MAX_BYTES)))
         }
@@ -36,7 +38,15 @@ impl LeafPath {
 
     /// The path that a leaf has, as it was stored. A leaf may have the empty path, that of the key `""`.
     pub fn of_leaf(path: &str) -> Self {
-        Self(path.into())
+        Self(Self::unwrapped(path).unwrap_or(path).into())
+    }
+
+    /// What comes before the path of a value that is wrapped.
+    pub const WRAPPER: &str = "values.";
+
+    /// The path without the object `values` around it; `None` when there is none.
+    pub fn unwrapped(path: &str) -> Option<&str> {
+        path.strip_prefix(Self::WRAPPER).filter(|rest| !rest.is_empty())
     }
 
     /// The path as text.
@@ -117,7 +127,7 @@ impl<'a> LeafValue<'a> {
 impl Payload {
     /// The leaves, in the order of the text. A payload that is no object is one leaf of the path `$`.
     ///
-    /// Of a key that occurs twice in an object the last one counts, and so does the last of several leaves of one path. An
+    /// Where a path is there within `values` and beside it, the one within counts. Of a key that occurs twice in an object the last one counts, and so does the last of several leaves of one path. An
     /// object without keys is no leaf. What has a longer path than [`LeafPath::MAX_BYTES`] is left out. A text that is not JSON,
     /// or nested deeper than payloads may be, has no leaves; only a damaged database holds such.
     pub fn leaves(&self) -> Vec<Leaf<'_>> {
@@ -125,7 +135,7 @@ impl Payload {
         let complete = serde_json::from_str::<&RawValue>(self.as_str())
             .ok()
             .and_then(|whole| gather(whole.get(), None, MAX_DEPTH, &mut leaves));
-        if complete.is_some() { last_of_each(leaves, |leaf| leaf.path.as_str()) } else { Vec::new() }
+        if complete.is_some() { last_of_each(unwrap(leaves), |leaf| leaf.path.as_str()) } else { Vec::new() }
     }
 }
 
@@ -145,6 +155,30 @@ fn gather<'a>(text: &'a str, path: Option<&str>, depth: usize, leaves: &mut Vec<
         }
     }
     Some(())
+}
+
+/// Names leaves within `values` as if they stood beside it, and leaves out those of the same name that do.
+fn unwrap(leaves: Vec<Leaf<'_>>) -> Vec<Leaf<'_>> {
+    if !leaves.iter().any(|leaf| LeafPath::unwrapped(&leaf.path.0).is_some()) {
+        return leaves;
+    }
+    let mut within = BTreeSet::new();
+    let renamed: Vec<(Leaf<'_>, bool)> = leaves
+        .into_iter()
+        .map(|leaf| match LeafPath::unwrapped(&leaf.path.0) {
+            Some(path) => {
+                let path = LeafPath(path.into());
+                within.insert(path.clone());
+                (Leaf { path, ..leaf }, true)
+            }
+            None => (leaf, false),
+        })
+        .collect();
+    renamed
+        .into_iter()
+        .filter(|(leaf, is_within)| *is_within || !within.contains(&leaf.path))
+        .map(|(leaf, _)| leaf)
+        .collect()
 }
 
 /// The last of those that have the same name, in the order in which they stand.

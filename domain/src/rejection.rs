@@ -21,4 +21,13 @@ impl Rejection {
     pub fn new(at: Timestamp, topic: TopicName, reason: &str) -> Self {
         Self { at, topic, reason: reason.chars().take(Self::MAX_REASON_CHARS).collect() }
     }
+
+    /// A rejection that shows the beginning of what came; a reason that is too long to stand before it is cut.
+    pub fn with_beginning(at: Timestamp, topic: TopicName, reason: &str, beginning: &str) -> Self {
+        const BEGINS: &str = "; it begins: ";
+        let shown = BEGINS.len() + beginning.chars().count();
+        let room = Self::MAX_REASON_CHARS.saturating_sub(shown).max(Self::MAX_REASON_CHARS / 2);
+        let reason: String = reason.chars().take(room).collect();
+        Self::new(at, topic, &format!("{reason}{BEGINS}{beginning}"))
+    }
 }

@@ -17,6 +17,8 @@ impl DeviceToken {
     const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     const GROUPS: usize = 3;
     const GROUP_CHARS: usize = 4;
+    /// The most bytes that are looked at.
+    const MAX_SENT: usize = 64;
 
     /// A token that carries the low 60 bits of `random`.
     pub fn generate(random: [u8; 8]) -> Self {
@@ -32,17 +34,34 @@ impl DeviceToken {
         Self(text)
     }
 
-    /// Parses a token that somebody sent.
+    /// Parses a token that somebody sent. What copying, forms and configuration files put around its twelve characters does not
+    /// matter: blanks and line breaks, quotation marks, upper case, other dashes or none.
     ///
     /// # Errors
     /// When it does not have the form `xxxx-yyyy-zzzz`. The message does not repeat the text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let groups = text.split('-').count();
-        let right = groups == Self::GROUPS
-            && text
-                .split('-')
-                .all(|group| group.len() == Self::GROUP_CHARS && group.bytes().all(|b| Self::ALPHABET.contains(&b)));
-        if right { Ok(Self(text.to_owned())) } else { Err(Invalid::new("token", "must have the form xxxx-yyyy-zzzz")) }
+        let wrong = || Invalid::new("token", "must have the form xxxx-yyyy-zzzz");
+        if text.len() > Self::MAX_SENT {
+            return Err(wrong());
+        }
+        let is_wrapping =
+            |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\0' | '-' | '\u{2010}'..='\u{2015}' | '_');
+        let mut token = String::with_capacity(Self::GROUPS * (Self::GROUP_CHARS + 1));
+        let mut places = 0;
+        for character in text.chars().filter(|c| !is_wrapping(*c)) {
+            let character = character.to_ascii_lowercase();
+            if places == Self::GROUPS * Self::GROUP_CHARS
+                || !u8::try_from(character).is_ok_and(|byte| Self::ALPHABET.contains(&byte))
+            {
+                return Err(wrong());
+            }
+            if places > 0 && places % Self::GROUP_CHARS == 0 {
+                token.push('-');
+            }
+            token.push(character);
+            places += 1;
+        }
+        if places == Self::GROUPS * Self::GROUP_CHARS { Ok(Self(token)) } else { Err(wrong()) }
     }
 
     /// The clear text, for hashing and for showing a new token once.
@@ -139,10 +158,27 @@ mod tests {
             "0000-0000-000",
             "0000-0000-0000-0000",
             "000i-0000-0000",
-            "0000-0000-000A",
-            "00000000-0000",
+            "0000-0000-000é",
+            "0000-0000-0000:",
+            &" ".repeat(100),
         ] {
             assert!(DeviceToken::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_around_a_token_does_not_matter() {
+        for wrapped in [
+            "ab01-cd23-ef45\n",
+            " ab01-cd23-ef45",
+            "AB01-CD23-EF45",
+            "ab01cd23ef45",
+            "ab01 cd23 ef45",
+            "\"ab01-cd23-ef45\"",
+            "ab01\u{2013}cd23\u{2013}ef45\r\n",
+            "ab01-cd23-ef45\0",
+        ] {
+            assert_eq!(DeviceToken::parse(wrapped).unwrap().expose(), "ab01-cd23-ef45", "{wrapped:?}");
         }
     }
 

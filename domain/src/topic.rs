@@ -47,6 +47,11 @@ impl TopicName {
         self.0.starts_with(SYSTEM_PREFIX)
     }
 
+    /// Whether another broker tells there how its bridge to this one stands, as Mosquitto does.
+    pub fn is_of_a_bridge(&self) -> bool {
+        self.0.starts_with("$SYS/broker/connection/")
+    }
+
     /// Whether it begins with `$`: the broker's own topics, which are neither telemetry nor matched by `#` and `+/…`.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')

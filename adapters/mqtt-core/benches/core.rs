@@ -61,7 +61,7 @@ fn a_message_in_and_its_acknowledgement(bencher: Bencher<'_, '_>) {
         let Action::Publish(inbound) = connection.on_packet(Packet::Publish(publish), &known, &TenantAuthorizer) else {
             panic!("a message is published");
         };
-        let acknowledgement = inbound.acknowledgement(Some(0)).unwrap();
+        let acknowledgement = inbound.acknowledgement(Some(0..1)).unwrap();
         let batch = connection.session().await_storage(vec![Reply::from(acknowledgement)]);
         let mut sent = 0;
         connection.session().settle(batch, Outcome::Stored, |_| sent += 1).unwrap();

@@ -4,6 +4,7 @@
 //! is stored early waits for those before it, and what is refused at once waits with the batch it came in.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::{PacketId, QoS, ReasonCode, Reply};
 
@@ -18,8 +19,8 @@ pub struct Acknowledgement {
     pub reason: ReasonCode,
     /// For people, 5.0 only.
     pub reason_string: Option<Box<str>>,
-    /// Its message's place among those that are stored together; `None` when it is not stored.
-    pub stored_as: Option<usize>,
+    /// The places of its message's rows among those that are stored together; `None` when it is not stored.
+    pub stored_as: Option<Range<usize>>,
 }
 
 /// What became of the messages that were stored together.
@@ -38,14 +39,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// The failure of a message, if it failed.
-    pub(crate) fn failure_of(&self, stored_as: Option<usize>) -> Option<ReasonCode> {
+    pub(crate) fn failure_of(&self, stored_as: Option<&Range<usize>>) -> Option<ReasonCode> {
         if *self == Self::ChangesRefused {
             return Some(ReasonCode::ImplementationSpecificError);
         }
-        let place = stored_as?;
+        let rows = stored_as?;
         match self {
             Self::Stored | Self::ChangesRefused => None,
-            Self::Lost(places) => places.contains(&place).then_some(ReasonCode::ImplementationSpecificError),
+            Self::Lost(places) => {
+                places.iter().any(|place| rows.contains(place)).then_some(ReasonCode::ImplementationSpecificError)
+            }
             Self::Failed(reason) => Some(*reason),
         }
     }
@@ -109,7 +112,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             reason: ReasonCode::Success,
             reason_string: None,
-            stored_as: Some(0),
+            stored_as: Some(0..1),
         })
     }
 
@@ -131,12 +134,11 @@ mod tests {
     #[test]
     fn only_messages_that_were_to_be_stored_can_fail() {
         let lost = Outcome::Lost(vec![2]);
-        assert_eq!(lost.failure_of(Some(2)), Some(ReasonCode::ImplementationSpecificError));
-        assert_eq!(lost.failure_of(Some(1)), None);
+        assert_eq!(lost.failure_of(Some(&(1..3))), Some(ReasonCode::ImplementationSpecificError));
+        assert_eq!(lost.failure_of(Some(&(0..2))), None);
         assert_eq!(Outcome::Failed(ReasonCode::UnspecifiedError).failure_of(None), None);
-        assert_eq!(Outcome::Stored.failure_of(Some(0)), None);
-        assert!(
-            Outcome::ChangesRefused.failure_of(Some(0)).is_some() && Outcome::ChangesRefused.failure_of(None).is_some()
-        );
+        assert_eq!(Outcome::Stored.failure_of(Some(&(0..1))), None);
+        let refused = Outcome::ChangesRefused;
+        assert!(refused.failure_of(Some(&(0..1))).is_some() && refused.failure_of(None).is_some());
     }
 }

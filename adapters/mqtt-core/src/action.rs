@@ -1,5 +1,6 @@
 //! What a packet asks the adapter to do.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pocket_domain::TopicName;
@@ -20,8 +21,10 @@ pub enum Action<'a> {
     Hold(Reply),
     /// Validate, route and store a message, and acknowledge it when it is stored.
     Publish(Inbound<'a>),
-    /// Neither route nor store a message, but acknowledge it in its turn.
-    Refuse(Option<Acknowledgement>),
+    /// The client may not publish on this topic: neither route nor store the message, but acknowledge it in its turn.
+    Refuse(Inbound<'a>),
+    /// Acknowledge a message in its turn that is of no interest to anybody.
+    Drop(Option<Acknowledgement>),
     /// Add subscriptions to the index, then send the answer; of a stored session when what it noted is stored.
     Subscribe(Vec<NewSubscription>, SubscribeAck),
     /// Remove subscriptions from the index, then send the answer, as above.
@@ -57,9 +60,9 @@ impl Inbound<'_> {
         self.properties.as_ref().is_some_and(|properties| properties.misdeclare(self.payload))
     }
 
-    /// The acknowledgement it asks for when it is fine; QoS 0 asks for none. `stored_as` is its place among the messages
-    /// that are stored together, if it is stored.
-    pub fn acknowledgement(&self, stored_as: Option<usize>) -> Option<Acknowledgement> {
+    /// The acknowledgement it asks for when it is fine; QoS 0 asks for none. `stored_as` is where its rows are among
+    /// those that are stored together, if it is stored.
+    pub fn acknowledgement(&self, stored_as: Option<Range<usize>>) -> Option<Acknowledgement> {
         let packet_id = self.packet_id?;
         Some(Acknowledgement { packet_id, qos: self.qos, reason: ReasonCode::Success, reason_string: None, stored_as })
     }

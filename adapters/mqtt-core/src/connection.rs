@@ -238,9 +238,11 @@ impl Connection {
         };
         if authorizer.may_publish(&self.client, &inbound.topic) {
             Ok(Action::Publish(inbound))
+        } else if inbound.topic.is_of_a_bridge() {
+            // What another broker tells of its bridge to this one.
+            Ok(Action::Drop(inbound.acknowledgement(None)))
         } else {
-            // [MQTT-3.3.5-2] of 3.1.1: acknowledged as if all were well, its codec sends no reason
-            Ok(Action::Refuse(inbound.refusal(ReasonCode::NotAuthorized, None)))
+            Ok(Action::Refuse(inbound))
         }
     }
 

@@ -126,6 +126,8 @@ impl Handshake {
     /// When the will is on a topic that the client may not publish on.
     pub fn authorize(&self, client: &Client, authorizer: &dyn Authorizer) -> Result<(), Refusal> {
         match &self.will {
+            // The last word of another broker on its bridge to this one; nobody is told.
+            Some(will) if will.message.topic.is_of_a_bridge() => Ok(()),
             Some(will) if !authorizer.may_publish(client, &will.message.topic) => {
                 Err(Refusal::new(ReasonCode::NotAuthorized, "the will is on a topic that is not allowed"))
             }

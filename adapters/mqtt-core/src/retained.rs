@@ -4,10 +4,10 @@
 //! seeking the next topic that can. `+/state` costs one seek for each first level, not one for each message, and nothing is
 //! kept for the levels themselves. A look-up can stop anywhere and go on later, because its place is a topic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use pocket_domain::{Timestamp, TopicFilter, TopicName};
+use pocket_domain::{Principal, Timestamp, TopicFilter, TopicName};
 
 use crate::topic_order::{Step, TopicKey, step};
 use crate::{Account, Client, Holding, Level, Limits, Message, Resource, StoreKey, StoreKeys};
@@ -165,6 +165,16 @@ impl RetainedStore {
         }
         let rest = walk.next().map(|(key, _)| RetainedCursor(Some(key.clone())));
         RetainedPart { messages, rest, work }
+    }
+
+    /// The client of whose device or person most are kept, and how many. Takes a walk through all of them.
+    pub fn fullest(&self) -> Option<(Client, usize)> {
+        let mut counts = HashMap::<Principal, (Client, usize)>::new();
+        let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for publisher in content.kept.values().filter_map(|kept| kept.publisher.as_ref()) {
+            counts.entry(publisher.principal).or_insert_with(|| (publisher.clone(), 0)).1 += 1;
+        }
+        counts.into_values().max_by_key(|(_, count)| *count)
     }
 
     /// What they weigh.

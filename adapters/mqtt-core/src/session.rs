@@ -221,7 +221,7 @@ impl Session {
         outcome: &Outcome,
         closing: &mut Option<Closing>,
     ) -> Option<Packet<'static>> {
-        let failure = outcome.failure_of(acknowledgement.stored_as);
+        let failure = outcome.failure_of(acknowledgement.stored_as.as_ref());
         acknowledgement.reason = failure.unwrap_or(acknowledgement.reason);
         // It is answered when the client sends it again.
         let is_silent =
@@ -278,7 +278,7 @@ mod tests {
         let acknowledgement = |(place, qos): (usize, &QoS)| {
             let packet_id = id(u16::try_from(place + 1).unwrap());
             assert_eq!(session.incoming.begin(*qos, packet_id, None), Arrival::New);
-            let stored_as = Some(place);
+            let stored_as = Some(place..place + 1);
             Acknowledgement { packet_id, qos: *qos, reason: ReasonCode::Success, reason_string: None, stored_as }
         };
         let replies = levels.iter().enumerate().map(acknowledgement).map(Reply::from).collect();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ntex::util::{Either, select};
-use pocket_application::DeviceGateway;
+use pocket_application::{Accepted, DeviceGateway};
 use pocket_domain::{NewTelemetry, Timestamp};
 use pocket_mqtt_core::{Acknowledgement, BatchId, Closing, Inbound, Outcome, ReasonCode, Reply};
 use pocket_ports::{BrokerChange, Fate, IngestError, Receipt, Refused, Settled, Submission};
@@ -48,12 +48,12 @@ impl Batch {
     }
 
     /// A message that is fine, with what is to be stored of it.
-    pub(crate) fn accept(&mut self, inbound: &Inbound<'_>, telemetry: Option<NewTelemetry>) {
-        let place = telemetry.map(|telemetry| {
-            self.messages.push(telemetry);
-            self.messages.len() - 1
-        });
-        self.replies.extend(inbound.acknowledgement(place).map(Reply::from));
+    pub(crate) fn accept(&mut self, inbound: &Inbound<'_>, accepted: Accepted) {
+        let begin = self.messages.len();
+        self.messages.extend(accepted);
+        let rows = begin..self.messages.len();
+        let rows = (!rows.is_empty()).then_some(rows);
+        self.replies.extend(inbound.acknowledgement(rows).map(Reply::from));
     }
 
     /// A message that is neither stored nor routed.

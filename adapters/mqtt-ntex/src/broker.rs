@@ -23,6 +23,7 @@ use crate::pending::PendingSockets;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::restore::Restored;
+use crate::retained_full::RetainedFull;
 use crate::server::BoundBroker;
 use crate::stats::{BrokerStats, Counters, TlsReloads};
 use crate::subscriber::SubscriberId;
@@ -40,6 +41,7 @@ pub struct Broker {
     pub(crate) index: SubscriptionIndex<SubscriberId>,
     pub(crate) registry: Registry,
     pub(crate) presence: Presence,
+    pub(crate) retained_full: RetainedFull,
     pub(crate) tenant_quota: Arc<TenantQuota>,
     /// Who keeps how much.
     pub(crate) ledger: Arc<Ledger>,
@@ -85,6 +87,7 @@ impl Broker {
             gateway,
             authorizer,
             registry: Registry::default(),
+            retained_full: RetainedFull::default(),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
             tls_reloads: TlsReloads::default(),

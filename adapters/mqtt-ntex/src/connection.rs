@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ntex::io::RecvError;
 use ntex::time::{Millis, sleep};
 use ntex::util::{Either, select};
+use pocket_application::{RefusalKind, RefusedMessage};
 use pocket_domain::TopicName;
 use pocket_mqtt_core::{
     Action, Closing, Inbound, NewSubscription, Packet, ReasonCode, Reply, SubscribeAck, Subscription, TopicCache,
@@ -27,8 +28,6 @@ use crate::{Io, handshake, reason};
 /// Why a payload that is said to be UTF-8 is refused.
 const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
 
-/// What a device is told whose message is delivered and not kept.
-const NOT_RETAINED: &str = "the message was delivered and not retained: there is no room for more retained messages";
 /// Nodes of the tenant's filters that every message may visit. The work beyond is charged to whoever publishes.
 const FREE_NODES: usize = 64;
 /// The largest number of receivers of a topic that a connection remembers.
@@ -163,13 +162,21 @@ impl Connection<'_> {
     }
 
     fn take(&mut self, frame: &Frame, batch: &mut Batch) {
-        let Some(packet) = frame.packet() else { return self.fail(ReasonCode::UnspecifiedError) };
+        let Some(mut packet) = frame.packet() else { return self.fail(ReasonCode::UnspecifiedError) };
+        if let Packet::Subscribe(subscribe) = &mut packet
+            && self.client.wire.is_bridge()
+        {
+            // What 5.0 can ask for, and a bridge of 3.1.1 counts on: its own messages do not come back, and retained ones stay so.
+            for request in subscribe.requests.iter_mut().filter(|request| !request.filter.starts_with("$share/")) {
+                (request.options.no_local, request.options.retain_as_published) = (true, true);
+            }
+        }
         let action = {
             let access = self.client.access.borrow();
             let authorizer = self.worker.broker.authorizer(&access);
             self.client.connection.borrow_mut().on_packet(packet, &self.topics, &authorizer)
         };
-        if matches!(action, Action::Publish(_) | Action::Refuse(_)) {
+        if matches!(action, Action::Publish(_) | Action::Refuse(_) | Action::Drop(_)) {
             self.pause = self.client.rate.take();
         }
         match action {
@@ -179,10 +186,8 @@ impl Connection<'_> {
             }
             Action::Hold(reply) => batch.hold(reply),
             Action::Publish(inbound) => self.publish(&inbound, batch),
-            Action::Refuse(acknowledgement) => {
-                self.worker.counters().denied.add(1);
-                batch.refuse(acknowledgement);
-            }
+            Action::Refuse(inbound) => self.refuse_topic(&inbound, batch),
+            Action::Drop(acknowledgement) => batch.refuse(acknowledgement),
             Action::Subscribe(granted, ack) => self.subscribe(granted, ack, batch),
             Action::Unsubscribe(removed, ack) => self.unsubscribe(&removed, ack, batch),
             Action::Resume(packet) => {
@@ -200,20 +205,17 @@ impl Connection<'_> {
     fn publish(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
         let (worker, client) = (self.worker, self.client);
         batch.tally.add(inbound.qos, inbound.payload.len());
-        if inbound.retain && inbound.payload.is_empty() {
-            // [MQTT-3.3.1-6] it removes the retained message; it is routed, and it is not telemetry
-            batch.accept(inbound, None);
-            return self.route(inbound, batch);
-        }
         let gateway = &worker.broker.gateway;
         if inbound.is_misdeclared() {
-            gateway.note_refusal(&client.access.borrow(), &inbound.topic, NOT_UTF8, batch.received_at);
+            let refused = refused(inbound, RefusalKind::NotUtf8, NOT_UTF8);
+            gateway.note_refusal(&client.access.borrow(), &refused, batch.received_at);
             worker.counters().rejected.add(1);
             return batch.refuse(inbound.refusal(ReasonCode::PayloadFormatInvalid, Some(NOT_UTF8.into())));
         }
         if inbound.topic.levels().count() > worker.broker.limits.topic_levels {
             let words = format!("a topic may have at most {} levels", worker.broker.limits.topic_levels);
-            gateway.note_refusal(&client.access.borrow(), &inbound.topic, &words, batch.received_at);
+            let refused = refused(inbound, RefusalKind::Topic, &words);
+            gateway.note_refusal(&client.access.borrow(), &refused, batch.received_at);
             worker.counters().rejected.add(1);
             return batch.refuse(inbound.refusal(ReasonCode::TopicNameInvalid, Some(words.into())));
         }
@@ -230,14 +232,28 @@ impl Connection<'_> {
         }
     }
 
+    /// The client may not publish there.
+    fn refuse_topic(&self, inbound: &Inbound<'_>, batch: &mut Batch) {
+        let (kind, reason) = match inbound.topic.is_system() {
+            true => (RefusalKind::ReservedTopic, "topics that begin with $ belong to the broker"),
+            false => (RefusalKind::Topic, "the topic is not allowed"),
+        };
+        self.worker.counters().denied.add(1);
+        let gateway = &self.worker.broker.gateway;
+        gateway.note_refusal(&self.client.access.borrow(), &refused(inbound, kind, reason), batch.received_at);
+        // [MQTT-3.3.5-2] of 3.1.1: acknowledged as if all were well, its codec sends no reason
+        batch.refuse(inbound.refusal(ReasonCode::NotAuthorized, None));
+    }
+
     fn route(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
         let (worker, client) = (self.worker, self.client);
         let fanout = Fanout::of_inbound(inbound, batch.now);
         if inbound.retain {
             let publisher = Publisher::Client(&client.owner, &client.account);
             if !worker.retain(&client.index, publisher, fanout.message(), &mut batch.queued) {
-                let access = client.access.borrow();
-                worker.broker.gateway.note_refusal(&access, &inbound.topic, NOT_RETAINED, batch.received_at);
+                let reason = worker.broker.why_retained_is_full(client.owner.tenant_id, &client.index);
+                let refused = refused(inbound, RefusalKind::RetainedFull, &reason);
+                worker.broker.gateway.note_refusal(&client.access.borrow(), &refused, batch.received_at);
             }
         }
         let routes = self.routes(&inbound.topic);
@@ -330,8 +346,25 @@ impl Connection<'_> {
         Box::pin(select(sleep(Millis(millis)), closing)).await;
     }
 
+    /// Notes a message that was too large to be read, as far as it was seen.
+    fn note_oversized(&self) {
+        let Some(oversized) = self.client.wire.take_oversized() else { return };
+        let Ok(topic) = TopicName::parse(&oversized.topic) else { return };
+        let (bytes, limit) = (oversized.bytes, self.worker.broker.limits.packet_bytes);
+        let reason = format!(
+            "packet of {bytes} bytes is larger than the {limit} allowed, which are a payload and 8 KiB; the connection was closed"
+        );
+        let payload = &*oversized.beginning;
+        let refused = RefusedMessage { kind: RefusalKind::PacketSize, topic: &topic, payload, bytes, reason: &reason };
+        let gateway = &self.worker.broker.gateway;
+        gateway.note_refusal(&self.client.access.borrow(), &refused, gateway.now());
+    }
+
     /// Closes because of what the client sent.
     fn fail(&self, reason: ReasonCode) {
+        if reason == ReasonCode::PacketTooLarge {
+            self.note_oversized();
+        }
         self.end(Closing::ByServer(reason), reason);
     }
 
@@ -340,6 +373,12 @@ impl Connection<'_> {
         tracing::debug!(principal = %self.client.owner.principal, client = ?self.client.owner.client_id, ?reason, "connection closed");
         self.client.close(closing);
     }
+}
+
+/// A message of a client as the application is told of its refusal.
+fn refused<'a>(inbound: &'a Inbound<'_>, kind: RefusalKind, reason: &'a str) -> RefusedMessage<'a> {
+    let (topic, payload) = (&inbound.topic, inbound.payload);
+    RefusedMessage { kind, topic, payload, bytes: payload.len(), reason }
 }
 
 #[cfg(test)]

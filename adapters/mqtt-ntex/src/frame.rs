@@ -56,6 +56,35 @@ pub(crate) fn version_of_connect(body: &[u8]) -> Result<ProtocolVersion, ReasonC
     }
 }
 
+/// A CONNECT that other brokers and old clients send, as a CONNECT of 3.1.1 that says the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Translated {
+    /// The whole packet.
+    pub(crate) packet: Vec<u8>,
+    /// Whether the client is the bridge of another broker, which says so in the highest bit of the level.
+    pub(crate) is_bridge: bool,
+}
+
+/// Translates a CONNECT of MQTT 3.1 (`MQIsdp`, level 3), or of a bridge; `None` when it is neither. The two versions differ in
+/// the name and level alone, as far as a broker is concerned.
+pub(crate) fn translate_connect(body: &[u8]) -> Option<Translated> {
+    const BRIDGE: u8 = 0x80;
+    let (level, rest) = match body.strip_prefix(b"\0\x06MQIsdp") {
+        Some(rest) => rest.split_first().filter(|(level, _)| **level & !BRIDGE == 3)?,
+        None => body.strip_prefix(b"\0\x04MQTT")?.split_first().filter(|(level, _)| **level == 4 | BRIDGE)?,
+    };
+    let mut packet = vec![0x10];
+    let mut remaining = 7 + rest.len();
+    while remaining > 0x7f {
+        packet.push((remaining & 0x7f) as u8 | 0x80);
+        remaining >>= 7;
+    }
+    packet.push(remaining as u8);
+    packet.extend_from_slice(b"\0\x04MQTT\x04");
+    packet.extend_from_slice(rest);
+    Some(Translated { packet, is_bridge: level & BRIDGE != 0 })
+}
+
 /// Checks a packet of which the codec would accept too much, and notes what the codec cannot say of it.
 pub(crate) fn check(version: ProtocolVersion, first: u8, body: &[u8]) -> Result<Notes, ReasonCode> {
     let mut body = Body::new(body);
@@ -361,8 +390,27 @@ mod tests {
     fn only_the_two_versions_are_known() {
         assert_eq!(version_of_connect(b"\0\x04MQTT\x04"), Ok(V311));
         assert_eq!(version_of_connect(b"\0\x04MQTT\x05"), Ok(V5));
-        for other in [b"\0\x04MQTT\x03".as_slice(), b"\0\x06MQIsdp\x03", b"\0\x04MQTT", b""] {
+        for other in [b"\0\x04MQTT\x03".as_slice(), b"\0\x06MQIsdp\x04", b"\0\x04MQTT", b""] {
             assert_eq!(version_of_connect(other), Err(ReasonCode::UnsupportedProtocolVersion));
+            assert_eq!(translate_connect(other), None);
         }
+    }
+
+    #[test]
+    fn old_clients_and_bridges_are_translated() {
+        let rest = b"\x02\0\x3c\0\x01a".as_slice();
+        let plain = [b"\x10\x0d\0\x04MQTT\x04", rest].concat();
+        for (begin, is_bridge) in
+            [(b"\0\x06MQIsdp\x03".as_slice(), false), (b"\0\x06MQIsdp\x83", true), (b"\0\x04MQTT\x84", true)]
+        {
+            let translated = translate_connect(&[begin, rest].concat());
+            assert_eq!(translated, Some(Translated { packet: plain.clone(), is_bridge }));
+        }
+        for known in [b"\0\x04MQTT\x04".as_slice(), b"\0\x04MQTT\x05", b"\0\x06MQIsdp"] {
+            assert_eq!(translate_connect(&[known, rest].concat()), None);
+        }
+        let long = [b"\0\x06MQIsdp\x03", vec![7; 300].as_slice()].concat();
+        let packet = translate_connect(&long).unwrap().packet;
+        assert_eq!(Header::read(&packet).unwrap().unwrap().total(), packet.len());
     }
 }

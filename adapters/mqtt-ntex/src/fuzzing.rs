@@ -121,7 +121,11 @@ impl Conversation {
             Action::Hold(reply) => panic!("{reply:?} of a session that is not stored"),
             Action::Send(packet) => self.send(&packet, served),
             Action::Publish(inbound) => self.publish(&inbound, served),
-            Action::Refuse(acknowledgement) => self.settle(acknowledgement, Outcome::Stored, served),
+            Action::Refuse(inbound) => {
+                let refusal = inbound.refusal(ReasonCode::NotAuthorized, None);
+                self.settle(refusal, Outcome::Stored, served);
+            }
+            Action::Drop(acknowledgement) => self.settle(acknowledgement, Outcome::Stored, served),
             Action::Subscribe(_, ack) => self.send(&Packet::SubscribeAck(ack), served),
             Action::Unsubscribe(_, ack) => self.send(&Packet::UnsubscribeAck(ack), served),
             Action::Resume(packet) => {
@@ -176,7 +180,7 @@ impl Conversation {
         };
         let acknowledgement = match inbound.payload.first() {
             Some(b'R') => inbound.refusal(ReasonCode::PayloadFormatInvalid, Some("no".into())),
-            _ => inbound.acknowledgement(Some(0)),
+            _ => inbound.acknowledgement(Some(0..1)),
         };
         self.settle(acknowledgement, outcome, served);
         self.deliver(&Fanout::of_inbound(inbound, Timestamp::MIN), served);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use ntex::time::timeout;
 use ntex::util::{Either, select};
 use pocket_application::{ClientAccess, ClientCredentials};
+use pocket_domain::DeviceToken;
 use pocket_mqtt_core::{
     Account, Client as Owner, Closing, Connect, ConnectAck, Handshake, Level, Opened, Packet, ProtocolVersion,
     ReasonCode, Refusal,
@@ -30,10 +31,12 @@ const MOST_ERRANDS: usize = 1_000;
 pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: Arrival) -> Option<Rc<Client>> {
     let wire = Wire::new(worker.broker.limits.packet_bytes);
     let mut maximum = None;
+    let mut who = String::new();
     let Arrival { deadline, is_layered, ticket } = arrival;
     let accepted = match read_connect(io, &wire, deadline, ticket).await {
         Ok(connect) => {
             maximum = connect.maximum_packet_size;
+            who = shown_by(&connect);
             authenticate(worker, io, connect).await
         }
         Err(refusal) => Err(refusal),
@@ -46,6 +49,10 @@ pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: Arrival) -> Opti
         Ok(begun) => Some(accept(worker, io, wire, begun, is_layered)),
         Err(refusal) => {
             refuse(worker, io, &wire, &refusal, maximum);
+            if let Some(kind) = reason::refusal_kind(&refusal) {
+                let detail = || format!("{}{who}", refusal.explanation);
+                worker.broker.gateway.note_refused_connection(listeners::source(io), kind, detail);
+            }
             worker.counters().traffic(&wire.traffic);
             None
         }
@@ -95,6 +102,16 @@ async fn read_connect(io: &Io, wire: &Wire, deadline: Instant, ticket: Rc<Ticket
     }
 }
 
+/// Who a client says that it is, for the log. A user name that may be a token is not shown.
+fn shown_by(connect: &Connect) -> String {
+    let is_plain = |name: &&String| !name.is_empty() && DeviceToken::parse(name).is_err();
+    let client_id = &connect.client_id;
+    match connect.username.as_ref().filter(is_plain) {
+        Some(username) => format!(" (client id {client_id:.64?}, user name {username:.64?})"),
+        None => format!(" (client id {client_id:.64?})"),
+    }
+}
+
 async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Authenticated, Refusal> {
     if worker.broker.is_stopping() {
         // Of the two codes that fit, CONNACK has this one.
@@ -119,10 +136,7 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         password: handshake.password(),
         source: listeners::source(io),
     };
-    let access = worker.broker.gateway.connect(credentials).await.map_err(|denied| {
-        tracing::debug!(source = %listeners::source(io), %denied, "connection refused");
-        reason::of_access(&denied)
-    })?;
+    let access = worker.broker.gateway.connect(credentials).await.map_err(|denied| reason::of_access(&denied))?;
     let owner = handshake.client(access.tenant_id, access.principal);
     handshake.authorize(&owner, &worker.broker.authorizer(&access))?;
     let account = worker.broker.account(&owner);

@@ -205,15 +205,10 @@ async fn publish_now(client: &Arc<LocalAccess>, publication: Publication) -> Res
         return Err(Invalid::new("topic", words).into());
     }
     let (now, received_at) = (broker.gateway.steady_now(), broker.gateway.now());
-    // [MQTT-3.3.1-6] an empty retained payload removes the retained message, and is not telemetry
-    let telemetry = if retain && payload.is_empty() {
-        None
-    } else {
-        broker.gateway.accept(&access, &topic, &payload, received_at).map_err(|error| {
-            counters.rejected.add(1);
-            LocalError::Payload(error)
-        })?
-    };
+    let telemetry = broker.gateway.accept(&access, &topic, &payload, received_at).map_err(|error| {
+        counters.rejected.add(1);
+        LocalError::Payload(error)
+    })?;
     client.was_heard(&access);
     let message = Arc::new(Message {
         topic,

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pocket_domain::{NewTelemetry, TenantId};
+use pocket_application::Accepted;
+use pocket_domain::TenantId;
 use pocket_mqtt_core::{Message, QoS};
 use pocket_ports::{Fate, IngestError, Receipt, Refused, Settled, Submission};
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ pub(crate) struct LocalPublish {
     pub(crate) tenant_id: TenantId,
     pub(crate) message: Arc<Message>,
     /// What is to be stored of it.
-    pub(crate) telemetry: Option<NewTelemetry>,
+    pub(crate) telemetry: Accepted,
     /// Dropped without an answer when the platform is stopping.
     pub(crate) reply: Reply,
 }
@@ -51,7 +52,7 @@ impl Worker {
         ntex::rt::spawn(Rc::clone(self).store_local(message.qos, telemetry, queued, reply)).detach();
     }
 
-    async fn store_local(self: Rc<Self>, qos: QoS, telemetry: Option<NewTelemetry>, queued: Queued, reply: Reply) {
+    async fn store_local(self: Rc<Self>, qos: QoS, telemetry: Accepted, queued: Queued, reply: Reply) {
         let messages: Vec<_> = telemetry.into_iter().collect();
         let Queued { changes, letters } = queued;
         if messages.is_empty() && changes.is_empty() {

@@ -4,10 +4,13 @@ use ntex_mqtt::error::DecodeError;
 use ntex_mqtt::v5::codec::{
     ConnectAckReason, DisconnectReasonCode, PublishAckReason, SubscribeAckReason, UnsubscribeAckReason,
 };
-use pocket_application::AccessDenied;
+use pocket_application::{AccessDenied, RefusalKind};
 use pocket_domain::PayloadError;
 use pocket_mqtt_core::{ReasonCode, Refusal};
 use pocket_ports::IngestError;
+
+const DISABLED: &str = "the device is disabled";
+const TOO_MANY_ATTEMPTS: &str = "too many failed attempts";
 
 /// The reason for bytes that are no packet.
 pub(crate) fn of_decode_error(error: &DecodeError) -> ReasonCode {
@@ -23,10 +26,28 @@ pub(crate) fn of_decode_error(error: &DecodeError) -> ReasonCode {
 pub(crate) fn of_access(denied: &AccessDenied) -> Refusal {
     match denied {
         AccessDenied::BadCredentials => Refusal::new(ReasonCode::BadUserNameOrPassword, "not authorised"),
-        AccessDenied::Disabled => Refusal::new(ReasonCode::NotAuthorized, "the device is disabled"),
-        AccessDenied::TooManyAttempts => Refusal::new(ReasonCode::QuotaExceeded, "too many failed attempts"),
+        AccessDenied::Disabled => Refusal::new(ReasonCode::NotAuthorized, DISABLED),
+        AccessDenied::TooManyAttempts => Refusal::new(ReasonCode::QuotaExceeded, TOO_MANY_ATTEMPTS),
         AccessDenied::Unavailable(_) => Refusal::new(ReasonCode::ServerUnavailable, "not available at present"),
     }
+}
+
+/// What a refused connection is counted as; `None` when it broke by itself.
+pub(crate) fn refusal_kind(refusal: &Refusal) -> Option<RefusalKind> {
+    Some(match refusal.reason {
+        ReasonCode::UnspecifiedError => return None,
+        ReasonCode::BadUserNameOrPassword => RefusalKind::Credentials,
+        ReasonCode::NotAuthorized if refusal.explanation == DISABLED => RefusalKind::Disabled,
+        ReasonCode::QuotaExceeded if refusal.explanation == TOO_MANY_ATTEMPTS => RefusalKind::Throttled,
+        ReasonCode::QuotaExceeded | ReasonCode::ServerBusy => RefusalKind::Connections,
+        ReasonCode::NotAuthorized | ReasonCode::TopicNameInvalid | ReasonCode::PayloadFormatInvalid => {
+            RefusalKind::Will
+        }
+        ReasonCode::ServerUnavailable => RefusalKind::Unavailable,
+        ReasonCode::KeepAliveTimeout => RefusalKind::NoConnect,
+        ReasonCode::UnsupportedProtocolVersion => RefusalKind::Version,
+        _ => RefusalKind::Malformed,
+    })
 }
 
 /// What DISCONNECT says of access that ended; `None` when it did not end.
@@ -41,7 +62,9 @@ pub(crate) fn of_lost_access(denied: &AccessDenied) -> Option<ReasonCode> {
 /// What PUBACK and PUBREC say of a payload that was not accepted.
 pub(crate) fn of_payload(error: &PayloadError) -> ReasonCode {
     match error {
-        PayloadError::TooLarge { .. } | PayloadError::TooManyTopics(_) => ReasonCode::QuotaExceeded,
+        PayloadError::TooLarge { .. } | PayloadError::TooManyReadings { .. } | PayloadError::TooManyTopics(_) => {
+            ReasonCode::QuotaExceeded
+        }
         _ => ReasonCode::PayloadFormatInvalid,
     }
 }

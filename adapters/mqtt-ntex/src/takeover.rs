@@ -260,6 +260,10 @@ impl Worker {
             self.counters().denied.add(1);
             return;
         }
+        if !self.broker.gateway.accepts_will(access, &message.topic, &message.payload) {
+            self.counters().rejected.add(1);
+            return;
+        }
         let expires_at = expiry.map(|expiry| Message::expiry(self.broker.gateway.steady_now(), expiry));
         self.publish(publisher, owner, index, &Arc::new(Message { expires_at, ..message }));
     }

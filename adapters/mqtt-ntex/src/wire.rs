@@ -12,6 +12,7 @@ use ntex_mqtt::{v3, v5};
 use pocket_mqtt_core::{Packet, ProtocolVersion, ReasonCode};
 
 use crate::frame::{self, Header};
+use crate::oversized::Oversized;
 use crate::properties::Notes;
 use crate::publish::{self, Size};
 use crate::shortest;
@@ -28,6 +29,10 @@ pub(crate) struct Wire {
     has_room: RefCell<Option<Box<dyn Fn(usize) -> bool>>>,
     /// Whether the client wants to be told why in words.
     wants_words: Cell<bool>,
+    /// Whether the client is the bridge of another broker.
+    is_bridge: Cell<bool>,
+    /// The PUBLISH that was larger than packets may be.
+    oversized: Cell<Option<Box<Oversized>>>,
     pub(crate) traffic: Traffic,
 }
 
@@ -58,6 +63,8 @@ impl Wire {
             maximum,
             has_room: RefCell::new(None),
             wants_words: Cell::new(true),
+            is_bridge: Cell::new(false),
+            oversized: Cell::new(None),
             traffic: Traffic::default(),
         }
     }
@@ -65,6 +72,16 @@ impl Wire {
     /// Asks this whether there is room for a CONNECT, when it is large and has not come whole.
     pub(crate) fn ask_for_room(&self, has_room: Option<Box<dyn Fn(usize) -> bool>>) {
         self.has_room.replace(has_room);
+    }
+
+    /// What is known of a PUBLISH that was too large to be read.
+    pub(crate) fn take_oversized(&self) -> Option<Oversized> {
+        self.oversized.take().map(|oversized| *oversized)
+    }
+
+    /// Whether the client said that it is the bridge of another broker.
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.is_bridge.get()
     }
 
     /// The version, once a CONNECT announced one.
@@ -110,11 +127,19 @@ impl Decoder for Wire {
             return Err(ReasonCode::ProtocolError);
         }
         if header.total() > self.maximum as usize {
+            self.oversized.set(Oversized::read(&header, src).map(Box::new));
             return Err(ReasonCode::PacketTooLarge);
         }
         if src.len() < header.total() {
             let is_refused = self.has_room.borrow().as_ref().is_some_and(|has_room| !has_room(header.total()));
             return if is_refused { Err(ReasonCode::QuotaExceeded) } else { Ok(None) };
+        }
+        if self.version.get().is_none()
+            && let Some(translated) = frame::translate_connect(&src[header.len..header.total()])
+        {
+            self.is_bridge.set(translated.is_bridge);
+            drop(src.split_to(header.total()));
+            return self.decode(&mut BytesMut::from(&translated.packet[..]));
         }
         let body = &src[header.len..header.total()];
         let version = match self.version.get() {

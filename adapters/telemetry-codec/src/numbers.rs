@@ -24,6 +24,15 @@ impl Numbers {
         &self.values
     }
 
+    /// These and others of the same chunk. Where a row has both, the others count.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        let mut by_row: std::collections::BTreeMap<usize, f64> = self.iter().collect();
+        by_row.extend(others.iter());
+        let (rows, values) = by_row.into_iter().map(|(row, value)| (row as u32, value)).unzip();
+        Self { rows: Some(rows), values }
+    }
+
     /// Rows and values.
     pub fn iter(&self) -> impl Iterator<Item = (usize, f64)> {
         let row = |at: usize| self.rows.as_ref().map_or(at, |rows| rows[at] as usize);

@@ -23,7 +23,8 @@ pub(super) async fn run(settings: &Settings, command: UserCommand) -> Result<(),
             let input = given(password_stdin)?;
             let adapters = adapters::open(settings).await?;
             let (password, generated) = chosen(input, &adapters);
-            let user = recovery::add_platform_admin(&adapters, username.clone(), password).await;
+            let policy = settings.ingest.payload_policy;
+            let user = recovery::add_platform_admin(&adapters, username.clone(), password, policy).await;
             done(&adapters, "platform administrator added", user, generated).await
         }
         UserCommand::ResetPassword { username, tenant, password_stdin } => {

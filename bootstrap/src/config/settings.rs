@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pocket_domain::{NodeName, Password, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, PayloadPolicy, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl};
 use super::layers::Layers;
@@ -247,6 +247,8 @@ pub struct IngestSettings {
     pub acknowledge: Acknowledge,
     /// Topics that are stored.
     pub topics: Vec<TopicFilter>,
+    /// What payloads new tenants accept.
+    pub payload_policy: PayloadPolicy,
     /// Bytes of the largest payload.
     pub max_payload: u32,
     /// The most keys of a payload.
@@ -434,6 +436,7 @@ impl<'a> Reader<'a> {
             queue_bytes: self.get(&table::INGEST_QUEUE_BYTES),
             acknowledge: self.get(&table::INGEST_ACK),
             topics: self.get(&table::TELEMETRY_TOPICS),
+            payload_policy: self.get(&table::PAYLOAD_POLICY),
             max_payload: self.get(&table::MAX_PAYLOAD),
             max_payload_keys: self.get(&table::MAX_PAYLOAD_KEYS),
             max_topics: [self.get(&table::MAX_DEVICE_TOPICS), self.get(&table::MAX_TENANT_TOPICS)],

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use pocket_domain::{NodeName, Password, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, PayloadPolicy, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl, Url};
 use super::rule::{
@@ -244,6 +244,9 @@ settings! {
         &Number { min: 0, max: 36_500 * DAY, unit: "seconds" },
         "seconds by which the time that a message says may be later than its arrival; one that is later is stored with the \
          time of its arrival, and refused over HTTP");
+    PAYLOAD_POLICY: PayloadPolicy = Setting::new("POCKET_PAYLOAD_POLICY", "ingest.payload_policy", "auto",
+        &Choice(&[("auto", PayloadPolicy::Auto), ("json", PayloadPolicy::Json), ("any", PayloadPolicy::Any)]),
+        "`payloadPolicy` of tenants that are added without one; those that are there keep theirs");
     MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
         &Number { min: 1, max: 32 << 20, unit: "bytes" }, "largest payload of a message; a message of more could not be compressed");
     MAX_PAYLOAD_KEYS: u32 = Setting::new("POCKET_MAX_PAYLOAD_KEYS", "ingest.max_payload_keys", "2048",

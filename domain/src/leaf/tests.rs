@@ -33,6 +33,17 @@ fn keys_are_joined_and_texts_stay_as_they_were() {
 }
 
 #[test]
+fn values_are_the_keys_of_the_payload_itself() {
+    assert_leaves(r#"{"ts":1,"values":{"t":2,"b":{"mv":3}}}"#, &[("ts", "1"), ("t", "2"), ("b.mv", "3")]);
+    assert_leaves(r#"{"values":{"t":2},"seq":7}"#, &[("t", "2"), ("seq", "7")]);
+    assert_leaves(r#"{"values":{"t":2},"t":1}"#, &[("t", "2")]);
+    assert_leaves(r#"{"t":1,"values":{"t":2}}"#, &[("t", "2")]);
+    assert_leaves(r#"{"a":{"values":{"t":2}},"values":1}"#, &[("a.values.t", "2"), ("values", "1")]);
+    assert_eq!(LeafPath::parse("values.t"), LeafPath::parse("t"));
+    assert_eq!(LeafPath::parse("values.").unwrap().as_str(), "values.");
+}
+
+#[test]
 fn a_payload_that_is_no_object_is_one_leaf() {
     for text in ["21.5", "-0", "\"on\"", "true", "null", "[]", "[{\"a\":1}]", "12345678901234567890"] {
         assert_leaves(text, &[("$", text)]);

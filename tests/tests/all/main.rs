@@ -14,6 +14,7 @@ mod durability;
 mod embedded;
 mod export;
 mod faults;
+mod field;
 mod history_model;
 mod hostile;
 mod interop_v4;

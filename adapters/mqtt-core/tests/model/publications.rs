@@ -72,11 +72,15 @@ impl Publications {
         match action {
             Action::Publish(inbound) if !sent.is_forbidden => {
                 assert_eq!((inbound.qos, inbound.packet_id), (sent.qos, sent.id));
-                let acknowledgement = Inbound::acknowledgement(&inbound, Some(self.reading.messages.len()));
+                let acknowledgement = Inbound::acknowledgement(
+                    &inbound,
+                    Some(self.reading.messages.len()..self.reading.messages.len() + 1),
+                );
                 self.reading.messages.push((sent.number, sent.qos));
                 self.reading.acknowledgements.extend(acknowledgement);
             }
-            Action::Refuse(acknowledgement) if sent.is_forbidden => {
+            Action::Refuse(inbound) if sent.is_forbidden => {
+                let acknowledgement = inbound.refusal(ReasonCode::NotAuthorized, None);
                 self.refused.push(sent.number);
                 self.reading.acknowledgements.extend(acknowledgement);
             }
@@ -136,9 +140,9 @@ impl Publications {
         {
             let batch = self.batches.remove(place);
             for acknowledgement in batch.acknowledgements {
-                let is_lost = match (&batch.outcome, acknowledgement.stored_as) {
+                let is_lost = match (&batch.outcome, &acknowledgement.stored_as) {
                     (Some(Outcome::Failed(_)), Some(_)) => true,
-                    (Some(Outcome::Lost(places)), Some(place)) => places.contains(&place),
+                    (Some(Outcome::Lost(places)), Some(rows)) => places.iter().any(|place| rows.contains(place)),
                     _ => false,
                 };
                 let is_told = is_lost || acknowledgement.reason.is_error();

@@ -49,7 +49,7 @@ async fn nothing_tells_an_unknown_device_from_a_wrong_token() {
 #[tokio::test]
 async fn an_unknown_version_is_told_so() {
     let platform = Platform::start().await;
-    for connect in [b"\x10\x0c\0\x04MQTT\x03\x02\0\0\0\0".as_slice(), b"\x10\x0e\0\x06MQIsdp\x03\x02\0\0\0\0"] {
+    for connect in [b"\x10\x0c\0\x04MQTT\x03\x02\0\0\0\0".as_slice(), b"\x10\x0e\0\x06MQIsdp\x02\x02\0\0\0\0"] {
         let mut socket = platform.socket().await;
         socket.send(connect).await;
         socket.expect(b"\x20\x02\0\x01").await;

@@ -65,9 +65,9 @@ async fn what_it_publishes_for_a_device_is_telemetry_when_publish_returns() {
     let platform = Platform::start().await;
     let device = platform.device("a").await;
     let local = client(&platform).await.device(device.id).await.unwrap();
-    let before = Timestamp::from_millis(1_000).unwrap();
+    let before = Timestamp::from_millis(1_764_000_000_000).unwrap();
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        local.publish(publication("t", r#"{"ts":1000,"values":{"c":1}}"#).at(qos)).await.unwrap();
+        local.publish(publication("t", r#"{"ts":1764000000000,"values":{"c":1}}"#).at(qos)).await.unwrap();
     }
     let rows = platform.application.storage.telemetry.range(device.tenant, &Default::default()).await.unwrap().rows;
     assert_eq!(rows.len(), 2);
@@ -248,9 +248,9 @@ async fn a_payload_that_is_not_accepted_is_neither_routed_nor_stored() {
     let device = platform.device("a").await;
     let client = client(&platform).await;
     let mut subscription = client.subscribe("#", QoS::AtMostOnce).unwrap();
-    let refused = client.device(device.id).await.unwrap().publish(publication("t", "not json")).await;
+    let refused = client.device(device.id).await.unwrap().publish(publication("t", "{not json")).await;
     assert!(matches!(refused, Err(LocalError::Payload(_))), "{refused:?}");
-    assert!(matches!(client.publish(publication("t", "not json")).await, Err(LocalError::Payload(_))));
+    assert!(matches!(client.publish(publication("t", "{not json")).await, Err(LocalError::Payload(_))));
     client.publish(publication("t", "1")).await.unwrap();
     assert_eq!(next_text(&mut subscription).await.1, "1");
     assert_eq!(platform.broker.stats().rejected, 2);

@@ -205,13 +205,13 @@ async fn a_persons_payload_is_checked_as_a_devices_is() {
     let platform = Platform::start().await;
     let person = platform.person(None, Role::Operator).await;
     let mut socket = platform.person5(&person, "x").await;
-    socket.send(&publish5(1, "t", 1, b"", b"not json")).await;
+    socket.send(&publish5(1, "t", 1, b"", b"{not json")).await;
     let ack = socket.packet().await;
     assert_eq!((ack[0], ack[4]), (0x40, 0x99), "{ack:02x?}");
     let tenant = platform.tenant("loose", PayloadPolicy::Any).await;
     let person = platform.person(Some(tenant), Role::Operator).await;
     let mut socket = platform.person5(&person, "x").await;
-    socket.send(&publish5(1, "t", 1, b"", b"not json")).await;
+    socket.send(&publish5(1, "t", 1, b"", b"{not json")).await;
     socket.expect(b"\x40\x02\0\x01").await;
 }
 

@@ -79,7 +79,7 @@ impl Platform {
             username: Username::parse("admin").unwrap(),
             password: Some(Password::parse("a long enough password").unwrap()),
         };
-        let created = prepare(&adapters, first).await.unwrap();
+        let created = prepare(&adapters, first, PayloadPolicy::Auto).await.unwrap();
         let admin = admin(&adapters.storage).await;
         assert!(created.is_none_or(|created| created.user == admin));
         let options = Options {
@@ -162,7 +162,7 @@ impl Platform {
     /// Another tenant.
     pub(crate) async fn tenant(&self, name: &str, payload_policy: PayloadPolicy) -> TenantId {
         let retention = Retention::default();
-        let new = NewTenant { name: TenantName::parse(name).unwrap(), payload_policy, retention };
+        let new = NewTenant { name: TenantName::parse(name).unwrap(), payload_policy: Some(payload_policy), retention };
         self.application.tenants.create(&self.admin, new).await.unwrap().id
     }
 
@@ -243,7 +243,7 @@ impl Platform {
 /// What is stored: the messages on these topics, of up to 64 KiB.
 pub(crate) fn rules(topics: &[&str]) -> TelemetryRules {
     let topics = topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
-    TelemetryRules { topics, max_payload: 65_536, max_keys: 2_048 }
+    TelemetryRules { topics, max_payload: 65_536, max_keys: 2_048, payload_policy: PayloadPolicy::Auto }
 }
 
 /// The first administrator.

@@ -20,7 +20,7 @@ pub(crate) struct Tenant {
     id: String,
     #[schema(example = "acme")]
     name: String,
-    /// `json`: payloads must be JSON; `any`: others are wrapped.
+    /// `auto`: JSON, and any other text as a string; `json`: payloads must be JSON; `any`: others are wrapped.
     #[schema(value_type = PolicyText)]
     payload_policy: &'static str,
     retention: Retention,
@@ -33,6 +33,7 @@ pub(crate) struct Tenant {
 #[schema(as = PayloadPolicy, rename_all = "lowercase")]
 #[expect(dead_code, reason = "only its description is used")]
 enum PolicyText {
+    Auto,
     Json,
     Any,
 }
@@ -57,7 +58,7 @@ pub(crate) struct CreateTenant {
     #[garde(custom(parses(TenantName::parse)))]
     #[schema(example = "acme", pattern = "^[a-z0-9-]{1,63}$")]
     name: String,
-    /// `json` (default) or `any`.
+    /// `auto`, `json` or `any`; absent: what `POCKET_PAYLOAD_POLICY` says, `auto` unless set.
     #[serde(default, deserialize_with = "present")]
     #[garde(skip)]
     #[schema(value_type = Option<PolicyText>, nullable = false)]
@@ -71,7 +72,7 @@ pub(crate) struct CreateTenant {
 
 impl CreateTenant {
     pub(crate) fn parse(self) -> Result<NewTenant, Invalid> {
-        let payload_policy = self.payload_policy.map(|policy| policy.0).unwrap_or_default();
+        let payload_policy = self.payload_policy.map(|policy| policy.0);
         let retention = self.retention.unwrap_or_default().parse()?.of(pocket_domain::Retention::default());
         Ok(NewTenant { name: TenantName::parse(&self.name)?, payload_policy, retention })
     }
@@ -86,7 +87,7 @@ pub(crate) struct UpdateTenant {
     #[garde(inner(custom(parses(TenantName::parse))))]
     #[schema(nullable = false, pattern = "^[a-z0-9-]{1,63}$")]
     name: Option<String>,
-    /// `json` or `any`.
+    /// `auto`, `json` or `any`.
     #[serde(default, deserialize_with = "present")]
     #[garde(skip)]
     #[schema(value_type = Option<PolicyText>, nullable = false)]

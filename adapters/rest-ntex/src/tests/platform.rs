@@ -14,7 +14,7 @@ use pocket_application::{
     ActivityOptions, Adapters, Application, FirstAdmin, IngestOptions, Options, TelemetryRules, ThrottleLimits,
 };
 use pocket_auth::{Argon2PasswordHasher, HashingLimits, HmacTokenHasher, JwtIssuer, OsEntropy};
-use pocket_domain::{NodeName, Password, Timestamp, TopicFilter, Username};
+use pocket_domain::{NodeName, Password, PayloadPolicy, Timestamp, TopicFilter, Username};
 use pocket_ports::FixedClock;
 use serde_json::{Value, json};
 
@@ -112,7 +112,7 @@ impl Platform {
             username: Username::parse("admin").unwrap(),
             password: Some(Password::parse(PASSWORD).unwrap()),
         };
-        pocket_application::prepare(&adapters, admin).await.unwrap();
+        pocket_application::prepare(&adapters, admin, PayloadPolicy::Auto).await.unwrap();
         let options = Options {
             node: NodeName::default(),
             ingest: IngestOptions::default(),
@@ -120,6 +120,7 @@ impl Platform {
                 topics: vec![TopicFilter::parse("#").unwrap()],
                 max_payload: 65_536,
                 max_keys: 2_048,
+                payload_policy: PayloadPolicy::Auto,
             },
             time: pocket_application::TimeOptions::default(),
             topics: pocket_application::TopicLimits::default(),

@@ -72,7 +72,7 @@ pub(super) fn read(content: &[u8]) -> Result<Content, Damaged> {
 
 /// What is wrong with a message by itself.
 pub(super) fn wrong_with(received_at: i64, payload: &str) -> Option<String> {
-    match Payload::read(payload.as_bytes(), PayloadPolicy::Json, usize::MAX) {
+    match Payload::read_again(payload.as_bytes(), PayloadPolicy::Json, usize::MAX) {
         Err(error @ PayloadError::NotJson(_)) => Some(error.to_string()),
         _ if Timestamp::from_millis(received_at).is_err() => Some(format!("it was received at {received_at} ms")),
         _ => None,

@@ -18,6 +18,7 @@ mod m0013_times;
 mod m0014_topics;
 mod m0016_ended_logins;
 mod m0017_token_key;
+mod m0018_keys_without_wrapper;
 
 use std::path::PathBuf;
 
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_topics::Migration),
             Box::new(m0016_ended_logins::Migration),
             Box::new(m0017_token_key::Migration),
+            Box::new(m0018_keys_without_wrapper::Migration),
         ]
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use pocket_domain::{Aggregate, AggregateQuery, DeviceId, Series, SortOrder, TenantId};
+use pocket_domain::{Aggregate, AggregateQuery, DeviceId, LeafPath, Series, SortOrder, TenantId};
 use pocket_ports::StorageError;
-use pocket_telemetry_codec::{Chunk, Damaged, LeafReader};
+use pocket_telemetry_codec::{Chunk, Damaged, LeafReader, Numbers};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::buckets::{Buckets, Times};
@@ -164,13 +164,37 @@ fn of_chunk(
     let times = Times { timestamps: &timestamps, ids: &ids, wanted: wanted.as_deref() };
     // All columns first, so that a chunk that is damaged counts for nothing.
     let columns: Vec<_> =
-        buckets.iter().map(|buckets| chunk.numbers(buckets.key.as_str())).collect::<Result<_, _>>()?;
+        buckets.iter().map(|buckets| numbers_of(&chunk, buckets.key.as_str())).collect::<Result<_, _>>()?;
     for (buckets, numbers) in buckets.iter_mut().zip(columns) {
         if let Some(numbers) = numbers {
             buckets.add_all(&numbers, &times);
         }
     }
     Ok(chunk.len())
+}
+
+/// The numbers of a chunk at a key: those of payloads that have it, and those of payloads that have it within `values`. A
+/// chunk keeps both apart, as they were published.
+fn numbers_of(chunk: &Chunk<'_>, key: &str) -> Result<Option<Numbers>, Damaged> {
+    let beside = chunk.numbers(key)?;
+    let within = chunk.numbers(&format!("{}{key}", LeafPath::WRAPPER))?;
+    Ok(match (beside, within) {
+        (Some(beside), Some(within)) => Some(beside.or(within)),
+        (beside, within) => beside.or(within),
+    })
+}
+
+/// The numbers of a payload at the keys of buckets, each with whether it is within `values`.
+fn points_of(reader: &mut LeafReader, payload: &str, buckets: &[Buckets], points: &mut [Option<(f64, bool)>]) {
+    points.fill(None);
+    for (path, point) in reader.leaves(payload) {
+        let (key, is_within) = LeafPath::unwrapped(path).map_or((path, false), |key| (key, true));
+        for (buckets, found) in buckets.iter().zip(points.iter_mut()) {
+            if buckets.key.as_str() == key && (is_within || found.is_none_or(|(_, is_within)| !is_within)) {
+                *found = Some((point, is_within));
+            }
+        }
+    }
 }
 
 async fn of_log(
@@ -199,13 +223,14 @@ async fn of_log(
 
 fn of_rows(rows: &[Found], mut buckets: Vec<Buckets>) -> Vec<Buckets> {
     let mut reader = LeafReader::new();
+    let mut points = vec![None; buckets.len()];
     for Found { row, .. } in rows {
         let place = (row.timestamp, row.id.cast_signed());
-        for (path, point) in reader.leaves(&row.payload) {
-            buckets
-                .iter_mut()
-                .filter(|buckets| buckets.key.as_str() == path)
-                .for_each(|buckets| buckets.add(point, place));
+        points_of(&mut reader, &row.payload, &buckets, &mut points);
+        for (buckets, point) in buckets.iter_mut().zip(&points) {
+            if let Some((point, _)) = point {
+                buckets.add(*point, place);
+            }
         }
     }
     buckets
