@@ -10,7 +10,9 @@ use pocket_domain::{
 };
 use pocket_ports::{DeadLetterRepository, StorageError};
 use sea_orm::prelude::Uuid;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, NotSet, PaginatorTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait,
+};
 use sea_orm::{QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use crate::append::{ATTEMPTS, Beside, Tried, insert_all, nowhere};
