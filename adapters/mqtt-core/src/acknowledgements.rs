@@ -29,6 +29,9 @@ pub enum Outcome {
     Stored,
     /// Those at these places are not, the others are.
     Lost(Vec<usize>),
+    /// The messages are, but some change that came with them is not: a subscription, a delivery to a stored session, a retained
+    /// message. Nothing of the batch may be told as success, because each part of it may stand on that change.
+    ChangesRefused,
     /// None is.
     Failed(ReasonCode),
 }
@@ -36,9 +39,12 @@ pub enum Outcome {
 impl Outcome {
     /// The failure of a message, if it failed.
     pub(crate) fn failure_of(&self, stored_as: Option<usize>) -> Option<ReasonCode> {
+        if *self == Self::ChangesRefused {
+            return Some(ReasonCode::ImplementationSpecificError);
+        }
         let place = stored_as?;
         match self {
-            Self::Stored => None,
+            Self::Stored | Self::ChangesRefused => None,
             Self::Lost(places) => places.contains(&place).then_some(ReasonCode::ImplementationSpecificError),
             Self::Failed(reason) => Some(*reason),
         }
@@ -129,5 +135,8 @@ mod tests {
         assert_eq!(lost.failure_of(Some(1)), None);
         assert_eq!(Outcome::Failed(ReasonCode::UnspecifiedError).failure_of(None), None);
         assert_eq!(Outcome::Stored.failure_of(Some(0)), None);
+        assert!(
+            Outcome::ChangesRefused.failure_of(Some(0)).is_some() && Outcome::ChangesRefused.failure_of(None).is_some()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What waits until a batch is stored.
 
-use crate::{Acknowledgement, NewSubscription, Packet, PacketId, SubscribeAck};
+use crate::{Acknowledgement, NewSubscription, Packet, PacketId, SubscribeAck, Subscription};
 
 /// Something that a session does when the batch it stands in is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ impl From<Acknowledgement> for Reply {
 pub struct Settled {
     /// Subscriptions whose retained messages are due.
     pub granted: Vec<NewSubscription>,
+    /// Subscriptions that could not be stored: they are to leave the index.
+    pub refused: Vec<Subscription>,
     /// Whether messages may be sent that could not before.
     pub resume: bool,
 }

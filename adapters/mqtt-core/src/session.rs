@@ -11,8 +11,9 @@ use crate::inflight::{Inflight, Stage};
 use crate::kept::Kept;
 use crate::outgoing::Outgoing;
 use crate::{
-    Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, Offer, Outcome, OutgoingPacket, Packet,
-    PacketId, ProtocolVersion, QoS, Reply, SessionChange, Settled, StoreKey, Subscription,
+    Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, NewSubscription, Offer, Outcome,
+    OutgoingPacket, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Reply, SessionChange, Settled, StoreKey,
+    SubscribeAck, Subscription,
 };
 
 /// Subscriptions and the state of QoS 1 and 2 in both directions. [MQTT-4.1.0-1]
@@ -165,6 +166,14 @@ impl Session {
                     }
                     // Nothing is stored any more: the platform is stopping.
                     _ if matches!(outcome, Outcome::Failed(_)) => None,
+                    Reply::Subscribed(granted, ack) if outcome == Outcome::ChangesRefused => {
+                        Some(self.refuse_subscriptions(granted, ack, &mut settled))
+                    }
+                    _ if outcome == Outcome::ChangesRefused => {
+                        // What it promises is not stored, and there is no word for that.
+                        closing.get_or_insert(Closing::ByServer(ReasonCode::ImplementationSpecificError));
+                        None
+                    }
                     Reply::Send(packet) => Some(packet),
                     Reply::Subscribed(granted, ack) => {
                         settled.granted.extend(granted);
@@ -186,6 +195,23 @@ impl Session {
             }
         }
         closing.map_or(Ok(settled), Err)
+    }
+
+    /// Subscriptions that could not be stored are none, and the client is told.
+    fn refuse_subscriptions(
+        &mut self,
+        granted: Vec<NewSubscription>,
+        mut ack: SubscribeAck,
+        settled: &mut Settled,
+    ) -> Packet<'static> {
+        for new in granted {
+            self.take_back(&new.subscription);
+            settled.refused.push(new.subscription);
+        }
+        for reason in ack.reasons.iter_mut().filter(|reason| !reason.is_error()) {
+            *reason = ReasonCode::UnspecifiedError;
+        }
+        Packet::SubscribeAck(ack)
     }
 
     /// The acknowledgement of a message whose fate is known; `None` where 3.1.1 has no word for it.
@@ -237,7 +263,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ReasonCode;
     use crate::incoming::Arrival;
 
     fn id(number: u16) -> PacketId {
@@ -297,6 +322,38 @@ mod tests {
             assert_eq!((sent, result), (Vec::new(), Ok(())));
             assert_eq!(session.incoming.begin(QoS::ExactlyOnce, id(1), None), Arrival::New);
         }
+    }
+
+    #[test]
+    fn a_subscription_that_could_not_be_stored_is_refused_and_gone() {
+        let mut session = session(ProtocolVersion::V311);
+        session.store(StoreKey::MIN);
+        let subscription = Subscription::parse("$share/g/a", Default::default(), &Limits::default()).unwrap();
+        let key = (subscription.filter.clone(), subscription.group.clone());
+        session.subscriptions.insert(key, subscription.clone());
+        let ack = SubscribeAck { packet_id: id(1), reasons: vec![ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1] };
+        let granted = vec![NewSubscription { subscription: subscription.clone(), is_new: true }];
+        let batch = session.await_storage(vec![Reply::Subscribed(granted, ack)]);
+        let mut sent = Vec::new();
+        let settled = session.settle(batch, Outcome::ChangesRefused, |packet| sent.push(packet)).unwrap();
+        let reasons = vec![ReasonCode::NotAuthorized, ReasonCode::UnspecifiedError];
+        assert_eq!(sent, [Packet::SubscribeAck(SubscribeAck { packet_id: id(1), reasons })]);
+        assert_eq!((settled.refused, settled.granted.len()), (vec![subscription.clone()], 0));
+        assert!(!session.holds(&subscription));
+        let gone = SessionChange::Unsubscribed(subscription.filter, subscription.group);
+        assert_eq!(session.take_changes(), [gone], "storage may have the half of it");
+    }
+
+    #[test]
+    fn nothing_beside_a_change_that_was_refused_is_told_as_stored() {
+        let mut session = session(ProtocolVersion::V5);
+        let batch = arrive(&mut session, &[QoS::AtLeastOnce]);
+        let (sent, _) = settle(&mut session, batch, Outcome::ChangesRefused);
+        let failed = Ack::with(id(1), ReasonCode::ImplementationSpecificError);
+        assert_eq!(sent, [Packet::PublishAck(failed)]);
+        let batch = session.await_storage(vec![Reply::Send(Packet::PublishComplete(Ack::success(id(1))))]);
+        let (sent, result) = settle(&mut session, batch, Outcome::ChangesRefused);
+        assert!(sent.is_empty() && result.is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ntex::util::{Either, select};
 use pocket_application::DeviceGateway;
 use pocket_domain::{NewTelemetry, Timestamp};
 use pocket_mqtt_core::{Acknowledgement, BatchId, Closing, Inbound, Outcome, ReasonCode, Reply};
-use pocket_ports::{BrokerChange, Fate, IngestError, Receipt, Refused, Submission};
+use pocket_ports::{BrokerChange, Fate, IngestError, Receipt, Refused, Settled, Submission};
 
 use crate::broker::Broker;
 use crate::client::Client;
@@ -189,15 +189,16 @@ impl Worker {
 pub(crate) fn receipt(broker: &Arc<Broker>, client: SubscriberId, batch: BatchId) -> Receipt {
     let broker = Arc::clone(broker);
     Box::new(move |settled| {
-        let letter = Letter::Settle { client, batch, outcome: outcome(settled.map(|settled| settled.fates)) };
+        let letter = Letter::Settle { client, batch, outcome: outcome(settled) };
         broker.mailboxes[usize::from(client.worker)].post(letter);
     })
 }
 
-fn outcome(fates: Result<&[Fate], IngestError>) -> Outcome {
-    match fates {
+fn outcome(settled: Result<Settled<'_>, IngestError>) -> Outcome {
+    match settled.map(|settled| (settled.fates, settled.refused_changes)) {
         Err(error) => Outcome::Failed(reason::of_ingest(&error)),
-        Ok(fates) if fates.contains(&Fate::Lost) => {
+        Ok((_, [_, ..])) => Outcome::ChangesRefused,
+        Ok((fates, _)) if fates.contains(&Fate::Lost) => {
             let lost = fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Lost);
             Outcome::Lost(lost.map(|(place, _)| place).collect())
         }
@@ -211,8 +212,10 @@ mod tests {
 
     #[test]
     fn only_lost_messages_are_not_acknowledged() {
-        assert_eq!(outcome(Ok(&[Fate::SetAside, Fate::DeviceGone])), Outcome::Stored);
-        assert_eq!(outcome(Ok(&[Fate::SetAside, Fate::Lost])), Outcome::Lost(vec![1]));
+        assert_eq!(outcome(Ok(Settled::new(&[Fate::SetAside, Fate::DeviceGone]))), Outcome::Stored);
+        assert_eq!(outcome(Ok(Settled::new(&[Fate::SetAside, Fate::Lost]))), Outcome::Lost(vec![1]));
+        let settled = Settled::new(&[Fate::SetAside]).without_changes(&[3]);
+        assert_eq!(outcome(Ok(settled)), Outcome::ChangesRefused);
         assert_eq!(outcome(Err(IngestError::Closed)), Outcome::Failed(ReasonCode::UnspecifiedError));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pocket_domain::{NewTelemetry, TenantId};
 use pocket_mqtt_core::{Message, QoS};
-use pocket_ports::{Fate, IngestError, Receipt, Refused, Submission};
+use pocket_ports::{Fate, IngestError, Receipt, Refused, Settled, Submission};
 use tokio::sync::oneshot;
 
 use crate::batch::Queued;
@@ -78,12 +78,16 @@ impl Worker {
 
 /// Tells the publisher what became of the message; is called on the writer's thread.
 fn receipt(reply: Reply) -> Receipt {
-    Box::new(move |settled| answer(reply, outcome(settled.map(|settled| settled.fates))))
+    Box::new(move |settled| answer(reply, outcome(settled)))
 }
 
-fn outcome(fates: Result<&[Fate], IngestError>) -> Result<(), LocalError> {
-    let fates = fates.map_err(|_: IngestError| LocalError::Stopping)?;
-    if fates.contains(&Fate::Lost) { Err(LocalError::NotStored) } else { Ok(()) }
+fn outcome(settled: Result<Settled<'_>, IngestError>) -> Result<(), LocalError> {
+    let settled = settled.map_err(|_: IngestError| LocalError::Stopping)?;
+    if settled.fates.contains(&Fate::Lost) || !settled.refused_changes.is_empty() {
+        Err(LocalError::NotStored)
+    } else {
+        Ok(())
+    }
 }
 
 fn answer(reply: Reply, result: Result<(), LocalError>) {

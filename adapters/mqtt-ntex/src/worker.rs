@@ -279,6 +279,9 @@ impl Worker {
         self.note_session(client, Vec::new());
         match settled {
             Ok(settled) => {
+                for subscription in &settled.refused {
+                    client.index.unsubscribe(client.id, subscription);
+                }
                 self.send_retained(client, &settled.granted);
                 if settled.resume {
                     self.send_queued(client, self.broker.gateway.steady_now());

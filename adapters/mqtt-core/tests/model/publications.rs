@@ -113,7 +113,7 @@ impl Publications {
             let is_stored = match &outcome {
                 Outcome::Stored => true,
                 Outcome::Lost(places) => !places.contains(&place),
-                Outcome::Failed(_) => false,
+                Outcome::Failed(_) | Outcome::ChangesRefused => false,
             };
             *self.stored.entry(*message).or_default() += usize::from(is_stored);
         }
