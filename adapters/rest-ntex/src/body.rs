@@ -11,6 +11,7 @@ use serde_json::error::Category;
 use serde_path_to_error::Track;
 use tokio::time::Instant;
 
+use crate::budget::Held;
 use crate::code::Code;
 use crate::config::BodyLimits;
 use crate::dto::access_rules::CreateAccessRule;
@@ -20,7 +21,7 @@ use crate::dto::object::Object;
 use crate::dto::telemetry::TelemetryEntries;
 use crate::dto::tenants::{CreateTenant, UpdateTenant};
 use crate::dto::users::{CreateUser, SetPassword, UpdateUser};
-use crate::extract::Shared;
+use crate::extract::{Shared, bearer};
 use crate::fields;
 use crate::problem::Problem;
 
@@ -34,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LEAST_RATE: f64 = 1_024.0;
 /// The largest body of a log-in.
 const LOGIN_BYTES: usize = 4_096;
+/// Bodies above this are counted.
+const COUNTED: usize = 64 * 1_024;
 /// Bodies above this are decoded on a thread that may be blocked, not on the one that serves all requests.
 const DECODED_HERE: usize = 64 * 1_024;
 
@@ -86,8 +89,8 @@ impl Body for TelemetryEntries {
     }
 }
 
-/// The body of a request.
-pub(crate) struct Json<T>(pub(crate) T);
+/// The body of a request, with the room that its bytes take until it is dealt with.
+pub(crate) struct Json<T>(pub(crate) T, #[allow(dead_code, reason = "only its end matters")] Option<Held>);
 
 impl<T: Body + Send + 'static> FromRequest<DefaultError> for Json<T> {
     type Error = Problem;
@@ -98,15 +101,15 @@ impl<T: Body + Send + 'static> FromRequest<DefaultError> for Json<T> {
         if let Some(media_type) = media_type {
             check_media_type(media_type)?;
         }
-        let bytes = read(request, payload, limit).await?;
+        let (bytes, held) = read(request, payload, limit).await?;
         match T::absent().filter(|_| matches!(bytes.trim_ascii(), b"" | b"null")) {
-            Some(absent) => Ok(Self(absent)),
+            Some(absent) => Ok(Self(absent, held)),
             None if media_type.is_none() => Err(unsupported("it has no content-type")),
             None if bytes.len() > DECODED_HERE => {
                 let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
-                decoded.map_err(|error| Problem::internal(error.to_string()))?.map(Self)
+                decoded.map_err(|error| Problem::internal(error.to_string()))?.map(|value| Self(value, held))
             }
-            None => decode(&bytes).map(Self),
+            None => decode(&bytes).map(|value| Self(value, held)),
         }
     }
 }
@@ -126,13 +129,14 @@ fn unsupported(found: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, format!("the body must be application/json in UTF-8; {found}"))
 }
 
-async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<BytesMut, Problem> {
+async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<(BytesMut, Option<Held>), Problem> {
     let too_large = || Problem::new(Code::PayloadTooLarge, format!("the body must be at most {limit} bytes"));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > limit) {
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(length.unwrap_or(FIRST_BYTES).min(FIRST_BYTES));
+    let mut held = None;
     let began = Instant::now();
     loop {
         let earned = Duration::from_secs_f64(bytes.len() as f64 / LEAST_RATE);
@@ -141,14 +145,28 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         let next = next.map_err(|_| {
             Problem::new(Code::RequestTimeout, "the body did not arrive in time; at least 1 KiB a second must")
         })?;
-        let Some(chunk) = next else { return Ok(bytes) };
+        let Some(chunk) = next else { return Ok((bytes, held)) };
         let chunk =
             chunk.map_err(|error| Problem::new(Code::BadRequest, format!("the body did not arrive: {error}")))?;
         if bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
+        if bytes.len() + chunk.len() > COUNTED {
+            let first = if held.is_none() { bytes.len() } else { 0 };
+            hold(request, &mut held, first + chunk.len())?;
+        }
         bytes.extend_from_slice(&chunk);
     }
+}
+
+/// Counts bytes of a body that is not short. Who sends such a one has shown a bearer token.
+fn hold(request: &HttpRequest, held: &mut Option<Held>, bytes: usize) -> Result<(), Problem> {
+    let shared = Shared::of(request)?;
+    if held.is_none() {
+        let tenant = bearer(request.headers()).and_then(|token| shared.application.auth.glance(token));
+        *held = tenant.map(|(tenant, _)| shared.bodies.hold(tenant));
+    }
+    held.as_mut().map_or(Ok(()), |held| held.grow(bytes))
 }
 
 fn decode<T: Body>(bytes: &[u8]) -> Result<T, Problem> {

@@ -10,6 +10,7 @@ use ntex::web::{DefaultError, FromRequest, HttpRequest};
 use pocket_application::{Application, Caller};
 use pocket_domain::Invalid;
 
+use crate::budget::BodyBudget;
 use crate::config::{BodyLimits, Metrics};
 use crate::export::UnderWay;
 use crate::problem::Problem;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) imports: Slots<()>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) readiness: Readiness,
+    pub(crate) bodies: BodyBudget,
 }
 
 impl Shared {
@@ -44,8 +46,8 @@ impl Shared {
     ) -> Self {
         let exports = Slots::new(Self::TRANSFERS, meter.clone());
         let imports = Slots::new(Self::TRANSFERS, meter.clone());
-        let readiness = Readiness::default();
-        Self { application, body_limits, metrics, exports, imports, trusted, readiness }
+        let (readiness, bodies) = (Readiness::default(), BodyBudget::new(body_limits.telemetry));
+        Self { application, body_limits, metrics, exports, imports, trusted, readiness, bodies }
     }
 
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {

@@ -15,6 +15,7 @@ mod answer;
 mod app;
 mod auth;
 mod body;
+mod budget;
 mod code;
 mod config;
 mod connections;
