@@ -174,8 +174,12 @@ impl Form {
         // A wildcard of the database also takes slashes, of which there are as many as in the filter.
         let slashes = levels.matches('/').count();
         let as_many = Expr::cust(format!("length(name) - length(replace(name, '/', '')) = {slashes}"));
-        // A wildcard at the beginning does not match a name that begins with `$`, and no name of telemetry does.
-        Self { condition: Some(has_form(form).and(as_many)), is_exact: true }
+        let mut condition = has_form(form).and(as_many);
+        if levels.starts_with('+') {
+            // [MQTT-4.7.2-1] a wildcard at the beginning does not match a name that begins with `$`.
+            condition = condition.and(topic::Column::Name.lt("$").or(topic::Column::Name.gte("%")));
+        }
+        Self { condition: Some(condition), is_exact: true }
     }
 }
 

@@ -295,11 +295,11 @@ mod tests {
     fn late_rows_are_in_their_place() {
         let index = index(&[(1, 5, 1), (1, 7, 1), (2, 1, 1), (1, 6, 2), (1, 5, 1)]);
         let all = window(0, 100, SortOrder::Ascending);
-        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &all, 10)), [1, 5, 4, 2]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 0, key: 1 }, &all, 10)), [1, 5, 4, 2]);
         let newest = window(0, 6, SortOrder::Descending);
-        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &newest, 2)), [4, 5]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 0, key: 1 }, &newest, 2)), [4, 5]);
         let on_topic = Window { topics: Some([2].into()), ..all };
-        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &on_topic, 10)), [4]);
+        assert_eq!(ids(&found(&index, &Scope::Device { tenant: 0, key: 1 }, &on_topic, 10)), [4]);
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
         let index = index(&[(1, 5, 1), (2, 6, 1), (1, 7, 1)]);
         index.lock().forget_up_to(2);
         assert_eq!(
-            ids(&found(&index, &Scope::Device { tenant: 1, key: 1 }, &window(0, 9, SortOrder::Ascending), 9)),
+            ids(&found(&index, &Scope::Device { tenant: 0, key: 1 }, &window(0, 9, SortOrder::Ascending), 9)),
             [3]
         );
         assert!(!index.lock().devices.contains_key(&2));
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(index.at(2, &[(1, 5), (1, 7)]), Some(vec![3]));
         assert_eq!(index.at(1, &[(1, 7)]), None);
         // Who sees the log as it was before has to read it.
-        assert_eq!(index.find(1, &Scope::Device { tenant: 1, key: 1 }, &window(0, 9, SortOrder::Ascending), 9), None);
+        assert_eq!(index.find(1, &Scope::Device { tenant: 0, key: 1 }, &window(0, 9, SortOrder::Ascending), 9), None);
     }
 
     #[test]

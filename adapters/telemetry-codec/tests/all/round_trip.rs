@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use pocket_domain::LeafPath;
 use pocket_telemetry_codec::{Chunk, Damaged, Encoding, OwnedRow, encode_with, leaves_of};
 use proptest::prelude::*;
 
@@ -113,6 +114,18 @@ fn chunks_of_usual_sizes_are_small() {
     }
 }
 
+/// The paths that a chunk of these payloads has.
+fn paths(payloads: &[String]) -> Vec<Box<str>> {
+    let rows = rows(payloads);
+    let none = HashSet::new();
+    encode_with(&rows.iter().map(OwnedRow::as_row).collect::<Vec<_>>(), Encoding::new(&none)).unwrap().paths
+}
+
+/// A path as the domain names it.
+fn unwrapped(path: &str) -> &str {
+    LeafPath::unwrapped(path).unwrap_or(path)
+}
+
 proptest! {
     #[test]
     fn any_payloads_come_back(payloads in json::payloads()) {
@@ -146,11 +159,9 @@ proptest! {
 
     #[test]
     fn paths_of_payloads_are_those_of_the_domain(payloads in proptest::collection::vec(json::value(), 1..20)) {
-        let rows = rows(&payloads);
-        let none = HashSet::new();
-        let paths = encode_with(&rows.iter().map(OwnedRow::as_row).collect::<Vec<_>>(), Encoding::new(&none)).unwrap().paths;
-        let found: BTreeSet<&str> = paths.iter().map(|path| &**path).collect();
-        prop_assert_eq!(found.len(), paths.len());
+        let paths = paths(&payloads);
+        let found: BTreeSet<&str> = paths.iter().map(|path| unwrapped(path)).collect();
+        prop_assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
         let payloads: Vec<_> = payloads.into_iter().map(pocket_domain::Payload::from_stored).collect();
         let leaves: Vec<_> = payloads.iter().flat_map(pocket_domain::Payload::leaves).collect();
         prop_assert_eq!(found, leaves.iter().map(|leaf| leaf.path.as_str()).collect::<BTreeSet<_>>());
@@ -158,7 +169,14 @@ proptest! {
 
     #[test]
     fn leaves_of_a_payload_are_those_of_the_domain(payload in json::value()) {
-        let found: BTreeMap<String, u64> = leaves_of(&payload).into_iter().map(|(path, value)| (path, value.to_bits())).collect();
+        // What stands within `values` takes the place of what stands beside it under the same name.
+        let paths = paths(std::slice::from_ref(&payload));
+        let within: BTreeSet<&str> = paths.iter().filter_map(|path| LeafPath::unwrapped(path)).collect();
+        let found: BTreeMap<String, u64> = leaves_of(&payload)
+            .into_iter()
+            .filter(|(path, _)| LeafPath::unwrapped(path).is_some() || !within.contains(path.as_str()))
+            .map(|(path, value)| (unwrapped(&path).to_owned(), value.to_bits()))
+            .collect();
         let payload = pocket_domain::Payload::from_stored(payload);
         let number = |leaf: pocket_domain::Leaf<'_>| Some((leaf.path.as_str().to_owned(), leaf.value.number()?.to_bits()));
         prop_assert_eq!(found, payload.leaves().into_iter().filter_map(number).collect::<BTreeMap<_, _>>());
