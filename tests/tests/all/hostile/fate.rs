@@ -27,7 +27,15 @@ async fn tenant(admin: &Api, name: &str) -> String {
 
 /// A device of a tenant: its id and its token.
 async fn device(admin: &Api, tenant: &str, name: &str) -> (String, String) {
-    let device = admin.post(&format!("/api/v1/devices?tenantId={tenant}"), json!({ "name": name })).await.expect(201);
+    let began = Instant::now();
+    let device = loop {
+        let answer = admin.post(&format!("/api/v1/devices?tenantId={tenant}"), json!({ "name": name })).await;
+        // Each connection of the pool may be one of the server that is gone.
+        if answer.status.as_u16() != 503 || began.elapsed() > PATIENCE {
+            break answer.expect(201);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     (device["id"].as_str().unwrap().to_owned(), device["token"].as_str().unwrap().to_owned())
 }
 
