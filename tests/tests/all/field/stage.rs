@@ -228,6 +228,14 @@ impl Wire {
         ack.get(4).copied().unwrap_or(0)
     }
 
+    /// Publishes with 5.0 at QoS 0, to be retained.
+    pub(super) async fn retain5(&mut self, topic: &str, payload: &[u8]) {
+        let mut body = field(topic.as_bytes());
+        body.push(0);
+        body.extend(payload);
+        self.send(&packet(0x31, &body)).await;
+    }
+
     /// Subscribes with 3.1.1 at QoS 0.
     pub(super) async fn subscribe(&mut self, filter: &str) {
         let mut body = vec![0, 9];
