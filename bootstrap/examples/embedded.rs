@@ -113,7 +113,13 @@ fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
     let history = Arc::new(journal::Journal::open(&dir.join("telemetry.journal"), &registry)?);
     Ok(Adapters {
         // The state of a broker is stored with the history it came with; this one has no place for it.
-        storage: Storage { write: history.clone(), telemetry: history, broker: None, ..registry },
+        storage: Storage {
+            write: history.clone(),
+            dead_letters: history.clone(),
+            telemetry: history,
+            broker: None,
+            ..registry
+        },
         password_hasher: Arc::new(Argon2PasswordHasher::new(
             tokio::runtime::Handle::current(),
             HashingLimits::default(),

@@ -350,7 +350,9 @@ impl Writer {
             return Err(Conflict::Node.into());
         }
         let is_behind = found.is_none_or(|found| (found.term, found.number) < (place.term, place.number));
-        if is_behind && (self.lasts || found.is_some()) {
+        // The term may be behind alone: the row was taken anew, and nothing was committed since.
+        let is_short = found.map_or(0, |found| found.number) < place.number;
+        if is_short && (self.lasts || found.is_some()) {
             tracing::error!(
                 writer = self.name,
                 committed = place.number,

@@ -12,13 +12,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
-    AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, MAX_DEVICE_KEYS, NewTelemetry, NodeName, PageRequest,
-    Payload, Retention, ScanPlace, Series, SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage,
-    TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage, UsagePart,
+    AggregateQuery, Bucket, DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, LatestValue, LeafPath,
+    MAX_DEVICE_KEYS, NewTelemetry, NodeName, PageRequest, Payload, Retention, ScanPlace, Series, SortOrder, Tally,
+    Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId,
+    Timestamp, TopicName, Usage, UsagePart,
 };
 use pocket_ports::{
-    BatchNumber, CommittedBatch, DeviceRepository, Import, Imported, Pruned, Storage, StorageError, TelemetryStore,
-    TenantRepository, WriteBatch, WriteStore, async_trait,
+    BatchNumber, CommittedBatch, DeadLetterRepository, DeviceRepository, Import, Imported, Pruned, Storage,
+    StorageError, TelemetryStore, TenantRepository, WriteBatch, WriteStore, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +32,9 @@ pub(crate) struct Journal {
     devices: Arc<dyn DeviceRepository>,
     /// Where messages go that are put aside: to the adapter that lists them.
     aside: Arc<dyn TelemetryStore>,
+    letters: Arc<dyn DeadLetterRepository>,
+    /// Held by whoever stores a message in place of a letter.
+    storing: tokio::sync::Mutex<()>,
     state: Arc<Mutex<State>>,
 }
 
@@ -58,6 +62,8 @@ impl Journal {
             tenants: Arc::clone(&registry.tenants),
             devices: Arc::clone(&registry.devices),
             aside: Arc::clone(&registry.telemetry),
+            letters: Arc::clone(&registry.dead_letters),
+            storing: tokio::sync::Mutex::default(),
             state: Arc::new(Mutex::new(state)),
         })
     }
@@ -153,6 +159,34 @@ impl WriteStore for Journal {
             Ok::<_, std::io::Error>(CommittedBatch::new(BatchNumber::MIN.saturating_add(*count - 1), ids))
         };
         tokio::task::spawn_blocking(write).await.map_err(unavailable)?.map_err(unavailable)
+    }
+}
+
+/// Letters stay with the other adapter; their messages are stored here. Letters end with the process, so one at a time is enough.
+#[async_trait]
+impl DeadLetterRepository for Journal {
+    async fn list(&self, tenant: TenantId, query: &DeadLetterQuery) -> Result<DeadLetterPage, StorageError> {
+        self.letters.list(tenant, query).await
+    }
+
+    async fn get(&self, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, StorageError> {
+        self.letters.get(tenant, id).await
+    }
+
+    async fn store(&self, id: DeadLetterId, message: &NewTelemetry) -> Result<Option<TelemetryId>, StorageError> {
+        let _turn = self.storing.lock().await;
+        if self.letters.get(message.tenant_id, id).await?.is_none() {
+            return Ok(None);
+        }
+        let stored = self.append(Arc::from([message.clone()])).await?.into_iter().next().flatten();
+        if stored.is_some() {
+            self.letters.delete(message.tenant_id, id).await?;
+        }
+        Ok(stored)
+    }
+
+    async fn delete(&self, tenant: TenantId, id: DeadLetterId) -> Result<bool, StorageError> {
+        self.letters.delete(tenant, id).await
     }
 }
 
