@@ -268,7 +268,7 @@ async fn is_counted(platform: &Platform, before: &MemoryProbe, counted_before: u
 async fn retained_messages_weigh_what_they_take_whatever_their_shape() {
     for (count, levels, properties, limit) in [(1_500, 32, 0, 64), (300, 1, 60, 4), (2_000, 1, 0, 64)] {
         let bytes = (limit * MIB).to_string();
-        let launch = Launch::default().set("mqtt.max_retained_bytes", &bytes).set("ingest.telemetry_topics", "");
+        let launch = Launch::default().set("mqtt.max_retained_bytes", &bytes).set("ingest.topics", "");
         let hostile = TwoTenants::start(launch).await;
         let platform = &hostile.platform;
         let mut client = RawClient::connect(platform.mqtt(), 5, "x", &hostile.a.device).await;
@@ -290,7 +290,7 @@ async fn retained_messages_weigh_what_they_take_whatever_their_shape() {
 
 #[tokio::test]
 async fn what_waits_for_a_session_weighs_what_it_takes() {
-    let launch = Launch::default().set("mqtt.max_queued_bytes", "4194304").set("ingest.telemetry_topics", "");
+    let launch = Launch::default().set("mqtt.max_queued_bytes", "4194304").set("ingest.topics", "");
     let hostile = TwoTenants::start(launch).await;
     let platform = &hostile.platform;
     let (mut away, ..) = keep(platform.mqtt(), "away", &hostile.a.device).await;
@@ -338,7 +338,7 @@ async fn subscriptions_and_sessions_weigh_what_they_take() {
 
 #[tokio::test]
 async fn subscribing_again_and_again_where_much_is_retained_takes_bounded_memory() {
-    let hostile = TwoTenants::start(Launch::default().set("ingest.telemetry_topics", "")).await;
+    let hostile = TwoTenants::start(Launch::default().set("ingest.topics", "")).await;
     let platform = &hostile.platform;
     let mut publisher = RawClient::connect(platform.mqtt(), 5, "p", &hostile.a.device).await;
     for number in 0..5_000 {
