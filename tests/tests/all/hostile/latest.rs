@@ -96,7 +96,8 @@ async fn acknowledgement_latency_while_a_viewer_asks_a_device_of_thousands_of_sh
         statuses
     };
     let (times, statuses) = AckProbe::during(platform.mqtt(), &b.device, asked).await;
-    assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    // What cannot be answered in time is told to come again.
+    assert!(statuses.iter().all(|status| [200, 429, 503].contains(status)), "{statuses:?}");
     assert!(statuses.iter().filter(|status| **status == 200).count() > 12, "{statuses:?}");
     times.none_took_longer_than(MOST);
     // They are known after a restart as before.
@@ -129,7 +130,8 @@ async fn another_tenant_is_served_between_the_requests_of_a_crowd() {
 
 /// A tenant and a device in a database that two processes have open.
 async fn two_processes(url: &str) -> (Storage, Storage, TenantId, DeviceId) {
-    let sealing = Sealing { rows: 1_000_000, ..Sealing::default() };
+    // The rows were received in 1970, and stay in the log.
+    let sealing = Sealing { rows: 1_000_000, after: Duration::from_secs(1 << 32), ..Sealing::default() };
     let options = Options { pool: 4, sealing, ..Options::new(url) };
     let one = open(options.clone()).await.unwrap();
     let other = open(options).await.unwrap();

@@ -102,7 +102,7 @@ fn places(call: &Call, id: &str) -> Vec<String> {
 async fn ids_of_another_tenant_are_ids_of_nobody(launch: Launch) {
     let tenants = TwoTenants::start(launch.set("log.filter", "warn")).await;
     let ids = furnish(&tenants.a).await;
-    let before = everything(&tenants.a, &ids).await;
+    let before = everything(&tenants, &ids).await;
     assert!(before.iter().all(|told| told.status == 200), "{before:?}");
     let document = tenants.platform.api().get("/api/openapi.json").await.expect(200);
     let calls = calls(&document);
@@ -125,7 +125,7 @@ async fn ids_of_another_tenant_are_ids_of_nobody(launch: Launch) {
             }
         }
     }
-    assert_eq!(everything(&tenants.a, &ids).await, before, "something of the other tenant was changed");
+    assert_eq!(everything(&tenants, &ids).await, before, "something of the other tenant was changed");
 }
 
 /// Gives a tenant something of each kind, and the ids of all of it.
@@ -140,11 +140,11 @@ async fn furnish(tenant: &Tenant) -> Vec<String> {
     vec![tenant.id.clone(), device, user]
 }
 
-/// What the tenant sees of its own.
-async fn everything(tenant: &Tenant, ids: &[String]) -> Vec<Told> {
-    let mut seen = Vec::new();
+/// The tenant, and what it sees of its own.
+async fn everything(tenants: &TwoTenants, ids: &[String]) -> Vec<Told> {
+    let tenant = format!("/api/v1/tenants/{}", ids[0]);
+    let mut seen = vec![told(&tenants.root, &Method::GET, &tenant, NOBODY).await];
     for path in [
-        format!("/api/v1/tenants/{}", ids[0]),
         format!("/api/v1/devices/{}", ids[1]),
         format!("/api/v1/users/{}", ids[2]),
         "/api/v1/telemetry".into(),
@@ -152,7 +152,7 @@ async fn everything(tenant: &Tenant, ids: &[String]) -> Vec<Told> {
         "/api/v1/users".into(),
         "/api/v1/access-rules".into(),
     ] {
-        seen.push(told(&tenant.admin, &Method::GET, &path, NOBODY).await);
+        seen.push(told(&tenants.a.admin, &Method::GET, &path, NOBODY).await);
     }
     seen
 }
