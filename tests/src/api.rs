@@ -80,6 +80,11 @@ impl Api {
         Self { token: Some(token), ..self.clone() }
     }
 
+    /// The bearer token, when somebody is logged in.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// A request that has the log-in, for what the calls below do not cover.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));

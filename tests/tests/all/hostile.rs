@@ -9,6 +9,7 @@
 mod broker;
 mod clocks;
 mod fate;
+mod guesses;
 mod latency;
 mod latest;
 mod matrix;

@@ -10,6 +10,7 @@ mod documentation;
 mod edges;
 mod isolation;
 mod latest;
+mod matrix;
 mod openapi;
 mod platform;
 mod server;
