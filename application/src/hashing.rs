@@ -197,16 +197,16 @@ impl State {
     }
 
     fn left(&mut self, lane: Lane) {
-        fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
-            if let Some(count) = counts.get_mut(&key) {
+        fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+            if let Some(count) = counts.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(&key);
+                    counts.remove(key);
                 }
             }
         }
-        less(&mut self.inside, lane);
-        less(&mut self.in_queue, lane.queue());
+        less(&mut self.inside, &lane);
+        less(&mut self.in_queue, &lane.queue());
     }
 }
 

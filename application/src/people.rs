@@ -45,8 +45,11 @@ pub(crate) struct People {
 #[derive(Default)]
 pub(crate) struct KnownPasswords {
     keys: (RandomState, RandomState),
-    known: Mutex<HashMap<(u64, u64), (TenantId, UserId, u32, Instant)>>,
+    known: Mutex<HashMap<(u64, u64), KnownPassword>>,
 }
+
+/// Whose a password is, the version of their credentials, and since when it is known.
+type KnownPassword = (TenantId, UserId, u32, Instant);
 
 impl KnownPasswords {
     /// How long a password is known.
