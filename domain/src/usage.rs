@@ -44,11 +44,11 @@ pub struct Usage {
     pub log: UsagePart,
     /// What is compressed.
     pub chunks: UsagePart,
-    /// Names that messages share.
+    /// Names and last values that messages share.
     pub names: NameUsage,
 }
 
-/// Names of topics, which are stored once for all messages that have them.
+/// What is stored once for all messages that have it: names of topics, and the keys of devices with their last values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct NameUsage {
     /// How many there are.
@@ -58,15 +58,22 @@ pub struct NameUsage {
 }
 
 impl NameUsage {
-    /// What a name takes beside its text.
+    /// What a name, or a last value, takes beside its text.
     pub const NAME_BYTES: u64 = 64;
-    /// Names that take less are not counted: nobody whose topics are a few hundred has to think of them.
+    /// Topics of a tenant, or keys and last values of a device, that take less are not counted: nobody who has a few hundred
+    /// of them has to think of them.
     pub const FREE_BYTES: u64 = 65_536;
 
-    /// So many names, whose texts have so many bytes in all.
+    /// So many names of topics, or keys and last values of one device, whose texts have so many bytes in all.
     pub fn new(count: u64, text_bytes: u64) -> Self {
         let bytes = text_bytes + count * Self::NAME_BYTES;
         if bytes > Self::FREE_BYTES { Self { count, bytes } } else { Self::default() }
+    }
+
+    /// These and others together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { count: self.count + other.count, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -94,6 +101,7 @@ mod tests {
         assert_eq!(Usage { log, ..Usage::default() }.total(), log);
         assert_eq!(NameUsage::new(100, 5_000), NameUsage::default());
         assert_eq!(NameUsage::new(1_000, 5_000), NameUsage { count: 1_000, bytes: 69_000 });
+        assert_eq!(names.and(NameUsage { count: 2, bytes: 5 }), NameUsage { count: 3, bytes: 12 });
         assert_eq!(Usage::default().total().bytes_per_row(), None);
     }
 }

@@ -67,8 +67,8 @@ pub trait TelemetryStore: Send + Sync {
     /// How much the tenant's history takes. MUST count each message once, in the log or in the chunks, and nothing of another
     /// tenant or of a device that is deleted; nothing at all for a tenant that is not there. The bytes of the log MUST be
     /// those of its payloads and [`UsagePart::LOG_ROW_BYTES`](pocket_domain::UsagePart::LOG_ROW_BYTES) for each; those of
-    /// chunks are what is stored of them. Names that messages share, which go with the last of these, MAY be counted beside them
-    /// as [`NameUsage`](pocket_domain::NameUsage) says.
+    /// chunks are what is stored of them. Names and last values that messages share, which go with the last of these, MAY be counted
+    /// beside them as [`NameUsage`](pocket_domain::NameUsage) says.
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError>;
 
     /// Removes a part of what tenants do not keep any more, small enough that appends go on beside it. Is called again until

@@ -16,16 +16,17 @@ pub(crate) struct Usage {
     log: UsagePart,
     /// What is compressed, as it is stored.
     chunks: UsagePart,
-    /// Names of topics, which all messages that have them share. Absent while they take less than 64 KiB, which are not counted.
+    /// What messages share: names of topics, and keys of devices with their last values. Those of topics count from 64 KiB on, those
+    /// of a device from 64 KiB on; absent where none counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     names: Option<NameUsage>,
 }
 
-/// How much the names of topics take.
+/// How much names, keys and last values take.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NameUsage {
-    /// The number of topics.
+    /// The number of topics, keys and last values.
     #[schema(minimum = 0)]
     count: u64,
     /// Their bytes, 64 for each among them.

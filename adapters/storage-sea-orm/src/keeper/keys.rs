@@ -7,6 +7,7 @@ use sea_orm::DbErr;
 
 use super::lease::Lease;
 use super::pack::NewChunk;
+use super::write::present;
 use crate::database::Database;
 use crate::error::Error;
 use crate::telemetry::{Met, add_keys, count_keys, key_hash, keys_of_device};
@@ -51,7 +52,7 @@ pub(super) async fn within_limit(
     Ok(limited.map_err(|error| DbErr::Custom(format!("a chunk cannot be made with fewer keys: {error}")))?)
 }
 
-/// Writes keys that are new; their hashes, or `None` when another process keeps the history.
+/// Writes keys of devices that are there, as far as they are new; their hashes, or `None` when another process keeps the history.
 pub(super) async fn write(
     met: &Met,
     db: &Database,
@@ -63,7 +64,9 @@ pub(super) async fn write(
     keys.dedup();
     for part in keys.chunks(AT_A_TIME) {
         let Some(transaction) = lease.go_on(db).await? else { return Ok(None) };
-        add_keys(&transaction, part).await?;
+        let present = present(&transaction, part.iter().map(|(device, _)| *device)).await?;
+        let part: Vec<(i64, &str)> = part.iter().filter(|(device, _)| present.contains(device)).copied().collect();
+        add_keys(&transaction, &part).await?;
         transaction.commit().await?;
     }
     Ok(Some(keys.into_iter().map(|(device, key)| key_hash(device, key)).collect()))

@@ -7,9 +7,10 @@
 //!
 //! Its transactions do not wait for PostgreSQL's disk, unless they say so: commits of messages would wait behind them. A
 //! server that crashes forgets the last of them in the order in which they were made, which leaves what a process leaves that
-//! ends in between: rows to be sealed again, or rows to be removed again.
+//! ends in between: rows to be sealed again, or rows to be removed again. So work that began before the server did is begun anew.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Value};
@@ -33,6 +34,10 @@ enum Waits {
 pub(crate) struct Lease {
     name: Vec<u8>,
     term: Duration,
+    /// How often it was taken while it was not this process's, or while the database had become another.
+    taken: AtomicU64,
+    /// What the [timeline](crate::timeline) of the database said then.
+    epoch: AtomicU64,
 }
 
 impl Lease {
@@ -40,22 +45,37 @@ impl Lease {
     pub(crate) fn new(term: Duration) -> Self {
         // Each of these states is seeded by the operating system.
         let random = || RandomState::new().hash_one(std::process::id()).to_be_bytes();
-        Self { name: [random(), random()].concat(), term }
+        let name = [random(), random()].concat();
+        Self { name, term, taken: AtomicU64::new(0), epoch: AtomicU64::new(0) }
+    }
+
+    /// Counts the times from when on this process, and no other, has kept the history of this database.
+    pub(crate) fn count(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Begins a transaction that writes, as the process that keeps the history; `None` when another does.
     pub(crate) async fn begin(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
+        let epoch = db.timeline().epoch();
+        let mine = vec![self.name.clone().into()];
+        if self.renew(&transaction, Waits::No, "owner = ?", mine).await? {
+            if self.epoch.swap(epoch, Ordering::Relaxed) != epoch {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(Some(transaction));
+        }
+        self.epoch.store(epoch, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let now = time_now(db.backend());
         let longest = LONGEST.as_millis();
-        let is_free =
-            format!("(owner IS NULL OR owner = ? OR owned_until < {now} OR owned_until > {now} + ? + {longest})");
-        let values = vec![self.name.clone().into(), self.term_millis().into()];
+        let is_free = format!("(owner IS NULL OR owned_until < {now} OR owned_until > {now} + ? + {longest})");
+        let values = vec![self.term_millis().into()];
         Ok(self.renew(&transaction, Waits::No, &is_free, values).await?.then_some(transaction))
     }
 
     /// Like [`begin`](Self::begin), for work that is in several transactions; `None` also when another process had the lease
-    /// since the last of them. It may have begun the same work.
+    /// since the last of them, which may have begun the same work, or when the server was started anew.
     pub(crate) async fn go_on(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {
         self.next(db, Waits::No).await
     }
@@ -67,6 +87,10 @@ impl Lease {
 
     async fn next(&self, db: &Database, waits: Waits) -> Result<Option<DatabaseTransaction>, Error> {
         let transaction = db.begin().await?;
+        if db.timeline().epoch() != self.epoch.load(Ordering::Relaxed) {
+            // A server that crashed may have forgotten what was done so far.
+            return Ok(None);
+        }
         let values = vec![self.name.clone().into()];
         Ok(self.renew(&transaction, waits, "owner = ?", values).await?.then_some(transaction))
     }
@@ -133,6 +157,38 @@ mod tests {
         assert!(!began(one.go_on(db).await.unwrap()).await);
         assert!(began(one.begin(db).await.unwrap()).await, "it may begin anew");
         assert!(!began(other.go_on(db).await.unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn work_of_which_the_server_may_have_forgotten_a_part_does_not_go_on() {
+        let sample = Sample::new().await;
+        let db = &sample.database;
+        let lease = Lease::new(Duration::from_secs(60));
+        lease.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        lease.go_on(db).await.unwrap().unwrap().commit().await.unwrap();
+        let count = lease.count();
+        db.timeline().turn();
+        assert!(lease.go_on(db).await.unwrap().is_none());
+        assert!(lease.finish(db).await.unwrap().is_none());
+        lease.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        lease.finish(db).await.unwrap().unwrap().commit().await.unwrap();
+        assert_eq!(lease.count(), count + 1);
+    }
+
+    #[tokio::test]
+    async fn it_is_counted_how_often_it_was_taken_from_others() {
+        let sample = Sample::new().await;
+        let db = &sample.database;
+        let [one, other] = [0, 0].map(|_| Lease::new(Duration::from_secs(60)));
+        for _ in 0..2 {
+            one.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        }
+        assert_eq!(one.count(), 1);
+        one.give_back(db).await.unwrap();
+        other.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        other.give_back(db).await.unwrap();
+        one.begin(db).await.unwrap().unwrap().commit().await.unwrap();
+        assert_eq!(one.count(), 2);
     }
 
     #[tokio::test]

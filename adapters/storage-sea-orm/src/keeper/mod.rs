@@ -165,7 +165,7 @@ impl Keeper {
             self.is_loose = true;
             return Ok(true);
         }
-        Ok(values::fill(db, &self.lease).await?
+        Ok(values::fill(db, &self.lease, &mut self.sealer.met).await?
             || self.topics.step(db, &self.lease).await?
             || self.give_back(db).await?)
     }
@@ -182,7 +182,8 @@ impl Keeper {
                 break;
             }
         }
-        let pruned = prune::prune(db, &self.lease, &mut self.damaged, now).await?;
+        let (damaged, met) = (&mut self.damaged, &mut self.sealer.met);
+        let pruned = prune::prune(db, &self.lease, damaged, met, now).await?;
         self.is_loose |= pruned.rows > 0;
         if pruned.rows > 0 {
             db.topics_loose.store(true, Ordering::Relaxed);
@@ -313,6 +314,8 @@ impl LogState {
     }
 }
 
+#[cfg(all(test, feature = "sqlite"))]
+mod keys_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod poison_tests;
 #[cfg(all(test, feature = "sqlite"))]

@@ -15,7 +15,7 @@ use super::write::run;
 use crate::database::Database;
 use crate::error::Error;
 use crate::key_list::list;
-use crate::telemetry::{Going, OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
+use crate::telemetry::{Going, Met, OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
 use crate::tenants::{self, Limited};
 
 /// Rows of the log in one transaction.
@@ -31,6 +31,7 @@ pub(super) async fn prune(
     db: &Database,
     lease: &Lease,
     damaged: &mut HashSet<i64>,
+    met: &mut Met,
     now: Timestamp,
 ) -> Result<Pruned, Error> {
     let mut pruned = Pruned { rows: 0, is_done: true };
@@ -40,10 +41,10 @@ pub(super) async fn prune(
     for Limited { key, id, retention } in &limited {
         if let Some(before) = retention.kept_from(now) {
             let rows = pruned.rows;
-            let mut work = Work { db, lease, tenant: *key, pruned: &mut pruned };
+            let mut work = Work { db, lease, tenant: *key, met, pruned: &mut pruned };
             let from = before.as_millis();
             if work.old_chunks(from).await? && work.old_rows(from).await? {
-                trim(db, lease, *key, from, damaged, &mut pruned).await?;
+                trim(db, lease, (*key, from), damaged, met, &mut pruned).await?;
             }
             let rows = pruned.rows - rows;
             if rows > 0 {
@@ -57,7 +58,7 @@ pub(super) async fn prune(
             let most = retention.max_bytes.map_or(u64::MAX, MaxBytes::get);
             let excess = bytes.get(&key).copied().unwrap_or_default().excess(most);
             let rows = pruned.rows;
-            Work { db, lease, tenant: key, pruned: &mut pruned }.excess(excess).await?;
+            Work { db, lease, tenant: key, met, pruned: &mut pruned }.excess(excess).await?;
             let rows = pruned.rows - rows;
             if rows > 0 {
                 tracing::info!(tenant = %id, rows, excess, most, "the oldest telemetry of a history that is too large was removed");
@@ -76,6 +77,7 @@ struct Work<'a> {
     db: &'a Database,
     lease: &'a Lease,
     tenant: i64,
+    met: &'a mut Met,
     pruned: &'a mut Pruned,
 }
 
@@ -174,7 +176,7 @@ impl Work<'_> {
         self.pruned.is_done = false;
         let Some(transaction) = self.lease.begin(self.db).await? else { return Ok(None) };
         let removed = run(&transaction, sql).await?;
-        change.make(&transaction).await?;
+        change.make(&transaction, self.met).await?;
         if let Some(also) = also {
             run(&transaction, also).await?;
         }

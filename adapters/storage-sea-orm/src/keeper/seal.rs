@@ -37,7 +37,7 @@ use crate::{database_time, dead_letters};
 /// What sealing remembers from one batch to the next.
 pub(super) struct Sealer {
     /// Keys that are stored.
-    met: Met,
+    pub(super) met: Met,
     /// How many chunks are written at a time.
     writing: Pace,
     /// The batch that comes next.
@@ -115,6 +115,7 @@ impl Sealer {
     /// Seals the oldest rows, as many as make a batch; `false` when there are none, or when another process keeps the history.
     pub(super) async fn seal(&mut self, db: &Database, lease: &Lease, sealing: Sealing) -> Result<bool, Error> {
         let Some(start) = begin(&mut self.halvings, db, lease).await? else { return Ok(false) };
+        self.met.of_term(lease.count());
         let sealed = self.seal_from(db, lease, sealing, &start).await;
         match &sealed {
             Ok(true) => self.halvings.succeeded(),
@@ -287,12 +288,13 @@ async fn write_portion(
     packed: &[NewChunk],
     done: &mut Done,
 ) -> Result<bool, Error> {
+    if !values::write(db, lease, packed).await? {
+        return Ok(false);
+    }
+    // After the values: a key without a value would have nothing to go with.
     let Some(keys) = keys::write(met, db, lease, packed).await? else { return Ok(false) };
     if done.keys.len() + keys.len() <= Met::MOST {
         done.keys.extend(keys);
-    }
-    if !values::write(db, lease, packed).await? {
-        return Ok(false);
     }
     let mut rest = packed;
     while !rest.is_empty() {

@@ -239,8 +239,8 @@ async fn devices_whose_chunks_are_older_than_the_table_of_last_values_are_search
     assert_eq!(latest(&sample).await, known, "searched");
     let decoded = sample.storage.health.decoding().done;
     assert!(decoded > 0);
-    assert!(values::fill(&sample.database, &keeper.lease).await.unwrap());
-    assert!(!values::fill(&sample.database, &keeper.lease).await.unwrap());
+    assert!(values::fill(&sample.database, &keeper.lease, &mut keeper.sealer.met).await.unwrap());
+    assert!(!values::fill(&sample.database, &keeper.lease, &mut keeper.sealer.met).await.unwrap());
     assert_eq!(sample.number("SELECT count(*) FROM telemetry_latest").await, count);
     assert_eq!(latest(&sample).await, known, "known");
     assert_eq!(sample.storage.health.decoding().done, decoded, "nothing is decoded for what is known");

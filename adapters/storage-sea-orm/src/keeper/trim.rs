@@ -15,7 +15,7 @@ use super::values::Change;
 use super::write::{run, write};
 use crate::database::Database;
 use crate::error::Error;
-use crate::telemetry::{Chunks, Going, Outline, Sealed};
+use crate::telemetry::{Chunks, Going, Met, Outline, Sealed};
 
 /// Old rows that are removed before a step ends.
 const STEP: u64 = 16_384;
@@ -24,9 +24,9 @@ const STEP: u64 = 16_384;
 pub(super) async fn trim(
     db: &Database,
     lease: &Lease,
-    tenant: i64,
-    from: i64,
+    (tenant, from): (i64, i64),
     damaged: &mut HashSet<i64>,
+    met: &mut Met,
     pruned: &mut Pruned,
 ) -> Result<(), Error> {
     let mut rows = 0;
@@ -50,7 +50,7 @@ pub(super) async fn trim(
                 continue;
             }
             write(&transaction, 0, &trimmed.into).await?;
-            change.make(&transaction).await?;
+            change.make(&transaction, met).await?;
             transaction.commit().await?;
             pruned.rows += trimmed.removed;
             rows += trimmed.removed;

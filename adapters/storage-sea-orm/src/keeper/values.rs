@@ -3,21 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement,
-};
+use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult, Statement};
 
 use super::lease::Lease;
 use super::pack::NewChunk;
-use super::write::run;
+use super::write::{present, run};
 use crate::database::Database;
-use crate::entity::device;
 use crate::error::Error;
 use crate::key_list::list;
-use crate::locks::{self, Lock};
 use crate::telemetry::{
-    Chunks, Going, Last, LastValues, Outline, Sealed, SeriesKey, Touched, last_values_of_chunk, make_due, next_due,
-    put_last_values, remove_last_values, touched_by, touched_rows,
+    Chunks, Going, Last, LastValues, Met, Outline, Sealed, SeriesKey, Touched, last_values_of_chunk, make_due,
+    next_due, put_last_values, remove_last_values, remove_unused_keys, touched_by, touched_rows,
 };
 
 /// Values that one transaction writes, and their bytes.
@@ -66,18 +62,7 @@ fn portion(values: &[(i64, &SeriesKey, &Last)]) -> usize {
 
 /// Writes values of devices that are there.
 async fn put_of_present(transaction: &DatabaseTransaction, values: &[(i64, &SeriesKey, &Last)]) -> Result<(), Error> {
-    // From here on no device is deleted; see `access_log::write`.
-    locks::share(transaction, Lock::Access).await?;
-    let keys: HashSet<i64> = values.iter().map(|(device, ..)| *device).collect();
-    let present: Vec<i64> = device::Entity::find()
-        .select_only()
-        .column(device::Column::Key)
-        .filter(device::Column::Key.is_in(keys))
-        .filter(device::Column::Deleted.eq(false))
-        .into_tuple()
-        .all(transaction)
-        .await?;
-    let present: HashSet<i64> = present.into_iter().collect();
+    let present = present(transaction, values.iter().map(|(device, ..)| *device)).await?;
     let values: Vec<_> = values.iter().filter(|(device, ..)| present.contains(device)).copied().collect();
     Ok(put_last_values(transaction, &values).await?)
 }
@@ -126,8 +111,8 @@ impl Change {
         Ok(Self { gone, due: due.into_iter().collect(), ..Self::default() })
     }
 
-    /// Makes it, in the transaction in which the rows go.
-    pub(super) async fn make(&self, transaction: &DatabaseTransaction) -> Result<(), Error> {
+    /// Makes it, in the transaction in which the rows go. Keys go with the last value that has them.
+    pub(super) async fn make(&self, transaction: &DatabaseTransaction, met: &mut Met) -> Result<(), Error> {
         remove_last_values(transaction, &self.gone).await?;
         for (device, values) in &self.instead {
             let values: Vec<_> = values.iter().map(|(series, last)| (*device, series, last)).collect();
@@ -135,6 +120,11 @@ impl Change {
         }
         if !self.due.is_empty() {
             make_due(transaction, &self.due).await?;
+        }
+        let devices: BTreeSet<i64> = self.gone.iter().map(|touched| touched.device).collect();
+        for device in devices {
+            // Before the commit: a key that stays is written once more.
+            met.forget(&remove_unused_keys(transaction, device).await?);
         }
         Ok(())
     }
@@ -168,7 +158,7 @@ async fn read(db: &Database, outline: Outline) -> Result<LastValues, Error> {
 }
 
 /// Fills the table for a device that is due; `false` when none is, or another process keeps the history.
-pub(super) async fn fill(db: &Database, lease: &Lease) -> Result<bool, Error> {
+pub(super) async fn fill(db: &Database, lease: &Lease, met: &mut Met) -> Result<bool, Error> {
     let Some(device) = next_due(db.reader()).await? else { return Ok(false) };
     let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
     transaction.commit().await?;
@@ -198,6 +188,7 @@ pub(super) async fn fill(db: &Database, lease: &Lease) -> Result<bool, Error> {
     }
     let Some(transaction) = lease.go_on(db).await? else { return Ok(false) };
     run(&transaction, &format!("DELETE FROM telemetry_latest_due WHERE device = {device}")).await?;
+    met.forget(&remove_unused_keys(&transaction, device).await?);
     transaction.commit().await?;
     Ok(true)
 }

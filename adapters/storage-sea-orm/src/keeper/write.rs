@@ -27,18 +27,7 @@ pub(crate) fn portion(chunks: &[NewChunk], most: usize) -> usize {
 
 /// Writes chunks of devices that are there. What is deleted later is found by whoever removes it.
 pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks: &[NewChunk]) -> Result<(), Error> {
-    // From here on no device is deleted; see `access_log::write`.
-    locks::share(transaction, Lock::Access).await?;
-    let keys: HashSet<i64> = chunks.iter().map(|chunk| chunk.device).collect();
-    let present: Vec<i64> = device::Entity::find()
-        .select_only()
-        .column(device::Column::Key)
-        .filter(device::Column::Key.is_in(keys))
-        .filter(device::Column::Deleted.eq(false))
-        .into_tuple()
-        .all(transaction)
-        .await?;
-    let present: HashSet<i64> = present.into_iter().collect();
+    let present = present(transaction, chunks.iter().map(|chunk| chunk.device)).await?;
     let chunks: Vec<&NewChunk> = chunks.iter().filter(|chunk| present.contains(&chunk.device)).collect();
     if chunks.is_empty() {
         return Ok(());
@@ -69,6 +58,25 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks:
     }
     let topics = keys.into_iter().zip(chunks.iter().map(|chunk| chunk.topics.as_slice()));
     Ok(topics::add(transaction, topics).await?)
+}
+
+/// Those of some devices that are there, until the transaction ends.
+pub(super) async fn present(
+    transaction: &DatabaseTransaction,
+    devices: impl Iterator<Item = i64>,
+) -> Result<HashSet<i64>, DbErr> {
+    // From here on no device is deleted; see `access_log::write`.
+    locks::share(transaction, Lock::Access).await?;
+    let devices: HashSet<i64> = devices.collect();
+    let present: Vec<i64> = device::Entity::find()
+        .select_only()
+        .column(device::Column::Key)
+        .filter(device::Column::Key.is_in(devices))
+        .filter(device::Column::Deleted.eq(false))
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    Ok(present.into_iter().collect())
 }
 
 async fn keys_after(transaction: &DatabaseTransaction, sql: &str) -> Result<Vec<i64>, DbErr> {

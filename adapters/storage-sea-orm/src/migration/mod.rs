@@ -19,6 +19,7 @@ mod m0014_topics;
 mod m0016_ended_logins;
 mod m0017_token_key;
 mod m0018_keys_without_wrapper;
+mod m0019_keys_in_use;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_ended_logins::Migration),
             Box::new(m0017_token_key::Migration),
             Box::new(m0018_keys_without_wrapper::Migration),
+            Box::new(m0019_keys_in_use::Migration),
         ]
     }
 }

@@ -96,6 +96,15 @@ impl MigratorTrait for BeforeRetention {
     }
 }
 
+/// The migrations before keys went with their last row.
+struct BeforeKeysInUse;
+
+impl MigratorTrait for BeforeKeysInUse {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        Migrator::migrations().into_iter().take_while(|migration| migration.name() != "m0019_keys_in_use").collect()
+    }
+}
+
 fn copies(options: &Options) -> Vec<String> {
     let file = options.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
     let names = std::fs::read_dir(Path::new(file).parent().unwrap()).unwrap();
@@ -171,6 +180,30 @@ async fn a_tenant_from_before_there_were_limits_keeps_everything() {
     let tenant = storage.tenants.get(TenantId::from_uuid(Default::default())).await.unwrap().unwrap();
     assert!(tenant.retention.keeps_everything());
     assert!(storage.telemetry.prune(Timestamp::MAX).await.unwrap().is_done);
+}
+
+#[tokio::test]
+async fn keys_that_no_row_has_go_and_keys_that_were_named_anew_are_read_again() {
+    let (_directory, options) = new_file();
+    migrate::<BeforeKeysInUse>(&options).await.unwrap();
+    let connections = crate::open::connect(&options).await.unwrap();
+    let rows = "
+        INSERT INTO telemetry_keys (device, path) VALUES (1, 'used'), (1, 'left'), (2, 't'), (2, 'left'), (3, 'due'), (4, 'left');
+        INSERT INTO telemetry_latest (device, path, topic, timestamp, id, value)
+            VALUES (1, CAST('used' AS BLOB), 1, 1, 1, '1'), (2, CAST('values.t' AS BLOB), 1, 1, 1, '1');
+        INSERT INTO telemetry_latest_due VALUES (3);";
+    connections.writer.execute_unprepared(rows).await.unwrap();
+    migrate::<Migrator>(&options).await.unwrap();
+    let number = async |sql: &str| -> i64 {
+        let row = connections.reader.query_one_raw(super::sqlite_statement(sql)).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    };
+    assert_eq!(number("SELECT count(*) FROM telemetry_keys WHERE device IN (1, 4) AND path = 'left'").await, 0);
+    assert_eq!(number("SELECT count(*) FROM telemetry_keys").await, 4);
+    assert_eq!(number("SELECT count(*) FROM telemetry_latest").await, 1);
+    assert_eq!(number("SELECT sum(device) FROM telemetry_latest_due").await, 2 + 3);
+    connections.reader.close().await.unwrap();
+    connections.writer.close().await.unwrap();
 }
 
 #[tokio::test]

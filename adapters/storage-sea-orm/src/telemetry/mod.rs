@@ -36,7 +36,10 @@ use tokio::sync::Mutex;
 
 pub(crate) use chunks::{Chunks, Outline};
 pub(crate) use damage::Damage;
-pub(crate) use keys::{Met, add as add_keys, count as count_keys, hash_of as key_hash, of_device as keys_of_device};
+pub(crate) use keys::{
+    Met, add as add_keys, count as count_keys, hash_of as key_hash, of_device as keys_of_device,
+    remove_unused as remove_unused_keys,
+};
 pub(crate) use last_values::{Last, LastValues, Series as SeriesKey};
 pub(crate) use latest::of_chunk as last_values_of_chunk;
 pub(crate) use latest_cache::LatestCache;

@@ -62,25 +62,58 @@ pub(crate) async fn usage(db: &Database, tenant: TenantId) -> Result<Usage, Erro
             max(last_at) AS newest FROM telemetry_chunks WHERE tenant = {tenant} AND batch <= {batch} {present}"
     );
     let (log, chunks) = (sum(transaction, log).await?.part()?, sum(transaction, chunks).await?.part()?);
-    let names = names(transaction, &format!("WHERE tenant = {tenant}")).await?.remove(&tenant).unwrap_or_default();
+    let names = names(transaction, &tenant.to_string()).await?.remove(&tenant).unwrap_or_default();
     Ok(Usage { log, chunks, names })
 }
 
-/// What the names of tenants take.
-async fn names(connection: &impl ConnectionTrait, condition: &str) -> Result<HashMap<i64, NameUsage>, DbErr> {
-    #[derive(FromQueryResult)]
-    struct Names {
-        tenant: i64,
-        count: i64,
-        bytes: i64,
+/// What the names of the topics of tenants, and the keys and last values of their devices, take: of those tenants whose keys a
+/// query gives.
+async fn names(connection: &impl ConnectionTrait, tenants: &str) -> Result<HashMap<i64, NameUsage>, DbErr> {
+    let mut names = names_of_topics(connection, tenants).await?;
+    for (tenant, of_devices) in names_of_devices(connection, tenants).await? {
+        let all = names.entry(tenant).or_default();
+        *all = all.and(of_devices);
     }
+    Ok(names)
+}
+
+#[derive(FromQueryResult)]
+struct Names {
+    tenant: i64,
+    count: i64,
+    bytes: i64,
+}
+
+/// The keys and last values of devices, of those that have many.
+async fn names_of_devices(connection: &impl ConnectionTrait, tenants: &str) -> Result<HashMap<i64, NameUsage>, DbErr> {
+    let devices = format!("device IN (SELECT key FROM devices WHERE tenant IN ({tenants}) AND NOT deleted)");
+    let sql = format!(
+        "SELECT devices.tenant AS tenant, CAST(sum(entries) AS BIGINT) AS count, CAST(sum(bytes) AS BIGINT) AS bytes FROM (
+            SELECT device, sum(entries) AS entries, sum(bytes) AS bytes FROM (
+                SELECT device, count(*) AS entries, sum(octet_length(path)) AS bytes
+                FROM telemetry_keys WHERE {devices} GROUP BY device
+                UNION ALL SELECT device, count(*) AS entries, sum(octet_length(path) + octet_length(value)) AS bytes
+                FROM telemetry_latest WHERE {devices} GROUP BY device
+            ) AS parts GROUP BY device HAVING sum(bytes) + {} * sum(entries) > {}
+        ) AS large JOIN devices ON devices.key = large.device GROUP BY devices.tenant",
+        NameUsage::NAME_BYTES,
+        NameUsage::FREE_BYTES
+    );
+    let found = Names::find_by_statement(Statement::from_string(connection.get_database_backend(), sql));
+    let of = |row: Names| (row.tenant, NameUsage::new(row.count.unsigned_abs(), row.bytes.unsigned_abs()));
+    Ok(found.all(connection).await?.into_iter().map(of).collect())
+}
+
+/// The names of topics.
+async fn names_of_topics(connection: &impl ConnectionTrait, tenants: &str) -> Result<HashMap<i64, NameUsage>, DbErr> {
     let backend = connection.get_database_backend();
     let length = match backend {
         DbBackend::Postgres => "octet_length(name)",
         _ => "length(CAST(name AS BLOB))",
     };
     let sql = format!(
-        "SELECT tenant, count(*) AS count, CAST(sum({length}) AS BIGINT) AS bytes FROM topics {condition} GROUP BY tenant"
+        "SELECT tenant, count(*) AS count, CAST(sum({length}) AS BIGINT) AS bytes FROM topics
+        WHERE tenant IN ({tenants}) GROUP BY tenant"
     );
     let found = Names::find_by_statement(Statement::from_string(backend, sql)).all(connection).await?;
     let of = |row: Names| (row.tenant, NameUsage::new(row.count.unsigned_abs(), row.bytes.unsigned_abs()));
@@ -114,7 +147,8 @@ pub(crate) async fn bytes_by_tenant(db: &Database) -> Result<HashMap<i64, Tenant
             *bytes.entry(row.tenant).or_default() += row.bytes.unsigned_abs();
         }
     }
-    let names = names(snapshot.transaction(), "").await?;
+    let limited = "SELECT key FROM tenants WHERE max_bytes IS NOT NULL";
+    let names = names(snapshot.transaction(), limited).await?;
     let mut of_tenants: HashMap<i64, TenantBytes> = HashMap::new();
     for (tenant, bytes) in bytes {
         of_tenants.entry(tenant).or_default().messages = bytes;
