@@ -145,8 +145,8 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let names =
-            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let entries = std::fs::read_dir(directory).expect("it is a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
         names.collect()
     }
 

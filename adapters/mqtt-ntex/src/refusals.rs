@@ -8,11 +8,14 @@ use pocket_mqtt_core::{Ledger, Level, Resource};
 /// How long nothing more is said of the same limit.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// When it was last said, and how many there were by then.
+type Told = Option<(Instant, u64)>;
+
 /// What was said of each limit.
 #[derive(Default)]
 pub(crate) struct Refusals {
-    told: RefCell<[[Option<(Instant, u64)>; Level::ALL.len()]; Resource::ALL.len()]>,
-    evicted: Cell<Option<(Instant, u64)>>,
+    told: RefCell<[[Told; Level::ALL.len()]; Resource::ALL.len()]>,
+    evicted: Cell<Told>,
 }
 
 impl Refusals {

@@ -73,8 +73,8 @@ mod tests {
     }
 
     impl Door {
-        fn new(limits: Limits) -> Self {
-            Self { quota: Arc::default(), ledger: Ledger::new(&limits) }
+        fn new(limits: &Limits) -> Self {
+            Self { quota: Arc::default(), ledger: Ledger::new(limits) }
         }
 
         fn admit(&self, tenant: u8, client_id: &str) -> Result<Seat, Level> {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_tenant_has_as_many_places_as_the_limit_says() {
-        let door = Door::new(Limits { tenant_connections: 2, ..Limits::default() });
+        let door = Door::new(&Limits { tenant_connections: 2, ..Limits::default() });
         let first = door.admit(1, "a").unwrap();
         let _second = door.admit(1, "b").unwrap();
         assert_eq!(door.admit(1, "c").unwrap_err(), Level::Tenant);
@@ -100,14 +100,14 @@ mod tests {
 
     #[test]
     fn a_device_has_a_limit_of_its_own() {
-        let door = Door::new(Limits { device_connections: 1, ..Limits::default() });
+        let door = Door::new(&Limits { device_connections: 1, ..Limits::default() });
         let _first = door.admit(1, "a").unwrap();
         assert_eq!(door.admit(1, "b").unwrap_err(), Level::Principal);
     }
 
     #[test]
     fn a_client_that_takes_over_needs_no_place_and_keeps_its_own() {
-        let door = Door::new(Limits { tenant_connections: 1, ..Limits::default() });
+        let door = Door::new(&Limits { tenant_connections: 1, ..Limits::default() });
         let old = door.admit(1, "a").unwrap();
         let new = door.admit(1, "a").unwrap();
         drop(old);

@@ -19,6 +19,9 @@ use crate::shortest;
 use crate::traffic::Traffic;
 use crate::{v3 as convert3, v5 as convert5};
 
+/// Whether there is room for a packet of so many bytes.
+type HasRoom = Box<dyn Fn(usize) -> bool>;
+
 /// Both codecs of one connection.
 pub(crate) struct Wire {
     version: Cell<Option<ProtocolVersion>>,
@@ -26,7 +29,7 @@ pub(crate) struct Wire {
     v5: v5::codec::Codec,
     maximum: u32,
     /// Asked whether there is room for a CONNECT that is large, until it has come.
-    has_room: RefCell<Option<Box<dyn Fn(usize) -> bool>>>,
+    has_room: RefCell<Option<HasRoom>>,
     /// Whether the client wants to be told why in words.
     wants_words: Cell<bool>,
     /// Whether the client is the bridge of another broker.

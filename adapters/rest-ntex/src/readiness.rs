@@ -10,9 +10,12 @@ use tokio::sync::Mutex;
 /// For how long an answer holds.
 const HOLDS: Duration = Duration::from_secs(1);
 
+/// An answer, and when it was given.
+type Answer = (Instant, Result<(), StorageError>);
+
 /// The last answer. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Readiness(Arc<Mutex<Option<(Instant, Result<(), StorageError>)>>>);
+pub(crate) struct Readiness(Arc<Mutex<Option<Answer>>>);
 
 impl Readiness {
     /// See [`Application::ready`]. Those who ask together wait for one answer.

@@ -26,7 +26,7 @@ impl Numbers {
 
     /// These and others of the same chunk. Where a row has both, the others count.
     #[must_use]
-    pub fn or(self, others: Self) -> Self {
+    pub fn or(&self, others: &Self) -> Self {
         let mut by_row: std::collections::BTreeMap<usize, f64> = self.iter().collect();
         by_row.extend(others.iter());
         let (rows, values) = by_row.into_iter().map(|(row, value)| (row as u32, value)).unzip();

@@ -54,9 +54,10 @@ fn config(settings: &Settings) -> MqttConfig {
 }
 
 /// The limits that leave the rest of the process its files.
-fn within_open_files(limits: Limits) -> Limits {
-    let (connections, pending_connections) = open_files::room_for(limits.connections, limits.pending_connections);
-    Limits { connections, pending_connections, ..limits }
+fn within_open_files(mut limits: Limits) -> Limits {
+    (limits.connections, limits.pending_connections) =
+        open_files::room_for(limits.connections, limits.pending_connections);
+    limits
 }
 
 fn tls_files(settings: &TlsSettings) -> TlsFiles {

@@ -225,17 +225,17 @@ mod tests {
 
     async fn append(sample: &Sample, device: DeviceId, topics: &[&str]) {
         let message = |topic: &&str| NewTelemetry {
-            topic: TopicName::parse(topic).unwrap(),
+            topic: TopicName::parse(topic).expect("the topic is one"),
             ..sample.message(device, 1_000_000_000_000)
         };
-        let ids = sample.storage.telemetry.append(topics.iter().map(message).collect()).await.unwrap();
+        let ids = sample.storage.telemetry.append(topics.iter().map(message).collect()).await.expect("it is stored");
         assert!(ids.iter().all(Option::is_some));
     }
 
     async fn all(keeper: &mut Keeper, sample: &Sample) {
         keeper.topics.looked_at = None;
         sample.database.topics_loose.store(true, Ordering::Relaxed);
-        while keeper.step(&sample.database).await.unwrap() {}
+        while keeper.step(&sample.database).await.expect("a step is done") {}
     }
 
     async fn count(sample: &Sample) -> i64 {

@@ -179,7 +179,7 @@ fn numbers_of(chunk: &Chunk<'_>, key: &str) -> Result<Option<Numbers>, Damaged> 
     let beside = chunk.numbers(key)?;
     let within = chunk.numbers(&format!("{}{key}", LeafPath::WRAPPER))?;
     Ok(match (beside, within) {
-        (Some(beside), Some(within)) => Some(beside.or(within)),
+        (Some(beside), Some(within)) => Some(beside.or(&within)),
         (beside, within) => beside.or(within),
     })
 }

@@ -60,8 +60,11 @@ fn new_keys(n: usize, keys: usize) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// A payload of each kind that takes memory, by a number.
-const SHAPES: [(&str, fn(usize) -> String); 7] = [
+/// Makes a payload by a number.
+type Shape = fn(usize) -> String;
+
+/// A payload of each kind that takes memory.
+const SHAPES: [(&str, Shape); 7] = [
     ("new keys in each message", |n| new_keys(n, 2_000)),
     ("long keys", |n| {
         let members: Vec<String> = (0..60).map(|key| format!(r#""{:k<250}":{n}"#, n * 60 + key)).collect();
