@@ -121,9 +121,8 @@ impl World {
             let is_right = states[least..=most].iter().any(|rows| question.answer(rows) == told);
             assert!(
                 is_right,
-                "{question:?}\nwas answered {told:#?}\nafter {least} to {most} writes, which is neither {:#?}\nnor {:#?}",
-                question.answer(&states[least]),
-                question.answer(&states[most])
+                "{question:?}\nwas answered {told:#?}\nafter {least} to {most} writes, which is none of {:#?}",
+                states[least..=most].iter().map(|rows| question.answer(rows)).collect::<Vec<_>>()
             );
         }
         if self.devices.len() < self.size.devices {
