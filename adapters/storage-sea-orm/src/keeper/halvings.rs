@@ -6,6 +6,8 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
 
+use crate::database::Database;
+
 /// Halvings after which there is one row in a batch; then it is sealed without leaves.
 pub(super) const MOST: u32 = 20;
 
@@ -56,6 +58,16 @@ impl Halvings {
     /// The batch was given up for a reason that has nothing to do with it.
     pub(super) fn given_up(&mut self) {
         self.is_under_way = false;
+    }
+
+    /// Takes back that a batch is under way, because another process has the lease or there was nothing to seal. The other has
+    /// taken this one for dead, and would halve its batches for that; two slow processes would drive each other to the end.
+    pub(super) async fn take_back(&mut self, db: &Database) -> Result<(), DbErr> {
+        self.is_under_way = false;
+        self.left = None;
+        let transaction = db.begin().await?;
+        transaction.execute_unprepared("UPDATE telemetry_log SET halvings = halvings - 1 WHERE halvings > 0").await?;
+        transaction.commit().await
     }
 
     /// How often the next batch is halved if this one succeeds.

@@ -180,3 +180,26 @@ fn a_batch_that_failed_very_often_is_packed_without_leaves() {
     assert!(pack::Portion::halved(halvings::MOST - 1).has_leaves);
     assert!(!pack::Portion::halved(halvings::MOST).has_leaves);
 }
+
+/// Begins a batch as soon as the lease is free.
+async fn begin(keeper: &mut Keeper, sample: &Sample) {
+    while seal::begin(&mut keeper.sealer.halvings, &sample.database, &keeper.lease).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn processes_that_lose_the_lease_to_one_another_are_not_taken_for_dead_again_and_again() {
+    let sample = Sample::new().await;
+    sample.append(sample.device, 5).await;
+    let lease = std::time::Duration::ZERO;
+    let [mut one, mut other] = [0, 0].map(|_| Keeper::new(Sealing { lease, ..sealing() }));
+    begin(&mut one, &sample).await;
+    for _ in 0..40 {
+        begin(&mut other, &sample).await;
+        one.sealer.halvings.take_back(&sample.database).await.unwrap();
+        std::mem::swap(&mut one, &mut other);
+    }
+    let halvings = [one, other].map(|keeper| keeper.sealer.halvings.now());
+    assert!(halvings.iter().all(|halvings| *halvings <= 2), "{halvings:?}");
+}

@@ -119,7 +119,7 @@ impl Sealer {
         let sealed = self.seal_from(db, lease, sealing, &start).await;
         match &sealed {
             Ok(true) => self.halvings.succeeded(),
-            Ok(false) => self.halvings.given_up(),
+            Ok(false) => self.halvings.take_back(db).await?,
             Err(Error::Database(error)) if is_unavailable(error) => self.halvings.given_up(),
             Err(_) => {}
         }
