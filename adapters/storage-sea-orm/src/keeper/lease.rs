@@ -74,6 +74,14 @@ impl Lease {
         Ok(self.renew(&transaction, Waits::No, &is_free, values).await?.then_some(transaction))
     }
 
+    /// Takes the lease, so that what is read from here on may be acted upon by [`go_on`](Self::go_on); `false` when another
+    /// process keeps the history.
+    pub(crate) async fn hold(&self, db: &Database) -> Result<bool, Error> {
+        let Some(transaction) = self.begin(db).await? else { return Ok(false) };
+        transaction.commit().await?;
+        Ok(true)
+    }
+
     /// Like [`begin`](Self::begin), for work that is in several transactions; `None` also when another process had the lease
     /// since the last of them, which may have begun the same work, or when the server was started anew.
     pub(crate) async fn go_on(&self, db: &Database) -> Result<Option<DatabaseTransaction>, Error> {

@@ -143,6 +143,10 @@ impl Work<'_> {
 
     /// `false` when another process keeps the history.
     async fn remove_chunks(&mut self, chunks: &[OldChunk]) -> Result<bool, Error> {
+        if !self.lease.hold(self.db).await? {
+            self.pruned.is_done = false;
+            return Ok(false);
+        }
         let going: Vec<Going> = chunks.iter().map(|chunk| chunk.going()).collect();
         let keys: Vec<i64> = chunks.iter().map(|chunk| chunk.key).collect();
         let change = Change::when_chunks_go(self.db, &going, &keys).await?;
@@ -156,6 +160,10 @@ impl Work<'_> {
 
     /// `false` when another process keeps the history.
     async fn remove_rows(&mut self, rows: &[OldRow]) -> Result<bool, Error> {
+        if !self.lease.hold(self.db).await? {
+            self.pruned.is_done = false;
+            return Ok(false);
+        }
         let ids = list(rows.iter().map(|row| row.id));
         let devices: BTreeSet<i64> = rows.iter().map(|row| row.device).collect();
         let change = Change::when_rows_go(self.db, &list(devices), &ids).await?;
@@ -174,7 +182,8 @@ impl Work<'_> {
     /// history.
     async fn remove(&mut self, sql: &str, change: &Change, also: Option<&str>) -> Result<Option<u64>, Error> {
         self.pruned.is_done = false;
-        let Some(transaction) = self.lease.begin(self.db).await? else { return Ok(None) };
+        // The change holds only if no other process has sealed or removed anything since it was looked for.
+        let Some(transaction) = self.lease.go_on(self.db).await? else { return Ok(None) };
         let removed = run(&transaction, sql).await?;
         change.make(&transaction, self.met).await?;
         if let Some(also) = also {

@@ -41,9 +41,13 @@ pub(super) async fn trim(
                 }
             };
             pruned.is_done = false;
+            // What is looked for here holds only as long as no other process seals or removes anything.
+            if !lease.hold(db).await? {
+                return Ok(());
+            }
             let going = Going { device: outline.device, first_at: outline.first_at, last_at: from - 1 };
             let change = Change::when_chunks_go(db, &[going], &[outline.key]).await?;
-            let Some(transaction) = lease.begin(db).await? else { return Ok(()) };
+            let Some(transaction) = lease.go_on(db).await? else { return Ok(()) };
             let sql = format!("DELETE FROM telemetry_chunks WHERE key = {}", outline.key);
             if run(&transaction, &sql).await? == 0 {
                 // It went with its device.

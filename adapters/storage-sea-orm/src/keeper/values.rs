@@ -160,8 +160,9 @@ async fn read(db: &Database, outline: Outline) -> Result<LastValues, Error> {
 /// Fills the table for a device that is due; `false` when none is, or another process keeps the history.
 pub(super) async fn fill(db: &Database, lease: &Lease, met: &mut Met) -> Result<bool, Error> {
     let Some(device) = next_due(db.reader()).await? else { return Ok(false) };
-    let Some(transaction) = lease.begin(db).await? else { return Ok(false) };
-    transaction.commit().await?;
+    if !lease.hold(db).await? {
+        return Ok(false);
+    }
     let mut values = LastValues::default();
     let mut behind = 0;
     loop {
