@@ -11,7 +11,7 @@ use pocket_domain::TokenKeyFingerprint;
 use pocket_ports::{DeviceTokenHasher, Storage, StorageCheck, SystemClock};
 use tokio::runtime::Handle;
 
-use crate::config::{DatabaseKind, DatabaseSettings, DatabaseUrl, Secret, Settings};
+use crate::config::{DatabaseKind, DatabaseSettings, Secret, Settings};
 use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
 use crate::{Failure, features, token_key};
@@ -123,7 +123,7 @@ pub(crate) async fn backup(settings: &DatabaseSettings, file: &Path) -> Result<D
             use pocket_storage_sea_orm::Options;
             let failed = |error| Failure::while_doing(format_args!("cannot copy {}", settings.url), error);
             pocket_storage_sea_orm::backup(&sea_orm_options(settings), file).await.map_err(failed)?;
-            let copy = Options::new(DatabaseUrl::of_file(file).expose());
+            let copy = Options::new(crate::config::DatabaseUrl::of_file(file).expose());
             let described = pocket_storage_sea_orm::describe(&copy).await.map_err(failed)?;
             Ok(Described { migrations: described.migrations, token_key: described.token_key })
         }

@@ -11,7 +11,8 @@ use pocket_ports::BatchNumber;
 use sea_orm::sqlx::{self, AssertSqlSafe, Postgres, pool::PoolConnection};
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
-use crate::append::{ARRAYS_OF_WRITER, Met, Row, telemetry_ids};
+use crate::append::{Row, telemetry_ids};
+use crate::arrays::{ARRAYS_OF_WRITER, Met};
 use crate::database::Database;
 use crate::error::Error;
 use crate::locks::{self, Lock};

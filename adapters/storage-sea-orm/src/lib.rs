@@ -12,6 +12,7 @@
 mod access_log;
 mod access_rules;
 mod append;
+mod arrays;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod broker;
