@@ -186,18 +186,17 @@ async fn an_older_copy_takes_over_in_time(fate: Fate, are_batches_lost: bool) ->
     server.stop_at_once();
     server.keep_copy();
     server.start_again().await;
-    let lost = if are_batches_lost {
-        let from = site.mqtt.acknowledged.len();
+    let first = site.numbers.start;
+    if are_batches_lost {
         site.goes_on().await;
-        from..site.mqtt.acknowledged.len()
-    } else {
-        0..0
-    };
+    }
+    let lost = first..site.numbers.start;
     let told = "a commit was not answered";
     let before = site.platform.log().matches(told).count();
     let known_before = site.platform.log().matches(KNOWN).count();
     proxy.armed.store(u32::MAX, Ordering::SeqCst);
     site.publish().await;
+    let in_doubt = lost.end..site.numbers.start;
     wait_for("a commit of messages is cut off", || site.platform.log().matches(told).count() > before).await;
     proxy.shut.store(true, Ordering::SeqCst);
     server.stop_at_once();
@@ -211,18 +210,18 @@ async fn an_older_copy_takes_over_in_time(fate: Fate, are_batches_lost: bool) ->
     site.goes_on().await;
     let log = site.platform.log();
     let mut known = log.lines().filter(|line| line.contains(KNOWN)).skip(known_before);
-    let is_asked_before = known.any(|line| is_before(line, &taken_over));
+    // A platform that had to wait for the processor logs late what it was told in time; the copy never has the commit.
+    let is_asked_before = known.any(|line| is_before(line, &taken_over) || line.contains("is_done=true"));
     if is_asked_before && !are_batches_lost {
         return false;
     }
     // What the server that is gone had committed by then was rightly acknowledged, and is lost with it.
-    let open = if is_asked_before { lost.end..lost.end + usize::try_from(super::SOME).unwrap() } else { 0..0 };
     let rows = site.rows().await;
-    for (place, (_, payload)) in site.mqtt.acknowledged.iter().enumerate() {
-        let count = rows.get(payload).copied().unwrap_or_default();
-        if lost.contains(&place) {
+    for (_, payload) in &site.mqtt.acknowledged {
+        let (number, count) = (payload.parse().unwrap(), rows.get(payload).copied().unwrap_or_default());
+        if lost.contains(&number) {
             assert_eq!(count, 0, "{payload} was on the server that is gone");
-        } else if open.contains(&place) {
+        } else if is_asked_before && in_doubt.contains(&number) {
             assert!(count <= 1, "{payload} is there {count} times");
         } else {
             assert_eq!(count, 1, "{payload} was acknowledged after the copy took over, or is in it");
