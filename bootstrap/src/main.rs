@@ -8,6 +8,7 @@ use pocket_iot::cli::Cli;
 use pocket_iot::{complain, run};
 
 fn main() -> ExitCode {
+    pocket_allocator::give_back_freed_memory();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

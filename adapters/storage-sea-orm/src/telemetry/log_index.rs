@@ -54,7 +54,7 @@ impl LogIndex {
     /// Rows that are read at a time.
     const PAGE: usize = 10_000;
     /// The most rows; a log that is longer is read for each query instead. 24 bytes each.
-    const MOST: usize = 500_000;
+    const MOST: usize = 300_000;
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
