@@ -300,9 +300,9 @@ impl DeviceGateway {
         self.ingest.submit(submission)
     }
 
-    /// Waits until [`submit`](Self::submit) has room again.
-    pub async fn room(&self) {
-        self.ingest.room().await;
+    /// Waits until [`submit`](Self::submit) has room for a tenant again.
+    pub async fn room(&self, tenant: Option<TenantId>) {
+        self.ingest.room(tenant).await;
     }
 
     /// A connection of a device was opened. Every one is to be told, and its end too. Of people no presence is kept.

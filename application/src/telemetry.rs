@@ -202,7 +202,8 @@ impl TelemetryService {
             // Nobody listens any more when the caller went away; the rows are stored all the same.
             let _ = sender.send(result.map(|settled| settled.fates.to_vec()));
         });
-        self.submit(Submission { messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
+        let tenant = messages.first().map(|message| message.tenant_id);
+        self.submit(Submission { tenant, messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
         let fates = tokio::time::timeout(Self::COMMIT_PATIENCE, receiver)
             .await
             .map_err(|_| Error::Unavailable("the messages are queued, but the database does not store them".into()))?
@@ -219,7 +220,7 @@ impl TelemetryService {
                 Err(Refused::Closed(_)) => return Err(Error::Unavailable("the platform is stopping".into())),
                 Err(Refused::Full(back)) => submission = back,
             }
-            if tokio::time::timeout_at(deadline, self.ingest.room()).await.is_err() {
+            if tokio::time::timeout_at(deadline, self.ingest.room(submission.tenant)).await.is_err() {
                 return Err(Error::Unavailable("the queue of messages to be stored is full".into()));
             }
         }

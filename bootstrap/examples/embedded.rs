@@ -77,7 +77,8 @@ async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Resul
         // The receiver waits below.
         let _ = sender.send(result.map(|settled| settled.fates.len()));
     });
-    let submission = Submission { messages, changes: Vec::new(), receipt: Some(receipt) };
+    let submission =
+        Submission { tenant: Some(access.tenant_id), messages, changes: Vec::new(), receipt: Some(receipt) };
     gateway.submit(submission).map_err(|_| "the ingest does not take messages")?;
     let stored = receiver.await??;
     print(&format!("{stored} messages stored"));

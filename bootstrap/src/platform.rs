@@ -8,6 +8,7 @@ use pocket_application::{
     ActivityOptions, Adapters, Application, CreatedAdmin, FirstAdmin, IngestOptions, Options, SlotLimits,
     TelemetryRules, ThrottleLimits, TimeOptions, TopicLimits, prepare,
 };
+use pocket_domain::TenantShare;
 
 use crate::config::{FailureLimits, Settings};
 use crate::metrics::{self, Metrics};
@@ -135,6 +136,7 @@ fn options(settings: &Settings) -> Options {
             flush: settings.ingest.flush,
             queue: settings.ingest.queue as usize,
             queue_bytes: usize::try_from(settings.ingest.queue_bytes).unwrap_or(usize::MAX),
+            share: TenantShare::of_percent(settings.ingest.tenant_share),
         },
         telemetry: TelemetryRules {
             topics: settings.ingest.topics.clone(),

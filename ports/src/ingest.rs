@@ -3,7 +3,7 @@
 //! One call takes all that a connection read at once, so that the queue is locked once a read and not once a message.
 
 use async_trait::async_trait;
-use pocket_domain::{NewTelemetry, TelemetryId};
+use pocket_domain::{NewTelemetry, TelemetryId, TenantId};
 
 use crate::BrokerChange;
 
@@ -49,6 +49,8 @@ pub type Receipt = Box<dyn FnOnce(Result<Settled<'_>, IngestError>) + Send>;
 
 /// Messages that are handed over together.
 pub struct Submission {
+    /// Who owns all of it, and whose share of the queue it takes. `None`: the process itself, which has no share.
+    pub tenant: Option<TenantId>,
     /// The messages, in the order of their arrival.
     pub messages: Vec<NewTelemetry>,
     /// Changes of the broker's state that are committed together with them.
@@ -69,7 +71,7 @@ pub enum IngestError {
 
 /// A submission that was not taken, handed back whole.
 pub enum Refused {
-    /// The queue is full: wait with [`TelemetryIngest::room`], then submit again.
+    /// The queue is full, or the tenant holds its share of it: wait with [`TelemetryIngest::room`], then submit again.
     Full(Submission),
     /// The platform is stopping.
     Closed(Submission),
@@ -78,9 +80,10 @@ pub enum Refused {
 /// Takes messages to be stored.
 #[async_trait]
 pub trait TelemetryIngest: Send + Sync {
-    /// Queues messages without waiting. Submissions of one caller are committed in the order of the calls.
+    /// Queues messages without waiting. Submissions of one tenant are committed in the order of the calls. Those of different
+    /// tenants take turns: what one of them queued does not make another wait for all of it.
     fn submit(&self, submission: Submission) -> Result<(), Refused>;
 
-    /// Waits until the queue has room or is closed. A caller that got `Full` stops reading its source meanwhile.
-    async fn room(&self);
+    /// Waits until the queue has room for a tenant or is closed. A caller that got `Full` stops reading its source meanwhile.
+    async fn room(&self, tenant: Option<TenantId>);
 }

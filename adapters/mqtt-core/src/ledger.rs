@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pocket_domain::{Principal, TenantId};
+use pocket_domain::{Principal, TenantId, TenantShare};
 
 use crate::Limits;
 
@@ -76,7 +76,7 @@ pub struct Ledger {
     totals: [usize; Resource::ALL.len()],
     of_tenant: [usize; Resource::ALL.len()],
     of_principal: [usize; Resource::ALL.len()],
-    share: usize,
+    share: TenantShare,
     held: Amounts,
     tenants: Mutex<HashMap<TenantId, Arc<TenantAccount>>>,
     refused: [[AtomicU64; Level::ALL.len()]; Resource::ALL.len()],
@@ -135,7 +135,7 @@ impl Ledger {
                 unlimited(limits.device_connections),
                 limits.device_subscriptions,
             ],
-            share: usize::from(limits.tenant_share).clamp(1, 100),
+            share: TenantShare::of_percent(limits.tenant_share),
             held: Amounts::default(),
             tenants: Mutex::default(),
             refused: Default::default(),
@@ -197,11 +197,7 @@ impl Ledger {
     /// Whether the share of a tenant that holds this much has room.
     fn is_within_share(&self, resource: Resource, of_tenant: usize) -> bool {
         let total = self.totals[resource as usize];
-        if self.share == 100 || total == usize::MAX {
-            return true;
-        }
-        let free = total.saturating_sub(self.held(resource));
-        of_tenant.saturating_mul(100 - self.share) < free.saturating_mul(self.share)
+        total == usize::MAX || self.share.allows(of_tenant, total.saturating_sub(self.held(resource)))
     }
 
     fn take_total(&self, resource: Resource, amount: usize) -> bool {

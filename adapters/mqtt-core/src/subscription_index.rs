@@ -72,9 +72,10 @@ impl<S: Copy + Ord> SubscriptionIndex<S> {
     }
 
     /// The tenants in which somebody holds a subscription whose filter begins with this level, itself no wildcard.
-    pub fn with_first_level(&self, level: &str) -> Vec<Arc<TenantIndex<S>>> {
+    pub fn with_first_level(&self, level: &str) -> Vec<(TenantId, Arc<TenantIndex<S>>)> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        tenants.values().filter(|tenant| tenant.has_first_level(level)).cloned().collect()
+        let watched = tenants.iter().filter(|(_, index)| index.has_first_level(level));
+        watched.map(|(tenant, index)| (*tenant, Arc::clone(index))).collect()
     }
 
     /// Subscriptions of all tenants together.
@@ -333,7 +334,7 @@ mod tests {
             two.subscribe(1, &subscription(wildcard, QoS::AtMostOnce));
         }
         let found = index.with_first_level("$SYS");
-        assert!(found.len() == 1 && Arc::ptr_eq(&found[0], &one));
+        assert!(found.len() == 1 && found[0].0 == tenant(1) && Arc::ptr_eq(&found[0].1, &one));
         one.unsubscribe(1, &subscription("$SYS/#", QoS::AtMostOnce));
         assert!(index.with_first_level("$SYS").is_empty());
     }

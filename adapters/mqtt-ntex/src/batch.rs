@@ -85,11 +85,11 @@ impl Batch {
         let waits =
             batch.filter(|_| !worker.broker.config.ack_on_receipt && !is_empty && (holds || !changes.is_empty()));
         let receipt = waits.map(|batch| receipt(&worker.broker, client.id, batch));
-        let count = messages.len() as u64;
+        let (tenant, count) = (Some(client.owner.tenant_id), messages.len() as u64);
         let rest = Rest { letters, count, answered: batch.filter(|_| waits.is_none()), batch };
         let handed = match is_empty {
             true => Handed::Over,
-            false => worker.hand_over(Submission { messages, changes, receipt }),
+            false => worker.hand_over(Submission { tenant, messages, changes, receipt }),
         };
         match handed {
             Handed::Back(submission) => Err(Box::new(Unsubmitted { submission, rest })),
@@ -147,12 +147,12 @@ impl Unsubmitted {
                 Handed::Nowhere => return rest.dropped(worker, client),
             }
             loop {
-                match select(worker.broker.gateway.room(), client.changed.notified()).await {
+                match select(worker.broker.gateway.room(submission.tenant), client.changed.notified()).await {
                     Either::Left(()) => break,
                     // A client that leaves by itself may have said all it had to say.
                     Either::Right(()) if matches!(client.closing(), None | Some(Closing::ByClient { .. })) => {}
                     Either::Right(()) => {
-                        worker.leave(submission, rest.letters);
+                        worker.leave(client.owner.tenant_id, submission, rest.letters);
                         return false;
                     }
                 }
@@ -172,9 +172,9 @@ enum Handed {
 }
 
 impl Worker {
-    /// Submits if there is room, after the errands that were there before.
+    /// Submits if there is room, after the errands of the tenant that were there before.
     fn hand_over(&self, submission: Submission) -> Handed {
-        if !self.run_errands() {
+        if !self.run_errands_of(submission.tenant) {
             return Handed::Back(submission);
         }
         match self.broker.gateway.submit(submission) {

@@ -89,7 +89,7 @@ impl Connection<'_> {
                 mail_is_full |= Box::pin(unsubmitted.submit(self.worker, self.client)).await;
             }
             if mail_is_full {
-                self.worker.mail_room().await;
+                Box::pin(self.worker.mail_room(self.client.owner.tenant_id)).await;
             }
             self.wait_for_acknowledgements().await;
             self.wait_for_rate().await;
@@ -247,7 +247,7 @@ impl Connection<'_> {
 
     fn route(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
         let (worker, client) = (self.worker, self.client);
-        let fanout = Fanout::of_inbound(inbound, batch.now);
+        let fanout = Fanout::of_inbound(self.client.owner.tenant_id, inbound, batch.now);
         if inbound.retain {
             let publisher = Publisher::Client(&client.owner, &client.account);
             if !worker.retain(&client.index, publisher, fanout.message(), &mut batch.queued) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ntex::util::{BytePages, Bytes};
-use pocket_domain::Timestamp;
+use pocket_domain::{TenantId, Timestamp};
 use pocket_mqtt_core::{
     Ack, Delivery, GroupName, Match, Offer, OutgoingPacket, Own, Packet, Publish, QoS, Reply, StoredAs,
 };
@@ -45,7 +45,7 @@ impl Worker {
                 Destination::Online(client)
                     if !self.may_receive(&client.owner, &client.access.borrow(), fanout.topic()) =>
                 {
-                    self.forget(stored);
+                    self.forget(fanout.tenant(), stored);
                 }
                 Destination::Online(client) if fanout.qos_for(found) > QoS::AtMostOnce => {
                     self.queue(&client, fanout, fanout.delivery(found, group, stored));
@@ -57,10 +57,10 @@ impl Worker {
                     }
                 }
                 Destination::Waiting if fanout.qos_for(found) > QoS::AtMostOnce => {
-                    self.keep(found.subscriber, fanout.delivery(found, group, stored), fanout.now());
+                    self.keep(fanout, found.subscriber, fanout.delivery(found, group, stored));
                 }
                 Destination::Moved(to) => self.forward(fanout, found, to, group, stored),
-                Destination::Waiting | Destination::Nobody => self.forget(stored),
+                Destination::Waiting | Destination::Nobody => self.forget(fanout.tenant(), stored),
             }
         }
         self.counters().messages_out(&tally);
@@ -74,14 +74,14 @@ impl Worker {
         } else {
             client.pace.overflowed();
             self.counters().dropped_queue_full.add(1);
-            self.forget(stored);
+            self.forget(fanout.tenant(), stored);
         }
     }
 
     /// Keeps a message for a client that is away or just connecting.
-    fn keep(&self, id: SubscriberId, delivery: Delivery, now: Timestamp) {
-        if delivery.message.is_passing(now) {
-            return self.forget(delivery.stored);
+    fn keep(&self, fanout: &Fanout<'_>, id: SubscriberId, delivery: Delivery) {
+        if delivery.message.is_passing(fanout.now()) {
+            return self.forget(fanout.tenant(), delivery.stored);
         }
         let limit = self.broker.limits.queued_messages;
         let stored = delivery.stored;
@@ -89,7 +89,7 @@ impl Worker {
         let offer = match table.get_mut(id) {
             Some(Place::Offline(sleeper)) => {
                 if !self.may_receive(&sleeper.owner, &sleeper.access, &delivery.message.topic) {
-                    return self.forget(stored);
+                    return self.forget(fanout.tenant(), stored);
                 }
                 let offer = sleeper.session.offer(delivery);
                 sleeper.session.trim();
@@ -103,14 +103,14 @@ impl Worker {
         };
         if offer == Offer::Dropped {
             self.counters().dropped_queue_full.add(1);
-            self.forget(stored);
+            self.forget(fanout.tenant(), stored);
         }
     }
 
     /// A stored delivery will not be made.
-    pub(crate) fn forget(&self, stored: Option<StoredAs>) {
+    pub(crate) fn forget(&self, tenant: TenantId, stored: Option<StoredAs>) {
         if let Some(stored) = stored {
-            self.note(records::delivered(stored));
+            self.note(tenant, records::delivered(stored));
         }
     }
 
@@ -149,7 +149,8 @@ impl Worker {
         let deliveries = matches.iter().enumerate().filter_map(delivery).collect();
         queued.changes.push(BrokerChange::Queued(Arc::clone(record), deliveries));
         let (message, group) = (Arc::clone(fanout.message()), group.cloned());
-        queued.letters.push((part.worker, Letter::Deliver { message, matches, group, stored: Some(stored) }));
+        let (tenant, stored) = (fanout.tenant(), Some(stored));
+        queued.letters.push((part.worker, Letter::Deliver { tenant, message, matches, group, stored }));
     }
 
     /// Sends a message after a session that went on elsewhere.
@@ -163,7 +164,8 @@ impl Worker {
     ) {
         let matches = Arc::new([Match { subscriber: to, ..found.clone() }]);
         let stored = stored.map(|stored| StoredAt { message: stored.message, first: stored.delivery });
-        let letter = Letter::Deliver { message: Arc::clone(fanout.message()), matches, group: group.cloned(), stored };
+        let (tenant, message, group) = (fanout.tenant(), Arc::clone(fanout.message()), group.cloned());
+        let letter = Letter::Deliver { tenant, message, matches, group, stored };
         self.broker.mailboxes[usize::from(to.worker)].post(letter);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ntex::util::Bytes as NtexBytes;
-use pocket_domain::{Timestamp, TopicName};
+use pocket_domain::{TenantId, Timestamp, TopicName};
 use pocket_mqtt_core::{Delivery, GroupName, Inbound, Match, Message, Packet, ProtocolVersion, Publish, QoS, StoredAs};
 
 use crate::client::Client;
@@ -14,6 +14,7 @@ use crate::subscriber::SubscriberId;
 
 /// A message that is being delivered.
 pub(crate) struct Fanout<'a> {
+    tenant: TenantId,
     topic: &'a TopicName,
     now: Timestamp,
     /// The message as a PUBLISH of QoS 0.
@@ -27,8 +28,9 @@ pub(crate) struct Fanout<'a> {
 
 impl<'a> Fanout<'a> {
     /// Of a message that was just read. Nothing is copied unless a subscriber needs it.
-    pub(crate) fn of_inbound(inbound: &'a Inbound<'a>, now: Timestamp) -> Self {
+    pub(crate) fn of_inbound(tenant: TenantId, inbound: &'a Inbound<'a>, now: Timestamp) -> Self {
         Self {
+            tenant,
             topic: &inbound.topic,
             now,
             plain: Publish {
@@ -52,8 +54,9 @@ impl<'a> Fanout<'a> {
     }
 
     /// Of a message that came from elsewhere.
-    pub(crate) fn of_message(message: &'a Arc<Message>, now: Timestamp) -> Self {
+    pub(crate) fn of_message(tenant: TenantId, message: &'a Arc<Message>, now: Timestamp) -> Self {
         Self {
+            tenant,
             topic: &message.topic,
             now,
             plain: publish(message, now),
@@ -63,6 +66,11 @@ impl<'a> Fanout<'a> {
             message: OnceCell::from(Arc::clone(message)),
             encoded: Default::default(),
         }
+    }
+
+    /// In whose part of the broker it was published.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant
     }
 
     /// Where it was published.

@@ -144,7 +144,7 @@ impl Conversation {
             panic!("the first packet is a CONNECT: {packet:?}");
         };
         let handshake = Handshake::begin(*connect, [0; 16]).and_then(|handshake| {
-            let tenant = TenantId::new(Timestamp::MIN, [1; 10]);
+            let tenant = tenant();
             let client = handshake.client(tenant, Principal::Device(DeviceId::new(Timestamp::MIN, [2; 10])));
             handshake.authorize(&client, &TenantAuthorizer).map(|()| (handshake, client))
         });
@@ -157,7 +157,7 @@ impl Conversation {
                 self.send(&Packet::ConnectAck(Box::new(ack)), served);
                 if let Some(will) = will {
                     let fanout_of_will = Arc::new(will.message);
-                    self.deliver(&Fanout::of_message(&fanout_of_will, Timestamp::MIN), served);
+                    self.deliver(&Fanout::of_message(tenant(), &fanout_of_will, Timestamp::MIN), served);
                 }
                 self.send_queued(served);
             }
@@ -183,7 +183,7 @@ impl Conversation {
             _ => inbound.acknowledgement(Some(0..1)),
         };
         self.settle(acknowledgement, outcome, served);
-        self.deliver(&Fanout::of_inbound(inbound, Timestamp::MIN), served);
+        self.deliver(&Fanout::of_inbound(tenant(), inbound, Timestamp::MIN), served);
     }
 
     fn settle(&mut self, acknowledgement: Option<Acknowledgement>, outcome: Outcome, served: &mut Served) {
@@ -301,6 +301,11 @@ fn wire_of(version: ProtocolVersion) -> Wire {
     let wire = Wire::new(u32::MAX);
     assert!(matches!(wire.decode(&mut BytesMut::from(connect)), Ok(Some(_))));
     wire
+}
+
+/// The only tenant there is.
+fn tenant() -> TenantId {
+    TenantId::new(Timestamp::MIN, [1; 10])
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ntex::time::timeout;
@@ -23,7 +22,7 @@ use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{Io, listeners, presence, reason};
 
-/// Errands that may wait while the ingest is full before clients have to wait for their CONNACK: each connection may leave
+/// Errands of a tenant that may wait at a worker before its clients have to wait for their CONNACK: each connection may leave
 /// some, and a client may connect again and again.
 const MOST_ERRANDS: usize = 1_000;
 
@@ -127,9 +126,6 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
     {
         return Err(Refusal::new(ReasonCode::PacketTooLarge, "the will is larger than a message may be"));
     }
-    if worker.broker.errands.load(Ordering::Relaxed) > MOST_ERRANDS {
-        worker.broker.gateway.room().await;
-    }
     let access_changes = worker.access_changes();
     let credentials = ClientCredentials {
         username: handshake.username(),
@@ -148,6 +144,9 @@ async fn authenticate(worker: &Worker, io: &Io, connect: Connect) -> Result<Auth
         };
         Refusal::new(ReasonCode::QuotaExceeded, words)
     })?;
+    if worker.errands.borrow().count(access.tenant_id) > MOST_ERRANDS {
+        worker.broker.gateway.room(Some(access.tenant_id)).await;
+    }
     Ok(Authenticated { handshake, owner, account, access, seat, access_changes })
 }
 

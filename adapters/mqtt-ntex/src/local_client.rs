@@ -219,7 +219,7 @@ async fn publish_now(client: &Arc<LocalAccess>, publication: Publication) -> Res
         expires_at: expiry.map(|seconds| now.plus(std::time::Duration::from_secs(seconds.into()))),
     });
     for mailbox in &broker.mailboxes {
-        mailbox.room(&broker.limits).await;
+        mailbox.room(client.owner.tenant_id, &broker.limits).await;
     }
     let (reply, answer) = oneshot::channel();
     let (index, tenant_id) = (Arc::clone(&client.index), client.owner.tenant_id);

@@ -44,15 +44,22 @@ impl Worker {
             self.retain(&index, Publisher::Host(tenant_id), &message, &mut queued);
         }
         let (_, routes) = Routes::find(&index, &message.topic, self.number);
-        let fanout = Fanout::of_message(&message, self.broker.gateway.steady_now());
+        let fanout = Fanout::of_message(tenant_id, &message, self.broker.gateway.steady_now());
         self.route(&fanout, &routes, SubscriberId::nobody(self.number), &mut queued);
         self.send_mail();
         // What other tasks have for storage comes first.
         self.run_errands();
-        ntex::rt::spawn(Rc::clone(self).store_local(message.qos, telemetry, queued, reply)).detach();
+        ntex::rt::spawn(Rc::clone(self).store_local(tenant_id, message.qos, telemetry, queued, reply)).detach();
     }
 
-    async fn store_local(self: Rc<Self>, qos: QoS, telemetry: Accepted, queued: Queued, reply: Reply) {
+    async fn store_local(
+        self: Rc<Self>,
+        tenant: TenantId,
+        qos: QoS,
+        telemetry: Accepted,
+        queued: Queued,
+        reply: Reply,
+    ) {
         let messages: Vec<_> = telemetry.into_iter().collect();
         let Queued { changes, letters } = queued;
         if messages.is_empty() && changes.is_empty() {
@@ -60,7 +67,7 @@ impl Worker {
         }
         let waits = qos > QoS::AtMostOnce && !self.broker.config.ack_on_receipt;
         let (receipt, reply) = if waits { (Some(receipt(reply)), None) } else { (None, Some(reply)) };
-        let mut submission = Submission { messages, changes, receipt };
+        let mut submission = Submission { tenant: Some(tenant), messages, changes, receipt };
         loop {
             match self.broker.gateway.submit(submission) {
                 Ok(()) => break,
@@ -68,7 +75,7 @@ impl Worker {
                 Err(Refused::Closed(_)) => return,
                 Err(Refused::Full(back)) => submission = back,
             }
-            self.broker.gateway.room().await;
+            self.broker.gateway.room(Some(tenant)).await;
         }
         self.post(letters);
         if let Some(reply) = reply {

@@ -1,11 +1,14 @@
 //! What other threads want of a worker: messages for its clients, fates of stored batches, orders to close.
 //!
-//! A sender appends many letters under one lock and wakes the worker once, when the box was empty. Messages are bounded:
-//! above the bound those of QoS 0 are dropped, and whoever sends the others waits for [`Mailbox::room`] before it reads on.
+//! A sender appends many letters under one lock and wakes the worker once, when the box was empty. Messages are bounded, and
+//! a tenant has a share of them that leaves room for others: above the bound those of QoS 0 are dropped, and whoever sends the
+//! others waits for [`Mailbox::room`] before it reads on.
 //! All other letters are bounded by what they are about: a connection, or a batch that was read.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pocket_domain::{TenantId, TenantShare};
 use pocket_mqtt_core::{BatchId, GroupName, Limits, Match, Message, Outcome, QoS, ReasonCode, StoreKey};
 use pocket_ports::AccessChange;
 use tokio::sync::{Notify, oneshot};
@@ -20,6 +23,8 @@ use crate::takeover::Request;
 pub(crate) enum Letter {
     /// Deliver a message to these clients.
     Deliver {
+        /// Whose it is.
+        tenant: TenantId,
         /// The message.
         message: Arc<Message>,
         /// Who gets it.
@@ -80,13 +85,43 @@ pub(crate) struct Posted {
 #[derive(Debug, Default)]
 struct Content {
     letters: Vec<Letter>,
+    all: Load,
+    tenants: HashMap<TenantId, Load>,
+}
+
+/// Messages, and what they weigh.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
     messages: usize,
     bytes: usize,
 }
 
+impl Load {
+    fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.weight();
+    }
+}
+
 impl Content {
-    fn is_full(&self, limits: &Limits) -> bool {
-        self.messages >= limits.mailbox_messages || self.bytes >= limits.mailbox_bytes
+    /// Whether a tenant that has so much here may have no more: the box is full, or it would leave too little room for others.
+    fn is_full(&self, of_tenant: Load, limits: &Limits) -> bool {
+        let share = TenantShare::of_percent(limits.tenant_share);
+        let is_full =
+            |held: usize, of_tenant: usize, limit: usize| held >= limit || !share.allows(of_tenant, limit - held);
+        is_full(self.all.messages, of_tenant.messages, limits.mailbox_messages)
+            || is_full(self.all.bytes, of_tenant.bytes, limits.mailbox_bytes)
+    }
+
+    /// Keeps what a tenant has here now, and tells whether it may have no more.
+    fn note(&mut self, sender: Option<(TenantId, Load)>, limits: &Limits) -> bool {
+        let Some((tenant, load)) = sender else { return false };
+        self.tenants.insert(tenant, load);
+        self.is_full(load, limits)
+    }
+
+    fn load_of(&self, tenant: TenantId) -> Load {
+        self.tenants.get(&tenant).copied().unwrap_or_default()
     }
 }
 
@@ -107,19 +142,29 @@ impl Mailbox {
         let mut dropped = 0;
         let mut content = self.lock();
         let was_empty = content.letters.is_empty();
+        // Letters of one tenant follow each other: it is looked up once for all of them.
+        let mut sender: Option<(TenantId, Load)> = None;
+        let mut is_full = false;
         for letter in messages.drain(..) {
-            if let Letter::Deliver { message, .. } = &letter {
-                if message.qos == QoS::AtMostOnce && content.is_full(limits) {
+            if let Letter::Deliver { tenant, message, .. } = &letter {
+                let (_, load) = match &mut sender {
+                    Some(sender) if sender.0 == *tenant => sender,
+                    _ => {
+                        is_full |= content.note(sender, limits);
+                        sender.insert((*tenant, content.load_of(*tenant)))
+                    }
+                };
+                if message.qos == QoS::AtMostOnce && content.is_full(*load, limits) {
                     dropped += 1;
                     continue;
                 }
-                content.messages += 1;
-                content.bytes += message.weight();
+                load.add(message);
+                content.all.add(message);
             }
             content.letters.push(letter);
         }
+        is_full |= content.note(sender, limits);
         let wake = was_empty && !content.letters.is_empty();
-        let is_full = content.is_full(limits);
         drop(content);
         if wake {
             self.arrived.notify_one();
@@ -136,17 +181,21 @@ impl Mailbox {
     pub(crate) fn take(&self, letters: &mut Vec<Letter>) {
         let mut content = self.lock();
         std::mem::swap(&mut content.letters, letters);
-        content.messages = 0;
-        content.bytes = 0;
+        content.all = Load::default();
+        content.tenants.clear();
         drop(content);
         self.emptied.notify_waiters();
     }
 
-    /// Waits until there is room for messages.
-    pub(crate) async fn room(&self, limits: &Limits) {
+    /// Waits until there is room for messages of a tenant.
+    pub(crate) async fn room(&self, tenant: TenantId, limits: &Limits) {
         loop {
             let emptied = self.emptied.notified();
-            if !self.lock().is_full(limits) {
+            let is_full = {
+                let content = self.lock();
+                content.is_full(content.load_of(tenant), limits)
+            };
+            if !is_full {
                 return;
             }
             emptied.await;
@@ -160,11 +209,19 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use pocket_domain::TopicName;
+    use pocket_domain::{Timestamp, TopicName};
 
     use super::*;
 
+    fn tenant(number: u8) -> TenantId {
+        TenantId::new(Timestamp::MIN, [number; 10])
+    }
+
     fn message(qos: QoS, payload: &'static [u8]) -> Letter {
+        message_of(1, qos, payload)
+    }
+
+    fn message_of(number: u8, qos: QoS, payload: &'static [u8]) -> Letter {
         let message = Message {
             topic: TopicName::parse("t").unwrap(),
             payload: bytes::Bytes::from_static(payload),
@@ -173,7 +230,8 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        Letter::Deliver { message: Arc::new(message), matches: Arc::new([]), group: None, stored: None }
+        let (tenant, message, matches) = (tenant(number), Arc::new(message), Arc::new([]));
+        Letter::Deliver { tenant, message, matches, group: None, stored: None }
     }
 
     fn taken(mailbox: &Mailbox) -> usize {
@@ -212,12 +270,24 @@ mod tests {
         mailbox.post_messages(&mut vec![message(QoS::AtLeastOnce, b"x")], &limits);
         let waiting = tokio::spawn({
             let (mailbox, limits) = (Arc::clone(&mailbox), limits.clone());
-            async move { mailbox.room(&limits).await }
+            async move { mailbox.room(tenant(1), &limits).await }
         });
         mailbox.arrival().await;
         assert!(!waiting.is_finished());
         assert_eq!(taken(&mailbox), 1);
         waiting.await.unwrap();
-        mailbox.room(&limits).await;
+        mailbox.room(tenant(1), &limits).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_tenant_has_in_a_box_leaves_room_for_another() {
+        let mailbox = Mailbox::default();
+        let limits = Limits { mailbox_messages: 100, tenant_share: 80, ..Default::default() };
+        let many = |number, count| (0..count).map(|_| message_of(number, QoS::AtMostOnce, b"x")).collect::<Vec<_>>();
+        assert_eq!(mailbox.post_messages(&mut many(1, 200), &limits), Posted { dropped: 120, is_full: true });
+        assert_eq!(mailbox.post_messages(&mut many(2, 10), &limits), Posted { dropped: 0, is_full: false });
+        mailbox.room(tenant(2), &limits).await;
+        // What is free is less now, and nothing of it is for the first.
+        assert_eq!(mailbox.post_messages(&mut many(1, 1), &limits), Posted { dropped: 1, is_full: true });
     }
 }

@@ -57,7 +57,7 @@ impl Broker {
             tracing::info!(sessions = count - ended.len(), ended = ended.len(), "sessions go on");
         }
         // A queue that is full or closed at the start leaves them for the next start.
-        let _ = self.gateway.submit(Submission { messages: Vec::new(), changes: ended, receipt: None });
+        let _ = self.gateway.submit(Submission { tenant: None, messages: Vec::new(), changes: ended, receipt: None });
         self.put_restored(restored);
         Ok(())
     }

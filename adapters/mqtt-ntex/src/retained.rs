@@ -217,18 +217,18 @@ impl Sending {
 
     fn send(&self, found: &Match<SubscriberId>, message: &Arc<Message>) {
         let worker = &self.worker;
-        let now = worker.broker.gateway.steady_now();
+        let (tenant, now) = (self.client.owner.tenant_id, worker.broker.gateway.steady_now());
         if message.is_expired(now) {
             return;
         }
-        let fanout = Fanout::of_message(message, now);
+        let fanout = Fanout::of_message(tenant, message, now);
         if found.subscriber.session.is_none() || fanout.qos_for(found) == QoS::AtMostOnce {
             return worker.deliver(&fanout, std::slice::from_ref(found), None, None, None);
         }
         let part = Remote { worker: worker.number, matches: Arc::new([found.clone()]) };
         let mut queued = Queued::default();
         worker.queue_stored(&fanout, &part, None, None, &mut None, &mut queued);
-        worker.note_with_letters(queued.changes, queued.letters);
+        worker.note_with_letters(tenant, queued.changes, queued.letters);
         worker.run_errands();
     }
 }

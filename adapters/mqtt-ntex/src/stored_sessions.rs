@@ -32,7 +32,7 @@ impl Worker {
         let expiry_seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
         let mut changes: Vec<BrokerChange> = kept(key, &owner, expiry_seconds, None, will).into_iter().collect();
         changes.extend(errands::changes(key, session.take_changes()));
-        self.note_with_letters(changes, Vec::new());
+        self.note_with_letters(owner.tenant_id, changes, Vec::new());
         self.run_errands();
         SubscriberId { session: Some(key), ..id }
     }
@@ -45,7 +45,7 @@ impl Worker {
         let expiry_seconds = u32::try_from(sleeper.expiry.as_secs()).unwrap_or(u32::MAX);
         let will = sleeper.will.as_ref().map(|(will, _)| records::will_bytes(will));
         changes.extend(kept(key, &sleeper.owner, expiry_seconds, Some(sleeper.left_at), will));
-        self.note_with_letters(changes, Vec::new());
+        self.note_with_letters(sleeper.owner.tenant_id, changes, Vec::new());
     }
 }
 

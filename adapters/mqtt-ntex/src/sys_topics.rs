@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ntex::time::{Millis, sleep};
-use pocket_domain::{TopicFilter, TopicName};
+use pocket_domain::{TenantId, TopicFilter, TopicName};
 use pocket_mqtt_core::{Message, NewSubscription, QoS};
 
 use crate::batch::Queued;
@@ -116,19 +116,19 @@ impl Worker {
                 continue;
             }
             let messages = self.broker.system_messages().await;
-            for index in watched {
-                self.tell(&index, &messages);
+            for (tenant, index) in watched {
+                self.tell(tenant, &index, &messages);
             }
         }
     }
 
-    fn tell(&self, index: &crate::Index, messages: &[Arc<Message>]) {
+    fn tell(&self, tenant: TenantId, index: &crate::Index, messages: &[Arc<Message>]) {
         let broker = SubscriberId::nobody(self.number);
         let now = self.broker.gateway.steady_now();
         for message in messages {
             let (_, routes) = Routes::find(index, &message.topic, self.number);
             // At QoS 0 nothing is queued for storage.
-            self.route(&Fanout::of_message(message, now), &routes, broker, &mut Queued::default());
+            self.route(&Fanout::of_message(tenant, message, now), &routes, broker, &mut Queued::default());
         }
         self.send_mail();
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
+use pocket_domain::TenantId;
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, Connection, Message, Offer, ReasonCode, Session, Will};
 use pocket_ports::BrokerChange;
 use tokio::sync::oneshot;
@@ -72,7 +73,7 @@ impl Worker {
     pub(crate) fn give_up(&self, request: Request) {
         let from = request.from;
         let destination = self.table.borrow().destination(from);
-        let (request, session, index) = match destination {
+        let (request, tenant, session, index) = match destination {
             Destination::Online(client) => {
                 self.counters().takeovers.add(1);
                 // 3.1.1 [MQTT-3.1.2-6], 5.0 section 3.1.2.11.2: a session that ends with its connection ends here, too
@@ -81,7 +82,7 @@ impl Worker {
                 // [MQTT-3.1.4-3]
                 client.close(Closing::ByServer(ReasonCode::SessionTakenOver));
                 let session = client.connection.borrow_mut().take_session();
-                (request, session, Arc::clone(&client.index))
+                (request, client.owner.tenant_id, session, Arc::clone(&client.index))
             }
             Destination::Waiting => match self.wake(request) {
                 Ok((sleeper, request)) => {
@@ -93,7 +94,7 @@ impl Worker {
                     if let (Some((will, _)), false) = (sleeper.will, request.keep) {
                         self.publish_will(from, &sleeper.owner, &sleeper.access, &sleeper.index, will);
                     }
-                    return self.pass_on(request, sleeper.session, &sleeper.index);
+                    return self.pass_on(sleeper.owner.tenant_id, request, sleeper.session, &sleeper.index);
                 }
                 Err(()) => return,
             },
@@ -103,7 +104,7 @@ impl Worker {
                 return;
             }
         };
-        self.pass_on(request, session, &index);
+        self.pass_on(tenant, request, session, &index);
     }
 
     /// Takes a sleeping session out of the table. A client that is itself still connecting is asked again later.
@@ -124,10 +125,10 @@ impl Worker {
         }
     }
 
-    fn pass_on(&self, request: Request, mut session: Session, index: &crate::Index) {
+    fn pass_on(&self, tenant: TenantId, request: Request, mut session: Session, index: &crate::Index) {
         let Request { from, to, keep, reply } = request;
         if let Some(key) = session.key() {
-            self.note_with_letters(errands::changes(key, session.take_changes()), Vec::new());
+            self.note_with_letters(tenant, errands::changes(key, session.take_changes()), Vec::new());
             self.run_errands();
         }
         if keep {
@@ -137,7 +138,7 @@ impl Worker {
             let _ = reply.send(Some(session));
         } else {
             self.table.borrow_mut().remove(from);
-            self.end_session(from, session, index);
+            self.end_session(tenant, from, session, index);
             let _ = reply.send(None);
         }
     }
@@ -147,7 +148,7 @@ impl Worker {
         self.broker.registry.forget(owner, id);
         self.table.borrow_mut().remove(id);
         let index = self.broker.index.tenant(owner.tenant_id);
-        self.end_session(id, connection.take_session(), &index);
+        self.end_session(owner.tenant_id, id, connection.take_session(), &index);
     }
 
     /// Puts an accepted client into its slot and gives it what came meanwhile.
@@ -160,10 +161,10 @@ impl Worker {
                 Pending::Delivery(delivery) => {
                     let stored = delivery.stored;
                     if !self.may_receive(&client.owner, &client.access.borrow(), &delivery.message.topic) {
-                        self.forget(stored);
+                        self.forget(client.owner.tenant_id, stored);
                     } else if client.connection.borrow_mut().session().offer(delivery) == Offer::Dropped {
                         self.counters().dropped_queue_full.add(1);
-                        self.forget(stored);
+                        self.forget(client.owner.tenant_id, stored);
                     }
                 }
             }
@@ -188,7 +189,7 @@ impl Worker {
         if expiry.is_zero() {
             self.table.borrow_mut().remove(client.id);
             self.broker.registry.forget(&client.owner, client.id);
-            self.end_session(client.id, session, &client.index);
+            self.end_session(client.owner.tenant_id, client.id, session, &client.index);
             if let Some(will) = will {
                 self.publish_will(client.id, &client.owner, &client.access.borrow(), &client.index, will);
             }
@@ -238,7 +239,7 @@ impl Worker {
         };
         self.broker.registry.forget(&sleeper.owner, id);
         let Sleeper { owner, access, session, index, will, .. } = *sleeper;
-        self.end_session(id, session, &index);
+        self.end_session(owner.tenant_id, id, session, &index);
         // Last, so that whoever sees it gone sees its subscriptions gone.
         self.broker.count_sleeper(&owner, id, false);
         if let Some((will, _)) = will {
@@ -269,7 +270,7 @@ impl Worker {
     }
 
     /// Removes the subscriptions of a session, and gives what a group shares to its other members.
-    fn end_session(&self, id: SubscriberId, mut session: Session, index: &crate::Index) {
+    fn end_session(&self, tenant: TenantId, id: SubscriberId, mut session: Session, index: &crate::Index) {
         for subscription in session.subscriptions() {
             index.unsubscribe(id, subscription);
         }
@@ -280,12 +281,12 @@ impl Worker {
                 .subscriptions()
                 .find(|held| held.group == delivery.group && held.filter.matches(delivery.message.topic.as_str()));
             if let Some(group) = group.and_then(|held| index.group(held)) {
-                let fanout = Fanout::of_message(&delivery.message, self.broker.gateway.steady_now());
+                let fanout = Fanout::of_message(tenant, &delivery.message, self.broker.gateway.steady_now());
                 self.share(&fanout, &group, &mut None, &mut queued);
             }
         }
         self.send_mail();
-        self.note_with_letters(queued.changes, queued.letters);
+        self.note_with_letters(tenant, queued.changes, queued.letters);
         self.run_errands();
     }
 }

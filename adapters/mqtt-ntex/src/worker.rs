@@ -76,9 +76,14 @@ impl Worker {
             self.retain(index, Publisher::Client(owner, &self.broker.account(owner)), message, &mut queued);
         }
         let (_, routes) = Routes::find(index, &message.topic, self.number);
-        self.route(&Fanout::of_message(message, self.broker.gateway.steady_now()), &routes, publisher, &mut queued);
+        self.route(
+            &Fanout::of_message(owner.tenant_id, message, self.broker.gateway.steady_now()),
+            &routes,
+            publisher,
+            &mut queued,
+        );
         self.send_mail();
-        self.note_with_letters(queued.changes, queued.letters);
+        self.note_with_letters(owner.tenant_id, queued.changes, queued.letters);
         self.run_errands();
     }
 
@@ -124,7 +129,7 @@ impl Worker {
     pub(crate) fn route(&self, fanout: &Fanout<'_>, routes: &Routes, publisher: SubscriberId, queued: &mut Queued) {
         self.deliver(fanout, &routes.local, Some(publisher), None, None);
         for remote in &routes.remote {
-            self.write(remote.worker, fanout.message(), &remote.matches, None);
+            self.write(remote.worker, fanout, &remote.matches, None);
         }
         let mut record = None;
         for part in &routes.stored {
@@ -133,7 +138,7 @@ impl Worker {
             } else if part.worker == self.number {
                 self.deliver(fanout, &part.matches, Some(publisher), None, None);
             } else {
-                self.write(part.worker, fanout.message(), &part.matches, None);
+                self.write(part.worker, fanout, &part.matches, None);
             }
         }
         for group in &routes.groups {
@@ -157,23 +162,18 @@ impl Worker {
             self.deliver(fanout, std::slice::from_ref(found), None, Some(&group.name), None);
         } else {
             let matches = Arc::new([found.clone()]) as Arc<[_]>;
-            self.write(found.subscriber.worker, fanout.message(), &matches, Some(&group.name));
+            self.write(found.subscriber.worker, fanout, &matches, Some(&group.name));
         }
     }
 
     /// Puts a message for sessions of another worker into the outbox, and gives it to subscribers inside the process.
-    fn write(
-        &self,
-        worker: u16,
-        message: &Arc<Message>,
-        matches: &Arc<[Match<SubscriberId>]>,
-        group: Option<&GroupName>,
-    ) {
+    fn write(&self, worker: u16, fanout: &Fanout<'_>, matches: &Arc<[Match<SubscriberId>]>, group: Option<&GroupName>) {
         if worker == LOCAL {
-            return self.deliver_locally(message, matches);
+            return self.deliver_locally(fanout.message(), matches);
         }
-        let (message, matches) = (Arc::clone(message), Arc::clone(matches));
-        self.write_letter(worker, Letter::Deliver { message, matches, group: group.cloned(), stored: None });
+        let (message, matches) = (Arc::clone(fanout.message()), Arc::clone(matches));
+        let tenant = fanout.tenant();
+        self.write_letter(worker, Letter::Deliver { tenant, message, matches, group: group.cloned(), stored: None });
     }
 
     /// Puts a letter into the outbox.
@@ -194,10 +194,10 @@ impl Worker {
         is_full
     }
 
-    /// Waits until all mailboxes have room.
-    pub(crate) async fn mail_room(&self) {
+    /// Waits until all mailboxes have room for a tenant.
+    pub(crate) async fn mail_room(&self, tenant: TenantId) {
         for mailbox in &self.broker.mailboxes {
-            mailbox.room(&self.broker.limits).await;
+            mailbox.room(tenant, &self.broker.limits).await;
         }
     }
 
@@ -225,8 +225,8 @@ impl Worker {
     /// Does what a letter wants.
     pub(crate) fn handle(self: &Rc<Self>, letter: Letter, now: Timestamp) {
         match letter {
-            Letter::Deliver { message, matches, group, stored } => {
-                self.deliver(&Fanout::of_message(&message, now), &matches, None, group.as_ref(), stored);
+            Letter::Deliver { tenant, message, matches, group, stored } => {
+                self.deliver(&Fanout::of_message(tenant, &message, now), &matches, None, group.as_ref(), stored);
             }
             Letter::Settle { client, batch, outcome } => self.settle(client, batch, outcome),
             Letter::TakeOver(request) => self.give_up(request),
@@ -264,7 +264,12 @@ impl Worker {
                     // There is no connection to send on, nor one to close.
                     let _ = sleeper.session.settle(batch, outcome, drop);
                     if let Some(key) = sleeper.session.key() {
-                        self.note_with_letters(errands::changes(key, sleeper.session.take_changes()), Vec::new());
+                        let tenant = sleeper.owner.tenant_id;
+                        self.note_with_letters(
+                            tenant,
+                            errands::changes(key, sleeper.session.take_changes()),
+                            Vec::new(),
+                        );
                     }
                 }
                 _ => {}

@@ -1,13 +1,14 @@
-//! The batching ingest: a bounded queue in front of one writer.
+//! The batching ingest: a bounded queue, which tenants share, in front of one writer.
 //!
 //! - A batch is written when it is full, when its oldest message has waited long enough, or at once when somebody waits
 //!   for it; the writer then takes all that is queued, so a batch is as large as the load makes it (group commit).
-//! - A full queue is back-pressure, never a loss.
+//! - A full queue is back-pressure, never a loss. A tenant holds at most its share of it, and batches take from tenants in turn.
 //! - A batch that the database cannot take now is tried again until it can; one that it refuses is split until the message
 //!   or change at fault stands alone. The message is put aside with its reason, the change is given up, and the rest is stored.
 //! - Changes of the broker's state are committed in the transaction of the messages they came with.
 //! - A receipt tells what became of each message, and which changes were given up.
 
+mod lanes;
 mod owed;
 mod parts;
 mod queue;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pocket_domain::NodeName;
+use pocket_domain::{NodeName, TenantId, TenantShare};
 use pocket_ports::{Clock, Refused, Submission, TelemetryIngest, TelemetryStore, WriteStore};
 
 use queue::Queue;
@@ -37,11 +38,19 @@ pub struct IngestOptions {
     pub queue: usize,
     /// Bytes that these may take in memory: payloads, topics and what holds them. One submission may go beyond it.
     pub queue_bytes: usize,
+    /// How much of both one tenant may take.
+    pub share: TenantShare,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { batch: 100, flush: Duration::from_secs(2), queue: 100_000, queue_bytes: 64 << 20 }
+        Self {
+            batch: 100,
+            flush: Duration::from_secs(2),
+            queue: 100_000,
+            queue_bytes: 64 << 20,
+            share: TenantShare::default(),
+        }
     }
 }
 
@@ -77,7 +86,7 @@ pub struct IngestStats {
     pub commits: u64,
     /// Attempts that failed because the database was away.
     pub retries: u64,
-    /// Submissions that found the queue full.
+    /// Submissions that found the queue full, or the share of their tenant.
     pub queue_full: u64,
 }
 
@@ -193,8 +202,8 @@ impl TelemetryIngest for BatchingIngest {
         })
     }
 
-    async fn room(&self) {
-        self.queue.room().await;
+    async fn room(&self, tenant: Option<TenantId>) {
+        self.queue.room(tenant).await;
     }
 }
 

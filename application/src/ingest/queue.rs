@@ -1,17 +1,21 @@
 //! The bounded queue between the transports and the writer.
 //!
-//! Who submits takes no lock and waits for nobody: a submission goes on a channel, and what is held in memory is counted. The
-//! writer puts batches together at its own end.
+//! Who submits waits for nobody: a submission goes on a channel, and what is held in memory is counted, by tenant and in all. The
+//! writer puts batches together at its own end. What does not go into the next batch waits there in a lane per tenant, and the
+//! tenants take turns. Submissions of one tenant stay in order, because what became of a session must not be stored before it began.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use pocket_domain::NewTelemetry;
+use pocket_domain::{NewTelemetry, TenantId};
 use pocket_ports::{BrokerChange, Refused, Submission};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
 
+use super::lanes::{Lane, Lanes};
 use super::owed::Owed;
 use super::weight::{Held, Weight};
 use super::{IngestOptions, NotStored};
@@ -22,13 +26,14 @@ pub(super) struct Queue {
     sender: UnboundedSender<Queued>,
     /// All that is in memory, also what is being written.
     held: Held,
-    room: Notify,
+    lanes: Lanes,
     is_closed: AtomicBool,
     closing: Notify,
 }
 
 /// A submission on its way.
 struct Queued {
+    lane: Arc<Lane>,
     messages: Vec<NewTelemetry>,
     changes: Vec<BrokerChange>,
     receipt: Owed,
@@ -37,14 +42,15 @@ struct Queued {
 }
 
 impl Queued {
-    fn new(submission: Submission) -> Self {
+    fn new(lane: Arc<Lane>, submission: Submission) -> Self {
         let (weight, is_awaited) = (Weight::of(&submission), is_awaited(&submission));
-        let Submission { messages, changes, receipt } = submission;
-        Self { messages, changes, receipt: Owed::new(receipt), weight, is_awaited }
+        let Submission { messages, changes, receipt, .. } = submission;
+        Self { lane, messages, changes, receipt: Owed::new(receipt), weight, is_awaited }
     }
 
     fn into_submission(self) -> Submission {
-        Submission { messages: self.messages, changes: self.changes, receipt: self.receipt.take_back() }
+        let Self { lane, messages, changes, receipt, .. } = self;
+        Submission { tenant: lane.tenant, messages, changes, receipt: receipt.take_back() }
     }
 }
 
@@ -65,58 +71,69 @@ impl Queue {
             options,
             sender,
             held: Held::default(),
-            room: Notify::new(),
+            lanes: Lanes::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         });
-        (Arc::clone(&queue), Intake { queue, receiver, batch: Batch::default() })
+        (Arc::clone(&queue), Intake::new(queue, receiver))
     }
 
     pub(super) fn push(&self, submission: Submission) -> Result<(), Refused> {
         if self.is_closed() {
             return Err(Refused::Closed(submission));
         }
-        if !self.has_room() {
+        let lane = self.lanes.of(submission.tenant);
+        if !self.has_room(&lane) {
             return Err(Refused::Full(submission));
         }
-        let queued = Queued::new(submission);
+        let queued = Queued::new(Arc::clone(&lane), submission);
         let weight = queued.weight;
         // Counted before it is sent, so that the writer does not take off what is not there yet.
         self.held.add(weight);
+        lane.held.add(weight);
         self.sender.send(queued).map_err(|unsent| {
             self.held.take_off(weight);
+            lane.held.take_off(weight);
             Refused::Closed(unsent.0.into_submission())
         })
     }
 
-    /// Waits until less is queued than allowed, or the queue is closed.
-    pub(super) async fn room(&self) {
+    /// Waits until less is queued than a tenant is allowed, or the queue is closed.
+    pub(super) async fn room(&self, tenant: Option<TenantId>) {
+        let lane = self.lanes.of(tenant);
         loop {
-            let room = self.room.notified();
+            let room = lane.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if self.is_closed() || self.has_room() {
+            if self.is_closed() || self.has_room(&lane) {
                 return;
             }
             room.await;
         }
     }
 
-    fn has_room(&self) -> bool {
-        let held = self.held();
-        held.entries() < self.options.queue && held.bytes < self.options.queue_bytes
+    fn has_room(&self, lane: &Lane) -> bool {
+        let IngestOptions { queue, queue_bytes, share, .. } = self.options;
+        let (held, of_lane) = (self.held(), lane.held.now());
+        let allows = |limit: usize, held: usize, of_lane: usize| {
+            held < limit && (lane.tenant.is_none() || share.allows(of_lane, limit - held))
+        };
+        allows(queue, held.entries(), of_lane.entries()) && allows(queue_bytes, held.bytes, of_lane.bytes)
     }
 
-    /// The writer is done with what it took.
-    pub(super) fn written(&self, batch: Weight) {
-        self.held.take_off(batch);
-        self.room.notify_waiters();
+    /// The writer is done with what it took of each.
+    pub(super) fn written(&self, owners: Vec<(Arc<Lane>, Weight)>) {
+        for (lane, weight) in owners {
+            self.held.take_off(weight);
+            lane.held.take_off(weight);
+        }
+        self.lanes.notify();
     }
 
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.closing.notify_one();
-        self.room.notify_waiters();
+        self.lanes.notify();
     }
 
     fn is_closed(&self) -> bool {
@@ -150,6 +167,8 @@ pub(super) struct Batch {
     /// Who waits for what, in order.
     pub(super) receipts: Vec<Awaited>,
     pub(super) weight: Weight,
+    /// Whose it is, and how much of it.
+    pub(super) owners: Vec<(Arc<Lane>, Weight)>,
     /// Whether some of it does not wait for the timer.
     is_awaited: bool,
     /// When the first of it was taken from the queue.
@@ -162,13 +181,21 @@ impl Batch {
     /// The most bytes of one transaction, which the database's driver copies once or twice.
     const MOST_BYTES: usize = 8 << 20;
 
-    fn is_whole(&self) -> bool {
-        self.weight.entries() >= Self::MOST || self.weight.bytes >= Self::MOST_BYTES
+    /// The same while several tenants store: each waits for the transaction before its own.
+    const MOST_SHARED: usize = 2_500;
+
+    fn is_whole(&self, is_shared: bool) -> bool {
+        let most = if is_shared { Self::MOST_SHARED } else { Self::MOST };
+        self.weight.entries() >= most || self.weight.bytes >= Self::MOST_BYTES
     }
 
     fn add(&mut self, queued: Queued) {
         self.oldest.get_or_insert_with(Instant::now);
         self.weight += queued.weight;
+        match self.owners.last_mut() {
+            Some((lane, weight)) if Arc::ptr_eq(lane, &queued.lane) => *weight += queued.weight,
+            _ => self.owners.push((queued.lane, queued.weight)),
+        }
         self.is_awaited |= queued.is_awaited;
         let (messages, changes) = (queued.messages.len(), queued.changes.len());
         self.receipts.push(Awaited { messages, changes, receipt: queued.receipt });
@@ -187,9 +214,29 @@ pub(super) struct Intake {
     receiver: UnboundedReceiver<Queued>,
     /// What the next transaction has so far.
     batch: Batch,
+    /// What the transactions after it will have, by tenant.
+    waiting: HashMap<Option<TenantId>, VecDeque<Queued>>,
+    /// Who has something waiting, the next one first.
+    turns: VecDeque<Option<TenantId>>,
+    /// Who submitted last.
+    last: Option<TenantId>,
+    /// Until when several tenants are taken to store at the same time.
+    shared_until: Option<Instant>,
 }
 
 impl Intake {
+    /// What a tenant may put into a batch before it is the turn of the next.
+    const TURN: usize = 250;
+    /// The same in bytes.
+    const TURN_BYTES: usize = 256 << 10;
+    /// How long after two tenants submitted one after the other transactions stay smaller.
+    const SHARED_FOR: Duration = Duration::from_secs(1);
+
+    fn new(queue: Arc<Queue>, receiver: UnboundedReceiver<Queued>) -> Self {
+        let (batch, waiting, turns) = (Batch::default(), HashMap::new(), VecDeque::new());
+        Self { queue, receiver, batch, waiting, turns, last: None, shared_until: None }
+    }
+
     /// The next batch when it is due, with all that was queued until then, as far as one transaction takes it; `None` when the
     /// queue is closed and empty.
     pub(super) async fn next(&mut self) -> Option<Batch> {
@@ -198,13 +245,12 @@ impl Intake {
             if is_closed {
                 self.receiver.close();
             }
-            while !self.batch.is_whole()
-                && let Ok(queued) = self.receiver.try_recv()
-            {
-                self.batch.add(queued);
+            while let Ok(queued) = self.receiver.try_recv() {
+                self.take(queued);
             }
+            self.fill();
             let oldest = self.batch.oldest;
-            let is_full = self.batch.weight.entries() >= self.queue.options.batch;
+            let is_full = self.is_whole() || self.batch.weight.entries() >= self.queue.options.batch;
             if oldest.is_some() && (is_closed || is_full || self.batch.is_awaited) {
                 return Some(std::mem::take(&mut self.batch));
             }
@@ -215,71 +261,60 @@ impl Intake {
                 }
             };
             tokio::select! {
-                queued = self.receiver.recv() => self.batch.add(queued?),
+                queued = self.receiver.recv() => {
+                    let queued = queued?;
+                    self.take(queued);
+                }
                 () = self.queue.closing.notified() => {}
                 () = timer => return Some(std::mem::take(&mut self.batch)),
+            }
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.batch.is_whole(self.shared_until.is_some_and(|until| Instant::now() < until))
+    }
+
+    /// Puts a submission into the batch, or behind those that wait already.
+    fn take(&mut self, queued: Queued) {
+        let tenant = queued.lane.tenant;
+        if tenant.is_some() && tenant != self.last {
+            let is_first = self.last.is_none();
+            self.last = tenant;
+            self.shared_until = (!is_first).then(|| Instant::now() + Self::SHARED_FOR);
+        }
+        if self.turns.is_empty() && !self.is_whole() {
+            return self.batch.add(queued);
+        }
+        let lane = self.waiting.entry(tenant).or_default();
+        if lane.is_empty() {
+            self.turns.push_back(tenant);
+        }
+        lane.push_back(queued);
+    }
+
+    /// Takes what waits into the batch, one tenant after the other.
+    fn fill(&mut self) {
+        while !self.is_whole()
+            && let Some(tenant) = self.turns.pop_front()
+        {
+            let Some(lane) = self.waiting.get_mut(&tenant) else { continue };
+            let mut turn = Weight::default();
+            while turn.entries() < Self::TURN
+                && turn.bytes < Self::TURN_BYTES
+                && let Some(queued) = lane.pop_front()
+            {
+                turn += queued.weight;
+                self.batch.add(queued);
+            }
+            if lane.is_empty() {
+                self.waiting.remove(&tenant);
+            } else {
+                self.turns.push_back(tenant);
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use pocket_ports::{Fate, Settled};
-
-    use super::super::tests::message;
-    use super::*;
-
-    fn submission(given: &Arc<AtomicUsize>) -> Submission {
-        let given = Arc::clone(given);
-        let receipt: pocket_ports::Receipt = Box::new(move |settled| {
-            assert_eq!(settled, Ok(Settled::new(&[Fate::DeviceGone])));
-            given.fetch_add(1, Ordering::SeqCst);
-        });
-        Submission { messages: vec![message("1")], changes: Vec::new(), receipt: Some(receipt) }
-    }
-
-    /// Submits without a pause until the queue is closed; how many were taken.
-    fn submit_until_closed(queue: &Queue, given: &Arc<AtomicUsize>) -> usize {
-        let mut taken = 0;
-        loop {
-            match queue.push(submission(given)) {
-                Ok(()) => taken += 1,
-                Err(Refused::Full(_)) => std::thread::yield_now(),
-                // Whoever gets it back has the receipt too; it must not be called.
-                Err(Refused::Closed(submission)) => {
-                    assert!(submission.receipt.is_some());
-                    return taken;
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_taken_while_the_queue_is_closed_is_written_to_the_last() {
-        for round in 0..50 {
-            let (queue, mut intake) = Queue::new(IngestOptions { queue: 100, ..IngestOptions::default() });
-            let given = Arc::new(AtomicUsize::new(0));
-            let submit = || {
-                let (queue, given) = (Arc::clone(&queue), Arc::clone(&given));
-                std::thread::spawn(move || submit_until_closed(&queue, &given))
-            };
-            let threads = [submit(), submit(), submit()];
-            let mut written = 0;
-            while let Some(batch) = intake.next().await {
-                written += batch.messages.len();
-                for Awaited { messages, receipt, .. } in batch.receipts {
-                    receipt.give(Settled::new(&vec![Fate::DeviceGone; messages]));
-                }
-                queue.written(batch.weight);
-                if written > round * 20 {
-                    queue.close();
-                }
-            }
-            let taken: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-            assert_eq!((taken, given.load(Ordering::SeqCst), queue.held()), (written, written, Weight::default()));
-        }
-    }
-}
+mod tests;

@@ -127,7 +127,12 @@ pub(super) fn message(text: &str) -> NewTelemetry {
 }
 
 fn unawaited(count: usize) -> Submission {
-    Submission { messages: (0..count).map(|n| message(&n.to_string())).collect(), changes: Vec::new(), receipt: None }
+    Submission {
+        tenant: None,
+        messages: (0..count).map(|n| message(&n.to_string())).collect(),
+        changes: Vec::new(),
+        receipt: None,
+    }
 }
 
 fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, IngestError>>) {
@@ -136,7 +141,7 @@ fn awaited(texts: &[&str]) -> (Submission, oneshot::Receiver<Result<Vec<Fate>, I
         let _ = sender.send(result.map(|settled| settled.fates.to_vec()));
     });
     let messages = texts.iter().map(|text| message(text)).collect();
-    (Submission { messages, changes: Vec::new(), receipt: Some(receipt) }, receiver)
+    (Submission { tenant: None, messages, changes: Vec::new(), receipt: Some(receipt) }, receiver)
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +219,7 @@ async fn a_full_queue_hands_the_messages_back_until_there_is_room() {
     assert!(ingest.submit(unawaited(1)).is_ok());
     let Err(Refused::Full(back)) = ingest.submit(unawaited(1)) else { panic!("the queue took more than its bound") };
     assert_eq!(back.messages.len(), 1);
-    ingest.room().await;
+    ingest.room(None).await;
     assert!(ingest.submit(back).is_ok());
     assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
     assert_eq!(store.sizes(), [10, 1]);
@@ -295,7 +300,7 @@ async fn each_submission_learns_which_of_its_changes_were_given_up() {
             let _ = sender.send((settled.fates.to_vec(), settled.refused_changes.to_vec()));
         });
         let messages = vec![message("a")];
-        assert!(ingest.submit(Submission { messages, changes, receipt: Some(receipt) }).is_ok());
+        assert!(ingest.submit(Submission { tenant: None, messages, changes, receipt: Some(receipt) }).is_ok());
         receiver
     };
     let receipts = [
@@ -331,7 +336,7 @@ async fn what_a_client_was_told_does_not_wait_for_the_flush_interval() {
     let store = Arc::<ToldStore>::default();
     let ingest = ingest(&store, IngestOptions::default());
     let begin = Instant::now();
-    let lasting = |change| Submission { messages: Vec::new(), changes: vec![change], receipt: None };
+    let lasting = |change| Submission { tenant: None, messages: Vec::new(), changes: vec![change], receipt: None };
     let key = BrokerKey::MIN;
     assert!(ingest.submit(lasting(BrokerChange::Delivered { delivery: key, message: key })).is_ok());
     tokio::time::sleep(Duration::from_millis(1_000)).await;
@@ -347,7 +352,7 @@ async fn what_a_client_was_told_does_not_wait_for_the_flush_interval() {
 async fn changes_count_for_the_bound_of_the_queue() {
     let store = Arc::<ToldStore>::default();
     let ingest = ingest(&store, IngestOptions { batch: 1_000, queue: 3, ..IngestOptions::default() });
-    let changes = || Submission { messages: Vec::new(), changes: vec![ended(1); 3], receipt: None };
+    let changes = || Submission { tenant: None, messages: Vec::new(), changes: vec![ended(1); 3], receipt: None };
     assert!(ingest.submit(changes()).is_ok());
     assert!(matches!(ingest.submit(changes()), Err(Refused::Full(_))));
     assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
@@ -357,7 +362,7 @@ async fn changes_count_for_the_bound_of_the_queue() {
 /// A submission of one message that takes so many bytes.
 fn of_bytes(bytes: usize) -> Submission {
     let rest = std::mem::size_of::<NewTelemetry>() + "t".len() + "\"\"".len();
-    Submission { messages: vec![message(&"x".repeat(bytes - rest))], changes: Vec::new(), receipt: None }
+    Submission { tenant: None, messages: vec![message(&"x".repeat(bytes - rest))], changes: Vec::new(), receipt: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,7 +375,7 @@ async fn the_queue_is_bounded_in_bytes_and_one_submission_may_go_beyond() {
     assert_eq!(ingest.stats().queued_bytes, 59_999);
     let Err(Refused::Full(back)) = ingest.submit(of_bytes(200)) else { panic!("the queue took more than its bound") };
     assert_eq!(ingest.stats().queue_full, 1);
-    ingest.room().await;
+    ingest.room(None).await;
     assert_eq!(ingest.stats().queued_bytes, 0);
     assert!(ingest.submit(back).is_ok());
     assert_eq!(ingest.drain(Duration::from_secs(1)).await, NotStored::default());
@@ -421,7 +426,7 @@ async fn a_retained_payload_and_the_deliveries_of_a_message_count_in_bytes() {
         properties: Some(vec![0; 1_000].into()),
     });
     let change = BrokerChange::Retained(TenantId::new(Timestamp::MIN, [1; 10]), record);
-    let submission = || Submission { messages: Vec::new(), changes: vec![change.clone()], receipt: None };
+    let submission = || Submission { tenant: None, messages: Vec::new(), changes: vec![change.clone()], receipt: None };
     assert!(ingest.submit(submission()).is_ok());
     assert!(ingest.stats().queued_bytes > 10_000);
     assert!(matches!(ingest.submit(submission()), Err(Refused::Full(_))));

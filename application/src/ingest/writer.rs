@@ -48,7 +48,7 @@ impl Writer {
 
     pub(super) async fn run(self, mut intake: Intake) {
         while let Some(batch) = intake.next().await {
-            let Batch { messages, changes, receipts, weight, .. } = batch;
+            let Batch { messages, changes, receipts, owners, .. } = batch;
             let Stored { fates, refused_changes } =
                 self.store(WriteBatch::of_messages(messages).with_changes(changes)).await;
             self.count(&fates);
@@ -63,7 +63,7 @@ impl Writer {
                 first += changes;
                 receipt.give(Settled::new(these).without_changes(&mine));
             }
-            self.queue.written(weight);
+            self.queue.written(owners);
         }
     }
 

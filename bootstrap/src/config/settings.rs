@@ -243,6 +243,8 @@ pub struct IngestSettings {
     pub queue: u32,
     /// Bytes that these may take in memory.
     pub queue_bytes: u64,
+    /// Percent of the queue that one tenant may take.
+    pub tenant_share: u8,
     /// When a message is acknowledged.
     pub acknowledge: Acknowledge,
     /// Topics that are stored.
@@ -434,6 +436,7 @@ impl<'a> Reader<'a> {
             flush: Duration::from_millis(self.get(&table::INGEST_FLUSH_MS)),
             queue: self.get(&table::INGEST_QUEUE),
             queue_bytes: self.get(&table::INGEST_QUEUE_BYTES),
+            tenant_share: self.get(&table::INGEST_TENANT_SHARE),
             acknowledge: self.get(&table::INGEST_ACK),
             topics: self.get(&table::TELEMETRY_TOPICS),
             payload_policy: self.get(&table::PAYLOAD_POLICY),

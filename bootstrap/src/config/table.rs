@@ -229,6 +229,10 @@ settings! {
     INGEST_QUEUE_BYTES: u64 = Setting::new("POCKET_INGEST_QUEUE_BYTES", "ingest.queue_bytes", "67108864",
         &Number { min: 1 << 20, max: 1 << 40, unit: "bytes" },
         "bytes that these messages may take in memory; then as above. A read of one connection, or one request, may go beyond it");
+    INGEST_TENANT_SHARE: u8 = Setting::new("POCKET_INGEST_TENANT_SHARE", "ingest.tenant_share", "80",
+        &Number { min: 1, max: 100, unit: "percent" },
+        "percent of these messages and bytes that a tenant gets while it is alone; with others it gets less, so that there is \
+         always room for one more; 100: no limit but the total");
     INGEST_ACK: Acknowledge = Setting::new("POCKET_INGEST_ACK", "ingest.ack", "stored",
         &Choice(&[("stored", Acknowledge::Stored), ("received", Acknowledge::Received)]),
         "`stored`: a message is acknowledged when it is committed; `received`: when it has arrived");
