@@ -183,10 +183,12 @@ impl Batch {
 
     /// The same while several tenants store: each waits for the transaction before its own.
     const MOST_SHARED: usize = 2_500;
+    const MOST_SHARED_BYTES: usize = 2 << 20;
 
     fn is_whole(&self, is_shared: bool) -> bool {
-        let most = if is_shared { Self::MOST_SHARED } else { Self::MOST };
-        self.weight.entries() >= most || self.weight.bytes >= Self::MOST_BYTES
+        let (most, bytes) =
+            if is_shared { (Self::MOST_SHARED, Self::MOST_SHARED_BYTES) } else { (Self::MOST, Self::MOST_BYTES) };
+        self.weight.entries() >= most || self.weight.bytes >= bytes
     }
 
     fn add(&mut self, queued: Queued) {
