@@ -21,6 +21,7 @@ use crate::fanout::Fanout;
 use crate::linger::linger;
 use crate::listeners::Arrival;
 use crate::router::Routes;
+use crate::turn::Turn;
 use crate::wire::Frame;
 use crate::worker::{Publisher, Worker};
 use crate::{Io, handshake, reason};
@@ -32,8 +33,6 @@ const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
 const FREE_NODES: usize = 64;
 /// The largest number of receivers of a topic that a connection remembers.
 const MOST_REMEMBERED: usize = 128;
-/// Deliveries and look-ups of one connection before others of the worker get their turn.
-const WORK_A_TURN: usize = 16_384;
 
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
@@ -45,7 +44,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, arrival: Arrival) {
             client: &client,
             topics: TopicCache::default(),
             pause: Duration::ZERO,
-            work: 0,
+            turn: Turn::default(),
             is_flushing: false,
         };
         connection.run(&io).await;
@@ -67,8 +66,7 @@ struct Connection<'a> {
     topics: TopicCache<Rc<Routes>>,
     /// How long the device is to be held back because it publishes too fast.
     pause: Duration,
-    /// What its messages cost since others had their turn.
-    work: usize,
+    turn: Turn,
     /// The client has to take some of what waits for it before more is read.
     is_flushing: bool,
 }
@@ -93,9 +91,7 @@ impl Connection<'_> {
             }
             self.wait_for_acknowledgements().await;
             self.wait_for_rate().await;
-            if std::mem::take(&mut self.work) > WORK_A_TURN {
-                tokio::task::yield_now().await;
-            }
+            self.turn.end().await;
             self.client.is_held.set(false);
             self.client.last_packet.set(Instant::now());
         }
@@ -151,7 +147,7 @@ impl Connection<'_> {
         let mut next = Ok(Some(first));
         while let Ok(Some(frame)) = &next {
             self.take(frame, batch);
-            if self.client.closing().is_some() || !self.pause.is_zero() || self.work > WORK_A_TURN {
+            if self.client.closing().is_some() || !self.pause.is_zero() || self.turn.is_over() {
                 return;
             }
             next = io.decode(&self.client.wire);
@@ -162,6 +158,7 @@ impl Connection<'_> {
     }
 
     fn take(&mut self, frame: &Frame, batch: &mut Batch) {
+        self.turn.packet();
         let Some(mut packet) = frame.packet() else { return self.fail(ReasonCode::UnspecifiedError) };
         if let Packet::Subscribe(subscribe) = &mut packet
             && self.client.wire.is_bridge()
@@ -205,6 +202,7 @@ impl Connection<'_> {
     fn publish(&mut self, inbound: &Inbound<'_>, batch: &mut Batch) {
         let (worker, client) = (self.worker, self.client);
         batch.tally.add(inbound.qos, inbound.payload.len());
+        self.turn.payload(inbound.payload.len());
         let gateway = &worker.broker.gateway;
         if inbound.is_misdeclared() {
             let refused = refused(inbound, RefusalKind::NotUtf8, NOT_UTF8);
@@ -257,7 +255,7 @@ impl Connection<'_> {
             }
         }
         let routes = self.routes(&inbound.topic);
-        self.work += 1 + routes.count;
+        self.turn.deliveries(routes.count);
         worker.route(&fanout, &routes, client.id, &mut batch.queued);
     }
 
@@ -276,7 +274,7 @@ impl Connection<'_> {
                 worker.counters().held_for_matching.add(1);
             }
             self.pause = self.pause.max(pause);
-            self.work += visited / 16;
+            self.turn.visited(visited);
         }
         let routes = Rc::new(routes);
         if routes.count <= MOST_REMEMBERED {

@@ -73,6 +73,7 @@ mod tls;
 mod tls_files;
 mod traffic;
 mod transport;
+mod turn;
 mod v3;
 mod v5;
 #[cfg(feature = "websocket")]
