@@ -10,6 +10,7 @@
 mod access_log;
 mod access_rules;
 mod auth;
+mod bridges;
 mod broker;
 mod check;
 mod clock;
@@ -32,6 +33,7 @@ pub use async_trait::async_trait;
 pub use access_log::{AccessChange, AccessLog, LoggedChange};
 pub use access_rules::AccessRuleRepository;
 pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer, ValidToken};
+pub use bridges::{BridgeMonitor, BridgeState};
 pub use broker::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StoredSession, SubscriptionRecord,

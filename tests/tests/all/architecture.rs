@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pocket-storage-sea-orm", &["pocket-domain", "pocket-ports", "pocket-telemetry-codec"]),
     ("pocket-telemetry-codec", &[]),
     ("pocket-telemetry-text", &["pocket-application", "pocket-domain"]),
+    ("pocket-mqtt-bridge", &["pocket-domain", "pocket-ports"]),
     ("pocket-mqtt-core", &["pocket-domain"]),
     ("pocket-mqtt-ntex", &["pocket-application", "pocket-domain", "pocket-mqtt-core", "pocket-ports"]),
     ("pocket-rest-ntex", &["pocket-application", "pocket-domain", "pocket-ports", "pocket-telemetry-text"]),
