@@ -66,6 +66,18 @@ programs=$(find_programs) || {
     programs=$(find_programs) || { say "PostgreSQL was installed, but initdb and pg_ctl are not found"; exit 1; }
 }
 
+# Tests of what stands before a server need PgBouncer, and say so where it is not there.
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || {
+    if command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }; then
+        say "PgBouncer is not installed; installing Debian's package pgbouncer"
+        as_root apt-get update -qq >&2 || say "apt-get update failed, trying with the lists that are there"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends pgbouncer >&2 ||
+            say "PgBouncer could not be installed; the tests that need it will fail"
+    else
+        say "PgBouncer is not installed; the tests that need it will fail"
+    fi
+}
+
 # PostgreSQL refuses to run as root. Debian's package brings the user postgres.
 owner=$(id -un)
 if [ "$(id -u)" -eq 0 ]; then

@@ -90,6 +90,71 @@ impl PostgresServer {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The user that its processes belong to, where that is not the one who runs the test.
+    pub fn owner(&self) -> Option<&'static str> {
+        self.owner
+    }
+
+    /// Puts a file into its directory of data that it alone may read.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn put(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        std::fs::write(&file, text).expect("the file is written");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("a mode");
+        if let Some(owner) = self.owner {
+            assert!(run(Command::new("chown").arg(owner).arg(&file)).status.success(), "the file is given to {owner}");
+        }
+    }
+
+    /// Encrypts connections with this certificate from now on, and lets in whom these lines of `pg_hba.conf` do. A client's certificate
+    /// is verified by this authority.
+    ///
+    /// # Panics
+    /// When it does not take them.
+    pub async fn encrypt(&self, certificate: &str, key: &str, authority: &str, access: &str) {
+        self.put("server.crt", certificate);
+        self.put("server.key", key);
+        self.put("root.crt", authority);
+        self.put("postgresql.auto.conf", "ssl = on\nssl_ca_file = 'root.crt'\n");
+        self.put("pg_hba.conf", &format!("local all all trust\n{access}\n"));
+        let began = Instant::now();
+        while self.over_socket("SHOW ssl") != "on" {
+            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "the server does not encrypt; it logged:\n{log}");
+            let reloaded = run(self.program("pg_ctl").args(["reload", "-s", "-D"]).arg(self.data()));
+            assert!(reloaded.status.success(), "{reloaded:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What a query gives that `psql` asks over the server's socket.
+    ///
+    /// # Panics
+    /// When `psql` cannot be run.
+    pub fn over_socket(&self, sql: &str) -> String {
+        // The directory of initdb may have no psql; the client is in PATH.
+        let mut psql = match self.owner {
+            Some(owner) => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", owner, "--", "psql"]);
+                command
+            }
+            None => Command::new("psql"),
+        };
+        psql.current_dir(self.directory.path());
+        psql.arg("-h").arg(self.directory.path()).args(["-p", &self.port.to_string(), "-U", "postgres", "-Atc", sql]);
+        let output = run(&mut psql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Starts it again on the same port and data.
     ///
     /// # Panics

@@ -7,10 +7,11 @@
 use std::fs::{File, TryLockError};
 
 use pocket_ports::{Conflict, StorageError};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult, Statement};
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::open::connect_alone;
 use crate::suspicion::NOTICE_OUR_END;
 
 /// The first half of the keys of these locks: "node". The second half is a hash of the name.
@@ -62,11 +63,9 @@ struct Locked {
 }
 
 async fn lock_name(db: &Database, node: &str) -> Result<DatabaseConnection, Error> {
-    let mut options = ConnectOptions::new(db.url());
-    options.max_connections(1).min_connections(1).sqlx_logging(false);
     // The lock ends with the connection, so this one is never exchanged for another.
-    options.idle_timeout(None).max_lifetime(None);
-    let connection = sea_orm::Database::connect(options).await?;
+    let opened = connect_alone(db.url()).await;
+    let connection = opened.map_err(|error| StorageError::Unavailable(error.to_string()))?;
     lock(&connection, node).await?;
     Ok(connection)
 }

@@ -110,6 +110,16 @@ pub(crate) fn room(options: &Options) -> Option<Room> {
 #[cfg(feature = "postgres")]
 pub(crate) use crate::postgres::why_no_answer;
 
+/// Opens a connection to a PostgreSQL server that belongs to its opener alone.
+#[cfg(feature = "postgres")]
+pub(crate) use crate::postgres::connect_alone;
+
+/// There is no such server.
+#[cfg(not(feature = "postgres"))]
+pub(crate) async fn connect_alone(_: &str) -> Result<DatabaseConnection, OpenError> {
+    Err(OpenError::NotBuiltIn("postgres"))
+}
+
 /// No server was asked.
 #[cfg(not(feature = "postgres"))]
 pub(crate) async fn why_no_answer(_: &str, _: std::time::Duration) -> Option<String> {

@@ -1,16 +1,21 @@
 //! PostgreSQL: a pool.
 
-use std::str::FromStr;
+mod address;
+mod pooler;
+mod server;
+mod words;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::pool::PoolOptions;
-use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::{self, PgConnection, Postgres, Row};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
+use sea_orm::{Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError};
 use sea_orm_migration::MigratorTrait;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use address::Address;
+use server::Server;
 
 use crate::OpenError;
 use crate::database::Connections;
@@ -31,13 +36,15 @@ const IDLE: Duration = Duration::from_secs(300);
 /// Opens the pool of a database that is up to date.
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
     let (suspicion, timeline) = (Arc::default(), Arc::default());
-    let pool = open(options, options.pool, &suspicion, &timeline).await?;
+    let server = Server::with_room(&options.url, options.pool).await?;
+    let pool = open(&server, options.pool, &suspicion, &timeline).await?;
     Ok(Connections { writer: pool.clone(), reader: pool, suspicion, timeline })
 }
 
 /// Brings the database up to date.
 pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<MigrationReport, OpenError> {
-    let connection = open(options, 1, &Arc::default(), &Arc::default()).await?;
+    let server = Server::with_sessions(&options.url).await?;
+    let connection = open(&server, 1, &Arc::default(), &Arc::default()).await?;
     let plan = plan::<M>(&connection).await?;
     if !plan.pending.is_empty() {
         tracing::debug!(applied = plan.applied.len(), pending = plan.pending.len(), "migrating");
@@ -49,33 +56,51 @@ pub(crate) async fn migrate<M: MigratorTrait>(options: &Options) -> Result<Migra
 
 /// Opens one connection to look at the database.
 pub(crate) async fn open_unchanged(options: &Options) -> Result<DatabaseConnection, OpenError> {
-    open(options, 1, &Arc::default(), &Arc::default()).await
+    let server = Server::with_sessions(&options.url).await?;
+    open(&server, 1, &Arc::default(), &Arc::default()).await
+}
+
+/// Opens a connection that belongs to its opener alone, and is never exchanged for another.
+pub(crate) async fn connect_alone(url: &str) -> Result<DatabaseConnection, OpenError> {
+    let (server, first) = Server::meet(url).await?;
+    server::end(first).await;
+    let mut connect = server.connect_options();
+    connect
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    connected(&server, Database::connect(connect).await).await
 }
 
 async fn open(
-    options: &Options,
+    server: &Server,
     connections: u32,
     suspicion: &Arc<Suspicion>,
     timeline: &Arc<Timeline>,
 ) -> Result<DatabaseConnection, OpenError> {
-    // sea-orm's own message about a URL that is wrong repeats it, with the password.
-    let server = PgConnectOptions::from_str(&options.url)
-        .map_err(|error| OpenError::Options(format!("the database URL cannot be read: {error}")))?;
-    let mut connect = ConnectOptions::new(&options.url);
+    let mut connect = server.connect_options();
     connect
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false)
         .connect_timeout(ACQUIRE_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE)
         .map_sqlx_postgres_pool_opts(hooks(suspicion, timeline))
         .max_connections(connections)
-        .min_connections(1)
-        .set_application_name("pocket-iot");
-    match Database::connect(connect).await {
+        .min_connections(1);
+    connected(server, Database::connect(connect).await).await
+}
+
+/// The pool tries again until its time is over and then only says so.
+async fn connected(
+    server: &Server,
+    result: Result<DatabaseConnection, DbErr>,
+) -> Result<DatabaseConnection, OpenError> {
+    match result {
         Ok(connection) => Ok(connection),
         Err(DbErr::Conn(RuntimeErr::SqlxError(cause))) if matches!(*cause, SqlxError::PoolTimedOut) => {
-            Err(OpenError::Unavailable(of_server(&server, ACQUIRE_TIMEOUT).await))
+            Err(OpenError::Unavailable(server.why_silent(ACQUIRE_TIMEOUT).await))
         }
         Err(error) => Err(OpenError::Unavailable(error.to_string())),
     }
@@ -124,23 +149,7 @@ async fn is_free(connection: &mut PgConnection) -> Result<bool, SqlxError> {
 
 /// Why the server of the URL gave no answer within that time.
 pub(crate) async fn why_no_answer(url: &str, waited: Duration) -> Option<String> {
-    Some(of_server(&PgConnectOptions::from_str(url).ok()?, waited).await)
-}
-
-/// The pool tries again until its time is over and then only says so; one more attempt tells the reason.
-async fn of_server(server: &PgConnectOptions, waited: Duration) -> String {
-    let (host, port) = (server.get_host(), server.get_port());
-    match timeout(waited, TcpStream::connect((host, port))).await {
-        Ok(Err(refused)) => format!("the PostgreSQL server at {host}:{port} cannot be reached: {refused}"),
-        Ok(Ok(_)) => {
-            let waited = waited.as_secs();
-            format!("the PostgreSQL server at {host}:{port} does not answer: no answer within {waited} s")
-        }
-        Err(_) => {
-            let waited = waited.as_secs();
-            format!("the PostgreSQL server at {host}:{port} cannot be reached: no answer within {waited} s")
-        }
-    }
+    Some(words::of_silence(&Address::parse(url).ok()?, waited).await)
 }
 
 #[cfg(test)]
@@ -149,10 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_url_is_told_without_the_password() {
-        let refused =
-            open(&Options::new("postgres://user:hunter2@localhost:port/pocket"), 1, &Arc::default(), &Arc::default())
-                .await
-                .unwrap_err();
+        let refused = Server::meet("postgres://user:hunter2@localhost:port/pocket").await.err().unwrap();
         assert!(matches!(&refused, OpenError::Options(message) if message.contains("port")), "{refused:?}");
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
     }
