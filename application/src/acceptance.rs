@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-use pocket_domain::{NewTelemetry, PayloadError, ReadPayload, Readings, Rejection, Timestamp, TopicName, beginning};
+use pocket_domain::{
+    NewTelemetry, Payload, PayloadError, ReadPayload, Readings, Rejection, Timestamp, TopicName, beginning,
+};
 
 use crate::gateway::{ClientAccess, DeviceGateway};
 use crate::refusals::{RefusalKind, RefusedMessage};
@@ -27,7 +29,8 @@ impl IntoIterator for Accepted {
 
 impl DeviceGateway {
     /// Validates a message, and makes of it what is to be stored. Nothing: it is fine, but it is empty, this platform does not
-    /// store its topic, or it is not of a device. An array of readings is as many messages to be stored. A refusal is noted.
+    /// store its topic, or it is not of a device. An array of readings is as many messages to be stored. A refusal is noted, and so
+    /// is that of a retained message nothing is stored because it is larger than other messages may be.
     ///
     /// # Errors
     /// The message must be neither stored nor routed.
@@ -36,8 +39,12 @@ impl DeviceGateway {
         access: &ClientAccess,
         topic: &TopicName,
         payload: &[u8],
+        retain: bool,
         received_at: Timestamp,
     ) -> Result<Accepted, PayloadError> {
+        if retain && payload.len() > self.rules.max_payload && payload.len() <= self.rules.max_retained_payload {
+            return self.accept_large(access, topic, payload, received_at).map(|()| Accepted::default());
+        }
         let read = if payload.is_empty() {
             Ok(None)
         } else if self.rules.stores(topic) {
@@ -65,6 +72,31 @@ impl DeviceGateway {
             received_at,
         };
         Ok(Accepted { first: Some(message(first)), more: more.into_iter().map(message).collect() })
+    }
+
+    /// Judges a retained message that is too large for the history: a configuration, such as the list of a gateway's devices. It is
+    /// delivered and kept for those who subscribe later.
+    fn accept_large(
+        &self,
+        access: &ClientAccess,
+        topic: &TopicName,
+        payload: &[u8],
+        received_at: Timestamp,
+    ) -> Result<(), PayloadError> {
+        if !self.rules.stores(topic) {
+            return Ok(());
+        }
+        Payload::read(payload, access.payload_policy, self.rules.max_retained_payload)
+            .inspect_err(|error| self.note_error(access, topic, payload, error, received_at))?;
+        if access.principal.device().is_some() {
+            let (bytes, allowed) = (payload.len(), self.rules.max_payload);
+            let reason = &*format!(
+                "delivered and retained, but not stored in the history: payload of {bytes} bytes is larger than the {allowed} allowed"
+            );
+            let kind = RefusalKind::PayloadSize;
+            self.note_refusal(access, &RefusedMessage { kind, topic, payload, bytes, reason }, received_at);
+        }
+        Ok(())
     }
 
     /// The time of a message that says one itself: that of its arrival when it says one that is too far ahead, which is noted on
@@ -110,7 +142,7 @@ impl DeviceGateway {
     /// Judges a will that is due as the message that it is, and tells whether it may be sent. A refusal is noted. What is
     /// fine is not stored.
     pub fn accepts_will(&self, access: &ClientAccess, topic: &TopicName, payload: &[u8]) -> bool {
-        self.accept(access, topic, payload, self.clock.now()).is_ok()
+        self.accept(access, topic, payload, false, self.clock.now()).is_ok()
     }
 
     fn note_error(

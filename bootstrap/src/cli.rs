@@ -44,6 +44,8 @@ pub enum Command {
     Serve,
     /// Bring the database to the schema of this version and stop
     Migrate,
+    /// Ask the platform of this configuration, through its API, whether it is ready to store; for containers and scripts
+    Health(HealthOptions),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -72,6 +74,17 @@ pub enum Command {
     Export(ExportOptions),
     /// Store the telemetry of an export; what is there already is not stored again
     Import(ImportOptions),
+}
+
+/// What is asked.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct HealthOptions {
+    /// Only whether the process serves (`/health`), not whether it can store (`/ready`)
+    #[arg(long)]
+    pub alive: bool,
+    /// Seconds to wait for the answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub timeout: u64,
 }
 
 /// Looking at the configuration.

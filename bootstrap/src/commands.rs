@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod config;
 mod export;
+mod health;
 mod import;
 mod migrate;
 mod restore;
@@ -13,8 +14,11 @@ mod user;
 use std::future::Future;
 
 use crate::cli::{Cli, Command, TokenKeyCommand};
-use crate::config::Configuration;
+use crate::config::{Configuration, DatabaseKind};
 use crate::{Failure, logs, serve};
+
+/// Connections to PostgreSQL of a command that does not serve.
+const COMMAND_POOL: u32 = 2;
 
 /// Does what the command line says.
 ///
@@ -25,13 +29,19 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     let command = match cli.command.unwrap_or(Command::Serve) {
         // It speaks of the configuration itself, right or wrong, so it comes before everything that needs a right one.
         Command::Config(command) => return config::run(command, &sources),
+        // It is run every few seconds, beside the process that warned already.
+        Command::Health(options) => return once(health::run(&Configuration::load(&sources)?.settings, options)),
         other => other,
     };
     let configuration = Configuration::load(&sources)?;
-    let settings = configuration.settings;
+    let mut settings = configuration.settings;
     logs::begin(&settings.log)?;
     for warning in configuration.warnings {
         tracing::warn!("{warning}");
+    }
+    if !matches!(command, Command::Serve) && settings.database.url.kind() == DatabaseKind::Postgres {
+        // A command is alone. A pooler may have few connections left beside those of the process that serves.
+        settings.database.pool = settings.database.pool.min(COMMAND_POOL);
     }
     match command {
         Command::Serve => serve::run(settings),
@@ -43,7 +53,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check => once(check::run(&settings)),
         Command::Export(options) => once(export::run(&settings, &options)),
         Command::Import(options) => once(import::run(&settings, &options)),
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Health(_) => Ok(()),
     }
 }
 

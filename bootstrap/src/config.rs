@@ -4,6 +4,7 @@
 //! Every value is parsed once, here, and everything that is wrong is reported at once with the name of the setting, its
 //! value, where it came from and what is allowed. Secrets are never part of a message.
 
+mod bridges;
 mod database;
 mod environment;
 mod file;
@@ -25,6 +26,7 @@ mod tests;
 use layers::Layers;
 use settings::Reader;
 
+pub use bridges::{BridgeDeviceSetting, BridgeDirection, BridgeSettings, BridgeTls, BridgeTopic};
 pub use database::{DatabaseKind, DatabaseUrl};
 pub use layers::{Assignment, Sources};
 pub use listeners::{MqttListeners, TlsSettings};

@@ -3,10 +3,11 @@
 //! The parts count for themselves and know nothing of this format. Names follow
 //! <https://prometheus.io/docs/practices/naming/>; counters get their suffix `_total` from the encoder.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use pocket_application::{ActivityStats, DeviceGateway, IngestStats, RefusalKind, SlotStats};
-use pocket_ports::{StorageHealth, Upkeep};
+use pocket_ports::{BridgeState, StorageHealth, Upkeep};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -23,7 +24,7 @@ pub(crate) struct Figure {
     values: Vec<(Option<Label>, u64)>,
 }
 
-type Label = (&'static str, &'static str);
+type Label = (&'static str, Cow<'static, str>);
 
 impl Figure {
     /// Something that only grows.
@@ -38,7 +39,7 @@ impl Figure {
         label: &'static str,
         values: [(&'static str, u64); N],
     ) -> Self {
-        let values = values.map(|(text, value)| (Some((label, text)), value)).into();
+        let values = values.map(|(text, value)| (Some((label, text.into())), value)).into();
         Self { name, help, kind: MetricType::Counter, values }
     }
 
@@ -57,11 +58,22 @@ impl Figure {
         Self { kind: MetricType::Gauge, ..Self::counters(name, help, label, values) }
     }
 
+    /// Something of each of several things that are known when it is asked for.
+    fn of_each(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        kind: MetricType,
+        values: impl Iterator<Item = (String, u64)>,
+    ) -> Self {
+        Self { name, help, kind, values: values.map(|(text, value)| (Some((label, text.into())), value)).collect() }
+    }
+
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, self.kind)?;
         for (label, value) in &self.values {
             match label {
-                Some(label) => self.encode_value(*value, metric.encode_family(&[*label])?)?,
+                Some(label) => self.encode_value(*value, metric.encode_family(&[(label.0, &*label.1)])?)?,
                 None => return self.encode_value(*value, metric),
             }
         }
@@ -200,6 +212,44 @@ pub(crate) fn door(gateway: &DeviceGateway) -> Vec<Figure> {
             "messages_refused_topics",
             "Messages that were refused because their topic was one too many for the device or tenant",
             gateway.topics_refused(),
+        ),
+    ]
+}
+
+/// The figures of bridges.
+pub(crate) fn bridges(states: &[BridgeState]) -> Vec<Figure> {
+    if states.is_empty() {
+        return Vec::new();
+    }
+    let of = |value: fn(&BridgeState) -> u64| states.iter().map(move |state| (state.name.clone(), value(state)));
+    vec![
+        Figure::of_each(
+            "bridge_connected",
+            "Whether messages get through",
+            "bridge",
+            MetricType::Gauge,
+            of(|s| s.is_connected.into()),
+        ),
+        Figure::of_each(
+            "bridge_messages_in",
+            "Messages that came in",
+            "bridge",
+            MetricType::Counter,
+            of(|s| s.messages_in),
+        ),
+        Figure::of_each(
+            "bridge_messages_out",
+            "Messages that went out",
+            "bridge",
+            MetricType::Counter,
+            of(|s| s.messages_out),
+        ),
+        Figure::of_each(
+            "bridge_dropped",
+            "Messages that did not get through",
+            "bridge",
+            MetricType::Counter,
+            of(|s| s.dropped),
         ),
     ]
 }

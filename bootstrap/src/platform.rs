@@ -48,6 +48,8 @@ impl Platform {
         let refusing = Arc::clone(&gateway);
         metrics.add(move || metrics::refusals(refusing.refusals()));
         metrics.add(move || metrics::door(&gateway));
+        let bridging = Arc::clone(&application);
+        metrics.add(move || metrics::bridges(&bridging.bridges.states()));
         let activity = Arc::clone(&application.activity);
         metrics.add(move || metrics::activity(activity.stats()));
         let health = Arc::clone(&adapters.storage.health);
@@ -61,7 +63,7 @@ impl Platform {
             // Presence that a crash left behind.
             application.restart_presence().await.map_err(unusable)?;
         }
-        let transports = bound.serve(&application).await?;
+        let transports = bound.serve(settings, &application).await?;
         let shutdown_timeout = settings.shutdown_timeout;
         Ok(Self { application, transports, api, mqtt, created_admin, shutdown_timeout })
     }
@@ -141,6 +143,7 @@ fn options(settings: &Settings) -> Options {
         telemetry: TelemetryRules {
             topics: settings.ingest.topics.clone(),
             max_payload: settings.ingest.max_payload as usize,
+            max_retained_payload: settings.ingest.max_retained_payload.max(settings.ingest.max_payload) as usize,
             max_keys: settings.ingest.max_payload_keys as usize,
             payload_policy: settings.ingest.payload_policy,
         },

@@ -3,6 +3,8 @@
 //!
 //! Architecture invariant: which transports are compiled in is decided here and nowhere else.
 
+#[cfg(feature = "bridge")]
+mod bridges;
 #[cfg(feature = "transport-mqtt")]
 mod mqtt;
 
@@ -17,7 +19,7 @@ use pocket_application::Application;
 use pocket_mqtt_ntex::{BoundBroker, Broker, RunningBroker};
 use pocket_ports::BrokerRecords;
 #[cfg(feature = "transport-rest")]
-use pocket_rest_ntex::{BodyLimits, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
+use pocket_rest_ntex::{BodyLimits, Cors, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
 use crate::Failure;
 use crate::config::Settings;
@@ -42,6 +44,8 @@ pub(crate) struct Running {
     rest: Option<RunningRest>,
     #[cfg(feature = "transport-mqtt")]
     mqtt: Option<RunningBroker>,
+    #[cfg(feature = "bridge")]
+    bridges: Option<Arc<pocket_mqtt_bridge::Bridges>>,
 }
 
 /// The mode names a part that this binary does not have, or there is no part at all.
@@ -112,8 +116,16 @@ impl Bound {
 
     /// Serves.
     #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
-    pub(crate) async fn serve(self, application: &Arc<Application>) -> Result<Running, Failure> {
+    pub(crate) async fn serve(self, settings: &Settings, application: &Arc<Application>) -> Result<Running, Failure> {
+        // They come in when the broker serves. What is wrong with them is told before.
+        #[cfg(feature = "bridge")]
+        let bridges = match self.mqtt.as_ref().filter(|_| !settings.bridges.is_empty()) {
+            Some(bound) => Some(bridges::start(settings, bound, application).await?),
+            None => None,
+        };
         Ok(Running {
+            #[cfg(feature = "bridge")]
+            bridges,
             #[cfg(feature = "transport-mqtt")]
             mqtt: match self.mqtt {
                 Some(broker) => Some(broker.start().await.map_err(|e| Failure::while_doing("cannot serve MQTT", e))?),
@@ -135,6 +147,12 @@ impl Running {
     /// Accepts nothing more, lets requests end, and closes the sessions of devices, all of it within a time.
     #[allow(unused_variables, clippy::unused_async, reason = "unused where a transport is left out")]
     pub(crate) async fn stop(self, time: Duration) {
+        #[cfg(feature = "bridge")]
+        if let Some(bridges) = &self.bridges
+            && tokio::time::timeout(time / 2, bridges.stop()).await.is_err()
+        {
+            tracing::warn!("bridges did not end in time");
+        }
         #[cfg(feature = "transport-mqtt")]
         if let Some(broker) = &self.mqtt {
             broker.stop_accepting().await;
@@ -190,6 +208,7 @@ fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure>
         shutdown_deadline: settings.shutdown_timeout,
         body_limits: BodyLimits { telemetry: settings.api.max_body as usize, ..BodyLimits::default() },
         trusted_proxies: settings.api.trusted_proxies.clone(),
+        cors: Cors::new(settings.api.cors_origins.iter().cloned()),
         metrics: pocket_rest_ntex::Metrics {
             text: Arc::new(metrics.into_writer()),
             token: token.and_then(|token| MetricsToken::new(token.expose())),

@@ -16,8 +16,11 @@ pub struct Limits {
     pub pending_connections: usize,
     /// Those of one source address (IPv6: one /64 network); the oldest of them makes room.
     pub pending_per_address: usize,
-    /// Bytes of a packet; a larger one closes the connection (0x95). Announced in 5.0.
+    /// Bytes of a PUBLISH; a larger one closes the connection (0x95). Announced in 5.0.
     pub packet_bytes: u32,
+    /// Bytes of a packet of any other kind, with the same effect. While a PUBLISH that is larger than this arrives, it counts among
+    /// what is kept for its device or person.
+    pub usual_packet_bytes: u32,
     /// Unacknowledged messages of QoS 1 and 2 from a client. Announced in 5.0, where more close the connection (0x93);
     /// from a client of 3.1.1 nothing is read until some are acknowledged.
     pub receive_maximum: u16,
@@ -90,7 +93,8 @@ impl Default for Limits {
             tenant_share: 80,
             pending_connections: 4_096,
             pending_per_address: 2_048,
-            packet_bytes: 64 * 1024 + 8 * 1024,
+            packet_bytes: 1024 * 1024 + 8 * 1024,
+            usual_packet_bytes: 64 * 1024 + 8 * 1024,
             receive_maximum: 1_024,
             publish_rate: 0,
             topic_alias_maximum: 64,

@@ -56,12 +56,16 @@ impl MqttConfig {
         }
     }
 
-    /// The same with the packet size that payloads of this size need.
+    /// The same with the packet sizes that payloads of these sizes need: of any message, and of a retained one.
     #[must_use]
-    pub fn with_max_payload(mut self, bytes: usize) -> Self {
-        let payload = u32::try_from(bytes).unwrap_or(u32::MAX);
-        // The largest remaining length that MQTT can write.
-        self.limits.packet_bytes = payload.saturating_add(Self::PACKET_OVERHEAD).min(268_435_455);
+    pub fn with_max_payloads(mut self, bytes: usize, retained: usize) -> Self {
+        let packet = |payload: usize| {
+            let payload = u32::try_from(payload).unwrap_or(u32::MAX);
+            // The largest remaining length that MQTT can write.
+            payload.saturating_add(Self::PACKET_OVERHEAD).min(268_435_455)
+        };
+        self.limits.usual_packet_bytes = packet(bytes);
+        self.limits.packet_bytes = packet(bytes.max(retained));
         self
     }
 }

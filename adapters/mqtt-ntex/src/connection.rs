@@ -217,7 +217,9 @@ impl Connection<'_> {
             worker.counters().rejected.add(1);
             return batch.refuse(inbound.refusal(ReasonCode::TopicNameInvalid, Some(words.into())));
         }
-        let accepted = gateway.accept(&client.access.borrow(), &inbound.topic, inbound.payload, batch.received_at);
+        let access = client.access.borrow();
+        let accepted = gateway.accept(&access, &inbound.topic, inbound.payload, inbound.retain, batch.received_at);
+        drop(access);
         match accepted {
             Ok(telemetry) => {
                 batch.accept(inbound, telemetry);
@@ -350,7 +352,7 @@ impl Connection<'_> {
         let Ok(topic) = TopicName::parse(&oversized.topic) else { return };
         let (bytes, limit) = (oversized.bytes, self.worker.broker.limits.packet_bytes);
         let reason = format!(
-            "packet of {bytes} bytes is larger than the {limit} allowed, which are a payload and 8 KiB; the connection was closed"
+            "packet of {bytes} bytes is larger than the {limit} allowed, which are a retained payload and 8 KiB; the connection was closed"
         );
         let payload = &*oversized.beginning;
         let refused = RefusedMessage { kind: RefusalKind::PacketSize, topic: &topic, payload, bytes, reason: &reason };

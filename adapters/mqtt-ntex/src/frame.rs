@@ -37,6 +37,11 @@ impl Header {
         is_minimal(self.remaining, self.len - 1)
     }
 
+    /// Whether it is that of a PUBLISH.
+    pub(crate) fn is_publish(&self) -> bool {
+        self.first >> 4 == 3
+    }
+
     /// Whether it is that of a CONNECT.
     pub(crate) fn is_connect(&self) -> bool {
         self.first == 0x10

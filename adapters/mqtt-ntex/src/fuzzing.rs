@@ -30,6 +30,7 @@ const CONNECTIONS: usize = 4;
 fn limits() -> Limits {
     Limits {
         packet_bytes: 512,
+        usual_packet_bytes: 512,
         receive_maximum: 4,
         topic_alias_maximum: 4,
         outgoing_topic_aliases: 4,
@@ -75,7 +76,7 @@ impl Served {
     fn all(mut self, stream: &[u8], chunk: usize) -> Transcript {
         let (mut chunks, mut buffer, mut fed) = (stream.chunks(chunk), BytesMut::new(), 0);
         for _ in 0..CONNECTIONS {
-            let mut served = Conversation { wire: Wire::new(self.limits.packet_bytes), ends: None, connection: None };
+            let mut served = Conversation { wire: Wire::new(&self.limits), ends: None, connection: None };
             while served.ends.is_none() {
                 match served.wire.decode(&mut buffer) {
                     Ok(Some(frame)) => {
@@ -298,7 +299,7 @@ fn wire_of(version: ProtocolVersion) -> Wire {
         ProtocolVersion::V5 => b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01x",
     };
     // What the broker sends may be larger than what it accepts.
-    let wire = Wire::new(u32::MAX);
+    let wire = Wire::new(&Limits { packet_bytes: u32::MAX, usual_packet_bytes: u32::MAX, ..Limits::default() });
     assert!(matches!(wire.decode(&mut BytesMut::from(connect)), Ok(Some(_))));
     wire
 }

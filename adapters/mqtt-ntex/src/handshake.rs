@@ -28,7 +28,7 @@ const MOST_ERRANDS: usize = 1_000;
 
 /// Reads CONNECT and answers it; `None` when the client was refused.
 pub(crate) async fn open(worker: &Rc<Worker>, io: &Io, arrival: Arrival) -> Option<Rc<Client>> {
-    let wire = Wire::new(worker.broker.limits.packet_bytes);
+    let wire = Wire::new(&worker.broker.limits);
     let mut maximum = None;
     let mut who = String::new();
     let Arrival { deadline, is_layered, ticket } = arrival;
@@ -200,6 +200,7 @@ fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, begun: Begun, is_layered: bo
     let peer = presence::peer(io, connection.client(), connection.version());
     let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
     let io = io.get_ref();
+    wire.charge_to(&account);
     let new = NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, seat };
     let client = Rc::new(Client::new(id, new));
     worker.counters().connects_accepted.add(1);

@@ -205,7 +205,7 @@ async fn publish_now(client: &Arc<LocalAccess>, publication: Publication) -> Res
         return Err(Invalid::new("topic", words).into());
     }
     let (now, received_at) = (broker.gateway.steady_now(), broker.gateway.now());
-    let telemetry = broker.gateway.accept(&access, &topic, &payload, received_at).map_err(|error| {
+    let telemetry = broker.gateway.accept(&access, &topic, &payload, retain, received_at).map_err(|error| {
         counters.rejected.add(1);
         LocalError::Payload(error)
     })?;

@@ -21,7 +21,7 @@ pub(crate) struct Oversized {
 impl Oversized {
     /// Reads what is there of a packet; `None` when it is no PUBLISH, or its topic is not there.
     pub(crate) fn read(header: &Header, bytes: &[u8]) -> Option<Self> {
-        if header.first >> 4 != 3 {
+        if !header.is_publish() {
             return None;
         }
         let (length, rest) = bytes.get(header.len..)?.split_first_chunk::<2>()?;

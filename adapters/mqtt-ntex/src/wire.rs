@@ -5,11 +5,12 @@
 //! all else by the codec.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use ntex::codec::{Decoder, Encoder};
 use ntex::util::{BytePages, Bytes, BytesMut};
 use ntex_mqtt::{v3, v5};
-use pocket_mqtt_core::{Packet, ProtocolVersion, ReasonCode};
+use pocket_mqtt_core::{Account, Limits, Packet, ProtocolVersion, Purse, ReasonCode};
 
 use crate::frame::{self, Header};
 use crate::oversized::Oversized;
@@ -28,6 +29,11 @@ pub(crate) struct Wire {
     v3: v3::codec::Codec,
     v5: v5::codec::Codec,
     maximum: u32,
+    /// The most bytes of what is no PUBLISH.
+    usual: u32,
+    /// Whose account a large packet is taken from while it arrives.
+    account: RefCell<Option<Arc<Account>>>,
+    arriving: RefCell<Option<Box<Purse>>>,
     /// Asked whether there is room for a CONNECT that is large, until it has come.
     has_room: RefCell<Option<HasRoom>>,
     /// Whether the client wants to be told why in words.
@@ -57,13 +63,16 @@ impl Frame {
 }
 
 impl Wire {
-    /// For packets of up to `maximum` bytes.
-    pub(crate) fn new(maximum: u32) -> Self {
+    /// For packets as large as the limits allow.
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             version: Cell::new(None),
             v3: v3::codec::Codec::new(),
             v5: v5::codec::Codec::new(),
-            maximum,
+            maximum: limits.packet_bytes,
+            usual: limits.usual_packet_bytes,
+            account: RefCell::default(),
+            arriving: RefCell::default(),
             has_room: RefCell::new(None),
             wants_words: Cell::new(true),
             is_bridge: Cell::new(false),
@@ -75,6 +84,23 @@ impl Wire {
     /// Asks this whether there is room for a CONNECT, when it is large and has not come whole.
     pub(crate) fn ask_for_room(&self, has_room: Option<Box<dyn Fn(usize) -> bool>>) {
         self.has_room.replace(has_room);
+    }
+
+    /// Takes large packets from this account while they arrive.
+    pub(crate) fn charge_to(&self, account: &Arc<Account>) {
+        self.account.replace(Some(Arc::clone(account)));
+    }
+
+    /// Takes room for a large packet that has not come whole; `false` when its device or person has none left.
+    fn takes_room(&self, bytes: usize) -> bool {
+        let mut arriving = self.arriving.borrow_mut();
+        if arriving.is_some() {
+            return true;
+        }
+        let mut purse = self.account.borrow().as_ref().map(Purse::of).unwrap_or_default();
+        let is_taken = purse.take(bytes);
+        *arriving = is_taken.then(|| Box::new(purse));
+        is_taken
     }
 
     /// What is known of a PUBLISH that was too large to be read.
@@ -129,13 +155,20 @@ impl Decoder for Wire {
         if self.version.get().is_none() && !header.is_connect() {
             return Err(ReasonCode::ProtocolError);
         }
-        if header.total() > self.maximum as usize {
+        let is_large = header.total() > self.usual as usize;
+        if header.total() > self.maximum as usize || is_large && !header.is_publish() {
             self.oversized.set(Oversized::read(&header, src).map(Box::new));
             return Err(ReasonCode::PacketTooLarge);
         }
         if src.len() < header.total() {
+            if is_large && !self.takes_room(header.total()) {
+                return Err(ReasonCode::QuotaExceeded);
+            }
             let is_refused = self.has_room.borrow().as_ref().is_some_and(|has_room| !has_room(header.total()));
             return if is_refused { Err(ReasonCode::QuotaExceeded) } else { Ok(None) };
+        }
+        if is_large {
+            self.arriving.take();
         }
         if self.version.get().is_none()
             && let Some(translated) = frame::translate_connect(&src[header.len..header.total()])

@@ -60,7 +60,11 @@ fn mount(config: &mut ServiceConfig, calls: &'static [Call], path: &'static str,
     );
 }
 
-async fn nothing() -> Answer {
+/// `OPTIONS /` and `OPTIONS *` are about the server as a whole (RFC 9110, 9.3.7): load balancers ask so whether it is there.
+async fn nothing(request: HttpRequest) -> Answer {
+    if *request.method() == Method::OPTIONS && matches!(request.path(), "/" | "*" | "") {
+        return Ok(HttpResponse::build(StatusCode::NO_CONTENT).finish());
+    }
     Err(Problem::not_found())
 }
 

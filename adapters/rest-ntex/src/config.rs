@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
+use crate::cors::Cors;
+
 /// What can be chosen about the REST API.
 #[derive(Clone, Debug)]
 pub struct RestConfig {
@@ -24,6 +26,8 @@ pub struct RestConfig {
     pub metrics: Metrics,
     /// Networks of the proxies whose `X-Forwarded-For` or `Forwarded` tells where a request comes from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Pages of other addresses that may read answers.
+    pub cors: Cors,
 }
 
 /// How large bodies may be, in bytes. Larger ones are answered with 413.

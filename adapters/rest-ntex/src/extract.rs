@@ -12,6 +12,7 @@ use pocket_domain::Invalid;
 
 use crate::budget::BodyBudget;
 use crate::config::{BodyLimits, Metrics};
+use crate::cors::Cors;
 use crate::export::UnderWay;
 use crate::problem::Problem;
 use crate::readiness::Readiness;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) trusted: TrustedProxies,
     pub(crate) readiness: Readiness,
     pub(crate) bodies: BodyBudget,
+    pub(crate) cors: Cors,
 }
 
 impl Shared {
@@ -47,7 +49,7 @@ impl Shared {
         let exports = Slots::new(Self::TRANSFERS, meter.clone());
         let imports = Slots::new(Self::TRANSFERS, meter.clone());
         let (readiness, bodies) = (Readiness::default(), BodyBudget::new(body_limits.telemetry));
-        Self { application, body_limits, metrics, exports, imports, trusted, readiness, bodies }
+        Self { application, body_limits, metrics, exports, imports, trusted, readiness, bodies, cors: Cors::default() }
     }
 
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {

@@ -15,10 +15,12 @@ mod answer;
 mod app;
 mod auth;
 mod body;
+mod bridges;
 mod budget;
 mod code;
 mod config;
 mod connections;
+mod cors;
 mod dead_letters;
 mod device_events;
 mod devices;
@@ -53,6 +55,7 @@ mod usage;
 mod users;
 
 pub use config::{BodyLimits, Metrics, MetricsToken, RestConfig};
+pub use cors::Cors;
 pub use server::{Rest, RestError, RunningRest};
 pub use stats::{RestMeter, RestStats};
 

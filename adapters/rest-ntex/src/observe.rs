@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use ntex::SharedCfg;
+use ntex::http::body::{BodySize, MessageBody};
 use ntex::http::header::{self, HeaderValue};
 use ntex::http::{ConnectionType, Method, Request, Response, StatusCode, Version};
 use ntex::service::{Middleware, Service, ServiceCtx};
@@ -75,17 +76,24 @@ where
         let span = tracing::info_span!("request", id = %seen.id);
         async {
             let incoming = Incoming::share(&mut request);
-            let (mut answer, template, place) = match self.admit(&request) {
-                Ok(place) => {
+            let page = self.shared.cors.judge(&request);
+            let version = request.version();
+            let (mut answer, template, place) = match (self.admit(&request), page.preflight(&request)) {
+                (Ok(place), Some(preflight)) => (preflight, None, place),
+                (Ok(place), None) => {
                     let (answer, template) = self.answer(request, &seen, ctx).await?;
                     (answer, template, place)
                 }
-                Err(problem) => (refused(&problem, &seen.path), None, None),
+                (Err(problem), _) => (refused(&problem, &seen.path), None, None),
             };
+            if version < Version::HTTP_11 {
+                end_with_connection(&mut answer);
+            }
             if let Some(incoming) = incoming {
                 answer = incoming.drain_after(answer).await;
             }
             dress(&mut answer, &seen.id);
+            page.dress(&mut answer);
             let took = seen.began.elapsed();
             self.meter.answered(answer.status(), took);
             seen.log(answer.status(), template, took);
@@ -167,6 +175,15 @@ fn check_host(request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(Code::BadRequest, "a request of HTTP/1.1 must have one Host field"));
     }
     Ok(())
+}
+
+/// HTTP/1.0 knows no chunks (RFC 9112, 7.1): an answer of unknown length ends with its connection.
+fn end_with_connection(answer: &mut Response) {
+    if matches!(answer.body().size(), BodySize::Stream) {
+        let head = answer.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
 }
 
 fn refused(problem: &Problem, path: &str) -> Response {

@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
 use crate::{
-    access_rules, aggregate, auth, dead_letters, device_events, devices, export, health, import, latest, telemetry,
-    tenants, usage, users,
+    access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
+    telemetry, tenants, usage, users,
 };
 
 /// The name of the security scheme in the document.
@@ -59,6 +59,7 @@ const BEARER: &str = "bearer";
     export::export,
     import::import,
     aggregate::aggregate,
+    bridges::list,
     dead_letters::list,
     dead_letters::delete,
     dead_letters::retry,
@@ -81,6 +82,7 @@ struct Api;
         (name = "devices", description = "What publishes telemetry."),
         (name = "access-rules", description = "Which topics devices may use."),
         (name = "telemetry", description = "What devices published."),
+        (name = "bridges", description = "Connections to other brokers; for platform administrators."),
         (name = "health", description = "For those who watch over the platform."),
     )
 )]

@@ -61,7 +61,23 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
 fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     let wrong = |Undecodable| Problem::field(Code::Invalid, key, "must be percent-encoded UTF-8");
-    Ok((decode(key).map_err(wrong)?, decode(value).map_err(wrong)?))
+    Ok((decode(key).map_err(wrong)?, with_plus(decode(value).map_err(wrong)?)))
+}
+
+/// A `+` that was not written as `%2B` has become a blank. In a time, as in `2026-11-23T00:00:00 01:00`, it can be nothing else.
+fn with_plus(value: Cow<'_, str>) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    let Some(at) = bytes.len().checked_sub(6).filter(|at| *at >= 19 && bytes[*at] == b' ') else { return value };
+    let has = |range: std::ops::Range<usize>, shape: &[u8]| {
+        let mut pairs = bytes[range].iter().zip(shape);
+        pairs.all(|(byte, wanted)| if *wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted })
+    };
+    if !has(0..10, b"0000-00-00") || !has(11..19, b"00:00:00") || !has(at + 1..bytes.len(), b"00:00") {
+        return value;
+    }
+    let mut text = value.into_owned();
+    text.replace_range(at..=at, "+");
+    text.into()
 }
 
 /// The values of a parameter that is there, at least one; serde's own deserializer of texts knows no optional ones.
@@ -175,6 +191,23 @@ mod tests {
         }
         for query in ["keys=", "keys", "keys=a,", "keys=a&keys=,b"] {
             assert_eq!(message(query), "INVALID: keys: must not have an empty entry", "{query}");
+        }
+    }
+
+    #[test]
+    fn a_plus_of_a_time_may_come_as_it_is() {
+        for (given, read) in [
+            ("2026-11-23T00:00:00+01:00", "2026-11-23T00:00:00+01:00"),
+            ("2026-11-23T00:00:00.250+05:30", "2026-11-23T00:00:00.250+05:30"),
+            ("2026-11-23T00:00:00%2B01:00", "2026-11-23T00:00:00+01:00"),
+            ("2026-11-23T00:00:00%2001:00", "2026-11-23T00:00:00+01:00"),
+            ("2026-11-23+00:00:00+01:00", "2026-11-23 00:00:00+01:00"),
+            ("2026-11-23T00:00:00-01:00", "2026-11-23T00:00:00-01:00"),
+            ("2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z"),
+            ("from+2026-11-23+01:00", "from 2026-11-23 01:00"),
+            ("a+01:00", "a 01:00"),
+        ] {
+            assert_eq!(parse::<Parameters>(&format!("name={given}")).unwrap().name.as_deref(), Some(read), "{given}");
         }
     }
 

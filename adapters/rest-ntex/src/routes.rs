@@ -6,8 +6,8 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, dead_letters, device_events, devices, export, health, import, latest, openapi,
-    telemetry, tenants, usage, users,
+    access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
+    openapi, telemetry, tenants, usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -76,6 +76,7 @@ pub(crate) static API: &[Call] = &[
     call!(GET "/telemetry/export" user export::export, NotFound, Unavailable),
     call!(POST "/telemetry/import" user import::import, NotFound, RequestTimeout, Unavailable),
     call!(GET "/telemetry/aggregate" user aggregate::aggregate, NotFound),
+    call!(GET "/bridges" user bridges::list),
     call!(GET "/dead-letters" user dead_letters::list, NotFound),
     call!(DELETE "/dead-letters/{id}" user dead_letters::delete),
     call!(POST "/dead-letters/{id}/retry" user dead_letters::retry),

@@ -154,7 +154,10 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
     let system = System::build().name("rest").ping_interval(0).build(ntex::rt::DefaultRuntime);
     system.block_on(async move {
         let trusted = TrustedProxies::new(&config.trusted_proxies);
-        let shared = Shared::new(application, config.body_limits, config.metrics, trusted, &meter);
+        let shared = Shared {
+            cors: config.cors,
+            ..Shared::new(application, config.body_limits, config.metrics, trusted, &meter)
+        };
         let mut server =
             ntex::server::build().workers(config.workers.max(1)).shutdown_timeout(CONNECTIONS_END).disable_signals();
         for listener in listeners {

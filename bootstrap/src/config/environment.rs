@@ -7,7 +7,7 @@ use super::layers::{Content, Entry};
 use super::origin::Origin;
 use super::problem::Problem;
 use super::setting::About;
-use super::{CONFIG_VARIABLE, SETTINGS, nearest};
+use super::{CONFIG_VARIABLE, SETTINGS, bridges, nearest};
 
 const PREFIX: &str = "POCKET_";
 const TWIN: &str = "_FILE";
@@ -56,7 +56,9 @@ fn entry(about: &'static About, name: &str, value: &OsStr) -> Result<Entry, Prob
 /// Warnings about variables that carry the prefix and mean nothing. They are no errors: another version of the program
 /// may know them, and container platforms add variables of their own.
 fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut names: Vec<&str> = names.filter(|name| name.starts_with(PREFIX) && !is_known(name)).collect();
+    let mut names: Vec<&str> = names
+        .filter(|name| name.starts_with(PREFIX) && !name.starts_with(bridges::PREFIX) && !is_known(name))
+        .collect();
     names.sort_unstable();
     names
         .into_iter()

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::layers::{Entry, entry_for_key, named_twice};
 use super::origin::Origin;
 use super::problem::Problem;
-use super::{SETTINGS, nearest};
+use super::{BridgeSettings, SETTINGS, bridges, nearest};
 
 /// What the file says. Everything that is wrong with it goes to `problems`.
-pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Entry> {
+pub(super) fn read(path: &Path, found: &mut Vec<BridgeSettings>, problems: &mut Vec<Problem>) -> Vec<Entry> {
     let shown = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -18,7 +18,13 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Entry> {
         }
     };
     match text.parse::<toml::Table>() {
-        Ok(table) => entries(&table, &Origin::File(path.to_owned()), problems),
+        Ok(mut table) => {
+            let origin = Origin::File(path.to_owned());
+            if let Some(tables) = table.remove(bridges::KEY) {
+                *found = bridges::read(&tables, &origin, problems);
+            }
+            entries(&table, &origin, problems)
+        }
         Err(error) => {
             // The parser's own display repeats the line, which may hold a secret.
             let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
@@ -86,7 +92,7 @@ mod tests {
         let path = dir.path().join("pocket.toml");
         std::fs::write(&path, text).unwrap();
         let mut problems = Vec::new();
-        let entries = read(&path, &mut problems)
+        let entries = read(&path, &mut Vec::new(), &mut problems)
             .into_iter()
             .map(|entry| match entry.content {
                 Content::Text(text) => (entry.about.name, text),
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let mut problems = Vec::new();
-        assert!(read(Path::new("/nowhere/pocket.toml"), &mut problems).is_empty());
+        assert!(read(Path::new("/nowhere/pocket.toml"), &mut Vec::new(), &mut problems).is_empty());
         assert!(problems[0].to_string().starts_with("cannot read the configuration file /nowhere/pocket.toml: "));
     }
 }

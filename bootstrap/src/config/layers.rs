@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::setting::About;
-use super::{SETTINGS, environment, file, nearest};
+use super::{BridgeSettings, SETTINGS, bridges, environment, file, nearest};
 
 /// What a configuration is made of.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,7 @@ pub(super) struct Layers {
     pub(super) chosen: BTreeMap<&'static str, Chosen>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    pub(super) bridges: Vec<BridgeSettings>,
 }
 
 impl Layers {
@@ -68,9 +69,10 @@ impl Layers {
         let mut winners: BTreeMap<&'static str, Entry> = BTreeMap::new();
         let mut lay = |entries: Vec<Entry>| winners.extend(entries.into_iter().map(|entry| (entry.about.name, entry)));
         if let Some(path) = &sources.file {
-            lay(file::read(path, &mut layers.problems));
+            lay(file::read(path, &mut layers.bridges, &mut layers.problems));
         }
         lay(environment::read(&sources.environment, &mut layers.problems, &mut layers.warnings));
+        bridges::lay_environment(&mut layers.bridges, &sources.environment, &mut layers.problems, &mut layers.warnings);
         lay(command_line(&sources.command_line, &mut layers.problems));
         for (name, entry) in winners {
             match text_of(entry.content, entry.about, &entry.origin) {

@@ -20,6 +20,11 @@ pub(super) fn effective(layers: &Layers, settings: &Settings) -> String {
         let line = line(*setting, key, layers, settings);
         writeln!(text, "{line}").expect("writing to a String does not fail");
     }
+    for bridge in &settings.bridges {
+        let scheme = if bridge.tls.is_some() { "mqtts" } else { "mqtt" };
+        let (name, url) = (quoted(&bridge.name), quoted(&format!("{scheme}://{}:{}", bridge.host, bridge.port)));
+        text.push_str(&format!("\n[[bridge]]\nname = {name}\nurl = {url}\n# its other keys are not shown\n"));
+    }
     text
 }
 

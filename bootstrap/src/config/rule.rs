@@ -221,6 +221,49 @@ impl Rule<Vec<IpNet>> for Networks {
     }
 }
 
+/// Origins of web pages, separated by commas; `*` for all, empty for none.
+pub(super) struct Origins;
+
+impl Origins {
+    /// The origin as browsers send it: without a slash at its end, and without the port that its scheme has in any case.
+    fn origin(text: &str) -> Option<String> {
+        let text = text.trim().to_ascii_lowercase();
+        if text == "*" || text == "null" {
+            return Some(text);
+        }
+        let text = text.strip_suffix('/').unwrap_or(&text);
+        let (scheme, authority) = text.split_once("://")?;
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+        if scheme.is_empty() || !scheme.chars().all(is_scheme) || !authority.chars().all(is_host) {
+            return None;
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse::<u16>().ok()?)),
+            _ => (authority, None),
+        };
+        let port = port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)));
+        let shown = port.map_or(String::new(), |port| format!(":{port}"));
+        (!host.is_empty()).then(|| format!("{scheme}://{host}{shown}"))
+    }
+}
+
+impl Rule<Vec<String>> for Origins {
+    fn parse(&self, text: &str) -> Option<Vec<String>> {
+        if text.trim().is_empty() {
+            return Some(Vec::new());
+        }
+        let origins: Vec<String> = text.split(',').map(Self::origin).collect::<Option<_>>()?;
+        // `*` beside others would make a list that looks like a limit, and is none.
+        (origins.len() == 1 || !origins.iter().any(|origin| origin == "*")).then_some(origins)
+    }
+
+    fn allowed(&self) -> String {
+        "origins separated by commas, such as https://dashboard.example.org,http://localhost:5173, or * alone, or empty"
+            .into()
+    }
+}
+
 /// Directives of `tracing_subscriber::EnvFilter`, kept as text because a filter cannot be copied.
 pub(super) struct LogFilter;
 
@@ -288,6 +331,34 @@ mod tests {
         assert_eq!(several, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(|text| text.parse().unwrap()));
         for wrong in [",", "10.0.0.0/33", "proxy.example.org", "10.0.0.1/8/8"] {
             assert_eq!(Networks.parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        assert_eq!(Origins.parse(" "), Some(Vec::new()));
+        assert_eq!(Origins.parse("*"), Some(vec!["*".to_owned()]));
+        let several = "HTTPS://A.example/, http://localhost:5173,https://b.example:443,http://[::1]:8080,capacitor://localhost,null";
+        let read = Origins.parse(several).unwrap();
+        let expected = [
+            "https://a.example",
+            "http://localhost:5173",
+            "https://b.example",
+            "http://[::1]:8080",
+            "capacitor://localhost",
+            "null",
+        ];
+        assert_eq!(read, expected);
+        for wrong in [
+            "a.example",
+            "https://",
+            "https://a.example/path",
+            "*,https://a.example",
+            "https://a:port",
+            ",",
+            "https://*.a.example",
+        ] {
+            assert_eq!(Origins.parse(wrong), None, "{wrong}");
         }
     }
 

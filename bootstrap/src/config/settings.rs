@@ -12,7 +12,7 @@ use super::layers::Layers;
 use super::listeners::MqttListeners;
 use super::problem::{Problem, Problems};
 use super::setting::{AnySetting, Setting};
-use super::{SETTINGS, Secret, table};
+use super::{BridgeSettings, SETTINGS, Secret, table};
 use crate::features;
 
 /// Which parts of the platform this process runs.
@@ -88,6 +88,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// Storing of telemetry.
     pub ingest: IngestSettings,
+    /// Bridges to other brokers.
+    pub bridges: Vec<BridgeSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -126,6 +128,8 @@ pub struct ApiSettings {
     pub reads: u32,
     /// Networks of proxies that tell where requests come from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins of pages that may read answers; `*`: all.
+    pub cors_origins: Vec<String>,
     /// What opens `/metrics`.
     pub metrics_token: Option<Secret>,
 }
@@ -253,6 +257,8 @@ pub struct IngestSettings {
     pub payload_policy: PayloadPolicy,
     /// Bytes of the largest payload.
     pub max_payload: u32,
+    /// Bytes of the largest payload of a retained message.
+    pub max_retained_payload: u32,
     /// The most keys of a payload.
     pub max_payload_keys: u32,
     /// The most topics of a device, and of a tenant.
@@ -327,9 +333,19 @@ impl<'a> Reader<'a> {
             mqtt: self.mqtt(),
             auth: self.auth(),
             ingest: self.ingest(),
+            bridges: self.layers.bridges.clone(),
             log: LogSettings { filter: self.get(&table::LOG), format: self.get(&table::LOG_FORMAT) },
             data_dir,
         };
+        if !settings.bridges.is_empty() {
+            if !features::is_built_in("bridge") {
+                self.problems.push(Problem::new("[[bridge]]: this binary is built without the feature bridge"));
+            }
+            if settings.mode.serves_mqtt() && settings.mqtt.listeners.tcp.is_none() {
+                let words = "[[bridge]]: POCKET_MQTT_PORT must be on; a bridge comes in there, over this machine alone if POCKET_MQTT_HOST is 127.0.0.1";
+                self.problems.push(Problem::new(words));
+            }
+        }
         Problems::check(self.problems)?;
         Ok(settings)
     }
@@ -373,6 +389,7 @@ impl<'a> Reader<'a> {
             max_body: self.get(&table::API_MAX_BODY),
             reads: self.get(&table::API_READS),
             trusted_proxies: self.get(&table::API_TRUSTED_PROXIES),
+            cors_origins: self.get(&table::API_CORS_ORIGINS),
             metrics_token: self.get(&table::METRICS_TOKEN),
         }
     }
@@ -441,6 +458,7 @@ impl<'a> Reader<'a> {
             topics: self.get(&table::TELEMETRY_TOPICS),
             payload_policy: self.get(&table::PAYLOAD_POLICY),
             max_payload: self.get(&table::MAX_PAYLOAD),
+            max_retained_payload: self.get(&table::MAX_RETAINED_PAYLOAD),
             max_payload_keys: self.get(&table::MAX_PAYLOAD_KEYS),
             max_topics: [self.get(&table::MAX_DEVICE_TOPICS), self.get(&table::MAX_TENANT_TOPICS)],
             max_timestamp_ahead: Duration::from_secs(self.get(&table::MAX_TIMESTAMP_AHEAD)),

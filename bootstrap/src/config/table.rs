@@ -8,8 +8,8 @@ use pocket_domain::{NodeName, Password, PayloadPolicy, TopicFilter, Username};
 
 use super::database::{DatabaseKind, DatabaseUrl, Url};
 use super::rule::{
-    Address, BearerToken, Choice, LogFilter, Networks, Node, Number, Optional, Path, Person, PersonalPassword, Port,
-    SecretOf, TopicFilters,
+    Address, BearerToken, Choice, LogFilter, Networks, Node, Number, Optional, Origins, Path, Person, PersonalPassword,
+    Port, SecretOf, TopicFilters,
 };
 use super::setting::{AnySetting, Secrecy, Setting};
 use super::{Acknowledge, LogFormat, Mode, Secret, Synchronous};
@@ -85,6 +85,9 @@ settings! {
         "reads at once whose work grows with what is stored, such as aggregates and exports; one tenant has half of them, or one");
     API_TRUSTED_PROXIES: Vec<IpNet> = Setting::new("POCKET_API_TRUSTED_PROXIES", "api.trusted_proxies", "", &Networks,
         "networks of reverse proxies, separated by commas; of them `X-Forwarded-For` or `Forwarded` is believed, read from its end")
+        .default_is("none");
+    API_CORS_ORIGINS: Vec<String> = Setting::new("POCKET_API_CORS_ORIGINS", "api.cors_origins", "", &Origins,
+        "origins of web pages that may call the API from a browser, separated by commas, such as `https://dashboard.example.org`; `*`: all")
         .default_is("none");
     METRICS_TOKEN: Option<Secret> = Setting::new("POCKET_METRICS_TOKEN", "api.metrics_token", "",
         &Optional(BearerToken), "bearer token of `/metrics`, needed by every reader").default_is("none: loopback only, and no proxy").hidden(Secrecy::Secret);
@@ -253,6 +256,10 @@ settings! {
         "`payloadPolicy` of tenants that are added without one; those that are there keep theirs");
     MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
         &Number { min: 1, max: 32 << 20, unit: "bytes" }, "largest payload of a message; a message of more could not be compressed");
+    MAX_RETAINED_PAYLOAD: u32 = Setting::new("POCKET_MAX_RETAINED_PAYLOAD", "ingest.max_retained_payload", "1048576",
+        &Number { min: 1, max: 32 << 20, unit: "bytes" },
+        "largest payload of a retained message, such as the list of a gateway's devices; one that is larger than `POCKET_MAX_PAYLOAD` is \
+         delivered and retained, but not stored as telemetry; less than `POCKET_MAX_PAYLOAD`: as that");
     MAX_PAYLOAD_KEYS: u32 = Setting::new("POCKET_MAX_PAYLOAD_KEYS", "ingest.max_payload_keys", "2048",
         &Number { min: 1, max: 65_536, unit: "keys" },
         "keys of the objects of a stored payload, those inside arrays aside; one with more is refused");

@@ -50,7 +50,7 @@ fn config(settings: &Settings) -> MqttConfig {
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
         limits: within_open_files(limits),
     }
-    .with_max_payload(settings.ingest.max_payload as usize)
+    .with_max_payloads(settings.ingest.max_payload as usize, settings.ingest.max_retained_payload as usize)
 }
 
 /// The limits that leave the rest of the process its files.

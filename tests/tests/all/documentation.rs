@@ -44,6 +44,8 @@ fn every_setting_that_is_named_exists() {
         [CONFIG_VARIABLE, "POCKET_TEST_POSTGRES", "POCKET_IOT_BINARY", "POCKET_MODEL_SEED", "POCKET_TORTURE"]
             .map(str::to_owned)
             .into();
+    // What follows is the name of a bridge.
+    known.push("POCKET_BRIDGE_".to_owned());
     for about in SETTINGS.iter().map(|setting| setting.about()) {
         known.push(about.name.to_owned());
         known.extend(about.has_file_twin().then(|| format!("{}_FILE", about.name)));

@@ -4,10 +4,15 @@
 //! Inputs are bytes as real firmware and real clients put them on the wire. Numbers in names and tables tell kinds of inputs
 //! apart, so that one that fails can be named.
 
+mod bridge;
 mod devices;
 mod log_ins;
+mod network;
 mod payloads;
+mod poolers;
+mod postgres_tls;
 mod readings;
 mod refusals;
 mod stage;
 mod times;
+mod token_key;

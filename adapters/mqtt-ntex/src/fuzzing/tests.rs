@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ntex::codec::Decoder;
 use ntex::util::BytesMut;
+use pocket_mqtt_core::Limits;
 use proptest::prelude::*;
 
 use super::packets;
@@ -100,7 +101,7 @@ proptest! {
 #[test]
 fn the_packets_of_the_test_above_are_right() {
     let accepted = |connect: &[u8], packet: &[u8]| {
-        let wire = Wire::new(1_000);
+        let wire = Wire::new(&Limits { packet_bytes: 1_000, usual_packet_bytes: 1_000, ..Limits::default() });
         let mut buffer = BytesMut::from([connect, packet].concat().as_slice());
         wire.decode(&mut buffer).is_ok_and(|frame| frame.is_some()) && matches!(wire.decode(&mut buffer), Ok(Some(_)))
     };

@@ -6,7 +6,7 @@ use ntex::http::{HttpServiceConfig, Method, RequestHead, StatusCode, h1};
 use ntex::io::IoBoxed;
 use ntex::util::Either;
 
-/// The only path there is.
+/// The path, which may end in another slash.
 const PATH: &str = "/mqtt";
 /// The only sub-protocol there is.
 const PROTOCOL: &str = "mqtt";
@@ -79,7 +79,8 @@ impl Refusal {
 
 /// The proof that the request was understood, of what has to be in it.
 fn accept_key(head: &RequestHead) -> Result<String, Refusal> {
-    if head.uri.path() != PATH {
+    let path = head.uri.path();
+    if path.strip_suffix('/').unwrap_or(path) != PATH {
         return Err(Refusal::NOT_FOUND);
     }
     if head.method != Method::GET {
@@ -151,7 +152,10 @@ mod tests {
         };
         assert!(answer(at("/mqtt?token=no")).is_ok());
         assert_eq!(answer(at("/")), Err(404));
-        assert_eq!(answer(at("/mqtt/")), Err(404));
+        assert!(answer(at("/mqtt/")).is_ok());
+        assert!(answer(at("/mqtt/?token=no")).is_ok());
+        assert_eq!(answer(at("/mqtt//")), Err(404));
+        assert_eq!(answer(at("/mqtt/x")), Err(404));
         let mut post = request(&[]);
         post.method(Method::POST);
         assert_eq!(answer(post), Err(405));

@@ -15,8 +15,8 @@ async fn the_limits_are_announced() {
     let mut socket = platform.socket().await;
     socket.send(&connect5(&device, "x", b"\x11\0\0\0\x3c")).await;
     let ack = socket.packet().await;
-    // Receive maximum 1,024, topic alias maximum 64, maximum packet size 73,728.
-    for property in [b"\x21\x04\0".as_slice(), b"\x22\0\x40", b"\x27\0\x01\x20\0"] {
+    // Receive maximum 1,024, topic alias maximum 64, maximum packet size 1,056,768.
+    for property in [b"\x21\x04\0".as_slice(), b"\x22\0\x40", b"\x27\0\x10\x20\0"] {
         assert!(ack.windows(property.len()).any(|bytes| bytes == property), "{ack:02x?}");
     }
 }

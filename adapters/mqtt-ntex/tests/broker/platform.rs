@@ -243,7 +243,13 @@ impl Platform {
 /// What is stored: the messages on these topics, of up to 64 KiB.
 pub(crate) fn rules(topics: &[&str]) -> TelemetryRules {
     let topics = topics.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
-    TelemetryRules { topics, max_payload: 65_536, max_keys: 2_048, payload_policy: PayloadPolicy::Auto }
+    TelemetryRules {
+        topics,
+        max_payload: 65_536,
+        max_retained_payload: 65_536,
+        max_keys: 2_048,
+        payload_policy: PayloadPolicy::Auto,
+    }
 }
 
 /// The first administrator.

@@ -6,6 +6,7 @@
 pub(crate) mod access_rules;
 pub(crate) mod aggregate;
 pub(crate) mod auth;
+pub(crate) mod bridges;
 pub(crate) mod dead_letters;
 pub(crate) mod device_events;
 pub(crate) mod devices;

@@ -119,6 +119,7 @@ impl Platform {
             telemetry: TelemetryRules {
                 topics: vec![TopicFilter::parse("#").unwrap()],
                 max_payload: 65_536,
+                max_retained_payload: 1 << 20,
                 max_keys: 2_048,
                 payload_policy: PayloadPolicy::Auto,
             },

@@ -30,6 +30,7 @@ fn config(platform: &Platform, host: &str, port: u16) -> RestConfig {
         body_limits: LIMITS,
         metrics: platform.shared.metrics.clone(),
         trusted_proxies: Vec::new(),
+        cors: crate::Cors::default(),
     }
 }
 

@@ -219,10 +219,15 @@ impl Wire {
 
     /// Publishes with 5.0 at QoS 1 and gives the code of PUBACK.
     pub(super) async fn publish5(&mut self, topic: &str, payload: &[u8]) -> u8 {
+        self.publish5_with(0x32, topic, payload).await
+    }
+
+    /// The same with these flags.
+    pub(super) async fn publish5_with(&mut self, first: u8, topic: &str, payload: &[u8]) -> u8 {
         let mut body = field(topic.as_bytes());
         body.extend([0, 1, 0]);
         body.extend(payload);
-        self.send(&packet(0x32, &body)).await;
+        self.send(&packet(first, &body)).await;
         let ack = self.packet().await.expect("PUBACK comes");
         assert_eq!(ack[0], 0x40, "{ack:02x?}");
         ack.get(4).copied().unwrap_or(0)
