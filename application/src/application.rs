@@ -25,7 +25,7 @@ use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::inside::InsidePasses;
 use crate::people::{KnownPasswords, People};
 use crate::refusals::RefusalLog;
-use crate::retention::{RetentionTask, TimeOptions};
+use crate::retention::{RetentionStats, RetentionTask, TimeOptions};
 use crate::rule_reader::RuleReader;
 use crate::scope::Scope;
 use crate::telemetry::{TelemetryRules, TelemetryService};
@@ -112,6 +112,8 @@ pub struct Application {
     pub ingest: Arc<BatchingIngest>,
     /// What is heard of devices.
     pub activity: Arc<ActivityRecorder>,
+    /// What waits to be removed.
+    pub retention: Arc<RetentionStats>,
     /// The database.
     pub storage: Storage,
     clock: Arc<dyn Clock>,
@@ -147,9 +149,10 @@ impl Application {
         let people_throttle = Arc::new(LoginThrottle::new(options.people_throttle));
         let time = Timekeeper::new(Arc::clone(&clock), Arc::clone(&storage.telemetry), options.node.clone());
         let time = Arc::new(time);
-        let (store, every) = (Arc::clone(&storage.telemetry), options.time.prune_every);
         let topics = Arc::new(TopicQuota::new(options.topics));
-        let retention = RetentionTask { store, time: Arc::clone(&time), every };
+        let retention = Arc::<RetentionStats>::default();
+        let removal =
+            RetentionTask::new(Arc::clone(&storage.telemetry), Arc::clone(&time), options.time, Arc::clone(&retention));
         let scope = Scope::new(Arc::clone(&storage.tenants));
         let recorder = Arc::clone(&activity);
         let refusals = Arc::<RefusalLog>::default();
@@ -159,7 +162,7 @@ impl Application {
             tokio::spawn(async move { recorder.run().await }),
             tokio::spawn(async move { summary.run().await }),
             tokio::spawn(async move { follower.0.follow(follower.1).await }),
-            tokio::spawn(retention.run()),
+            tokio::spawn(removal.run()),
             tokio::spawn(Arc::clone(&topics).run(Arc::clone(&storage.telemetry))),
         ];
         Arc::new(Self {
@@ -238,6 +241,7 @@ impl Application {
                 time: Arc::clone(&time),
                 clock: Arc::clone(&clock),
             },
+            retention,
             gateway: Arc::new(DeviceGateway {
                 broker: storage.broker.clone(),
                 node: options.node,

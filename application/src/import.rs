@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use pocket_domain::{
-    DeviceId, MaxAhead, NewTelemetry, OwnTime, Payload, PayloadPolicy, TenantId, Timestamp, TopicName,
+    DeviceId, MaxAhead, NewTelemetry, OwnTime, Payload, PayloadPolicy, Retention, Tenant, TenantId, Timestamp,
+    TopicName,
 };
 use pocket_ports::{Clock, DeviceRepository, Import, Imported, TelemetryStore, TenantRepository};
 
@@ -116,6 +117,7 @@ pub struct Importer {
     ports: ImportPorts,
     tenant: TenantId,
     policy: PayloadPolicy,
+    retention: Retention,
     max_payload: usize,
     /// Places for looking a batch up; `None` for whoever has the database in their hands.
     reads: Option<FairSlots>,
@@ -139,11 +141,13 @@ impl Importer {
     /// # Errors
     /// `NotFound` for an unknown tenant; those of storage.
     pub async fn new(ports: ImportPorts, tenant: TenantId, max_payload: usize) -> Result<Self, Error> {
-        let policy = ports.tenants.get(tenant).await?.ok_or(Error::NotFound)?.payload_policy;
+        let Tenant { payload_policy: policy, retention, .. } =
+            ports.tenants.get(tenant).await?.ok_or(Error::NotFound)?;
         Ok(Self {
             ports,
             tenant,
             policy,
+            retention,
             max_payload,
             reads: None,
             topics: None,
@@ -224,13 +228,16 @@ impl Importer {
             let full = topics.admit(self.tenant, row.device_id, &row.topic);
             full.map_err(|full| wrong("topic", full.to_string()))?;
         }
+        let received_at = row.received_at.unwrap_or(now).min(now);
+        // What is asked for is not removed at once: a row that is too old by all that it says counts from now.
+        let is_kept = self.retention.kept_from(now).is_none_or(|from| timestamp.max(received_at) >= from);
         Ok(NewTelemetry {
             tenant_id: self.tenant,
             device_id: row.device_id,
             timestamp,
             topic: row.topic,
             payload: read.payload,
-            received_at: row.received_at.unwrap_or(now).min(now),
+            received_at: if is_kept { received_at } else { now },
         })
     }
 

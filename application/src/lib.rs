@@ -72,7 +72,7 @@ pub use import::{ImportError, ImportPorts, ImportRow, ImportSummary, Importer, W
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
 pub use inside::InsidePass;
 pub use refusals::{RefusalKind, RefusedMessage};
-pub use retention::TimeOptions;
+pub use retention::{RetentionStats, TimeOptions};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};
 pub use tenants::{NewTenant, TenantService};
 pub use throttle::{Attempt, LoginThrottle, ThrottleLimits, network_of};

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use pocket_application::{ActivityStats, DeviceGateway, IngestStats, RefusalKind, SlotStats};
+use pocket_application::{ActivityStats, DeviceGateway, IngestStats, RefusalKind, RetentionStats, SlotStats};
 use pocket_ports::{BridgeState, StorageHealth, Upkeep};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -168,6 +168,16 @@ pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
         Figure::gauge("reads_under_way", "Reads that hold a place among those whose work is bounded", stats.taken),
         Figure::gauge("reads_waiting", "Reads that wait for such a place", stats.waiting),
         Figure::counters("reads", "Reads that asked for such a place, by what became of them", "fate", fates),
+    ]
+}
+
+/// The figures of what waits to be removed.
+pub(crate) fn retention(stats: &RetentionStats) -> Vec<Figure> {
+    let tenants = "Tenants of which a removal by age waits, because the time that passed does not explain it";
+    let rows = "Messages that these removals would take";
+    vec![
+        Figure::gauge("retention_waiting_tenants", tenants, stats.waiting_tenants()),
+        Figure::gauge("retention_waiting_messages", rows, stats.waiting_rows()),
     ]
 }
 

@@ -54,6 +54,8 @@ impl Platform {
         metrics.add(move || metrics::activity(activity.stats()));
         let health = Arc::clone(&adapters.storage.health);
         metrics.add(move || metrics::storage(&*health));
+        let retention = Arc::clone(&application.retention);
+        metrics.add(move || metrics::retention(&retention));
         let bound = Bound::bind(settings, &application, metrics)?;
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
@@ -149,6 +151,7 @@ fn options(settings: &Settings) -> Options {
         },
         time: TimeOptions {
             prune_every: settings.database.prune_every,
+            removal_patience: settings.database.removal_patience,
             max_ahead: settings.ingest.max_timestamp_ahead,
         },
         topics: {

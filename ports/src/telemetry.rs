@@ -1,10 +1,11 @@
 //! Storage of telemetry: a history per tenant.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, TelemetryId,
+    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Retention, Series, TelemetryId,
     TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicName, Usage,
 };
 
@@ -75,12 +76,39 @@ pub trait TelemetryStore: Send + Sync {
     /// it is done.
     ///
     /// MUST NOT remove a message for its age whose timestamp is not before
-    /// [`kept_from`](pocket_domain::Retention::kept_from). When it is done, no message before that MUST be left, except such
-    /// as are stored together with younger ones, at most [`Pruned::MOST_LEFT`] of a device. For its size a history goes from
+    /// [`kept_from`](pocket_domain::Retention::kept_from), nor one that was received since then, whatever its timestamp. In
+    /// tenants that are held back, the same holds for the time up to which they are. When it is done, no message that is older
+    /// by both MUST be left, except such as are stored together with younger ones, at most [`Pruned::MOST_LEFT`] of a device. For its size a history goes from
     /// its oldest end, in pieces of at most as many messages of a device, each as old as its newest message: MUST NOT remove
     /// one while the history is within its bytes, or while an older one is there; when it is done, each history MUST be
     /// within its bytes. MUST leave other tenants as they are.
-    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError>;
+    async fn prune_within(&self, now: Timestamp, held: &Held) -> Result<Pruned, StorageError>;
+
+    /// The same with nothing held back.
+    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+        self.prune_within(now, &Held::default()).await
+    }
+
+    /// How much of a tenant's history is from before a time, as [`prune_within`](Self::prune_within) removes it for its age.
+    /// MAY leave out messages that are stored together with younger ones.
+    async fn expired(&self, tenant: TenantId, before: Timestamp) -> Result<Expired, StorageError> {
+        let _ = (tenant, before);
+        Ok(Expired::default())
+    }
+
+    /// The tenants that keep messages for some time, and how far each is pruned. MUST tell what
+    /// [`keep_pruned`](Self::keep_pruned) kept last, and nothing from when a retention is changed, by whatever and to whatever,
+    /// until that is called again. Storage MAY tell none: then no
+    /// removal that is out of proportion waits.
+    async fn pruned_tenants(&self) -> Result<Vec<PrunedTenant>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps how far a tenant is pruned. Does nothing for one that is not there.
+    async fn keep_pruned(&self, tenant: TenantId, to: Timestamp) -> Result<(), StorageError> {
+        let _ = (tenant, to);
+        Ok(())
+    }
 
     /// Names of the tenant's topics, in an order of storage's own, at most `limit` of them behind the place `after`; 0 is the
     /// beginning. MUST tell, from call to call with `next` as `after`, each name that is stored all the time. Storage that
@@ -102,6 +130,29 @@ pub trait TelemetryStore: Send + Sync {
         let _ = (node, mark);
         Ok(())
     }
+}
+
+/// For these tenants nothing is removed for its age that is not before the time.
+pub type Held = BTreeMap<TenantId, Timestamp>;
+
+/// How much of a history is too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Messages that are.
+    pub rows: u64,
+    /// All messages.
+    pub of: u64,
+}
+
+/// A tenant that keeps messages for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrunedTenant {
+    /// Which tenant.
+    pub id: TenantId,
+    /// What it keeps.
+    pub retention: Retention,
+    /// The time up to which messages were removed for their age; `None`: its retention was changed since then.
+    pub to: Option<Timestamp>,
 }
 
 /// Some names of topics.

@@ -2,6 +2,7 @@
 
 use ntex::http::{Payload, header};
 use ntex::web::{DefaultError, FromRequest, HttpRequest, HttpResponse};
+use pocket_application::RetentionStats;
 use pocket_ports::StorageError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,13 +18,16 @@ use crate::problem::Problem;
 pub(crate) struct Health {
     #[schema(example = "ok")]
     status: &'static str,
+    /// What somebody should look at, though the process can store; absent where there is nothing, or who asks may not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<String>,
 }
 
 /// Whether the process serves
 #[utoipa::path(get, path = "/health", tag = "health", operation_id = "health",
     responses((status = 200, description = "It does.", body = Health)))]
 pub(crate) async fn health() -> Answer {
-    ok(&Health { status: "ok" })
+    ok(&Health { status: "ok", notice: None })
 }
 
 /// Whether the platform can store
@@ -38,7 +42,19 @@ pub(crate) async fn ready(request: HttpRequest) -> Answer {
         let reason = if may_know(&request, shared) { error.to_string() } else { class_of(&error).to_owned() };
         return Err(Problem::not_ready(reason));
     }
-    ok(&Health { status: "ok" })
+    let notice = notice(&shared.application.retention).filter(|_| may_know(&request, shared));
+    ok(&Health { status: "ok", notice })
+}
+
+/// What waits for a person.
+fn notice(retention: &RetentionStats) -> Option<String> {
+    let (tenants, rows) = (retention.waiting_tenants(), retention.waiting_rows());
+    (tenants > 0).then(|| {
+        format!(
+            "the removal of {rows} messages of {tenants} tenants waits, because the time that passed does not explain it; setting \
+             a tenant's retention once more confirms it"
+        )
+    })
 }
 
 /// Whether somebody may be told of the database.

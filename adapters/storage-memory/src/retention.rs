@@ -1,7 +1,7 @@
 //! How much a history takes, and which of it goes: one message at a time, the oldest first.
 
-use pocket_domain::{Telemetry, TenantId, Timestamp, Usage, UsagePart};
-use pocket_ports::Pruned;
+use pocket_domain::{Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, Usage, UsagePart};
+use pocket_ports::{Expired, Held, Pruned, PrunedTenant};
 
 use crate::state::State;
 
@@ -24,17 +24,30 @@ impl State {
         Usage { log, ..Usage::default() }
     }
 
-    pub(crate) fn prune(&mut self, now: Timestamp) -> Pruned {
+    pub(crate) fn prune(&mut self, now: Timestamp, held: &Held) -> Pruned {
         let mut pruned = Pruned { rows: 0, is_done: true };
         let limited: Vec<_> = self.tenants.values().map(|tenant| (tenant.id, tenant.retention)).collect();
         for (tenant, retention) in limited.into_iter().filter(|(_, retention)| !retention.keeps_everything()) {
             let mut bytes = self.usage(tenant).total().bytes;
             let Some(history) = self.telemetry.get_mut(&tenant) else { continue };
-            while let Some(oldest) = history.first_entry() {
-                let is_old = retention.kept_from(now).is_some_and(|from| oldest.get().timestamp < from);
-                if !is_old && retention.max_bytes.is_none_or(|most| bytes <= most.get()) {
-                    break;
+            let from = retention.kept_from(now).map(|from| held.get(&tenant).map_or(from, |held| from.min(*held)));
+            let old: Vec<TelemetryCursor> = history
+                .iter()
+                .take_while(|(_, row)| from.is_some_and(|from| row.timestamp < from))
+                .filter(|(_, row)| from.is_some_and(|from| row.received_at < from))
+                .map(|(place, _)| *place)
+                .collect();
+            for place in old {
+                if pruned.rows == STEP {
+                    pruned.is_done = false;
+                    return pruned;
                 }
+                bytes -= history.remove(&place).as_ref().map_or(0, bytes_of);
+                pruned.rows += 1;
+            }
+            while retention.max_bytes.is_some_and(|most| bytes > most.get())
+                && let Some(oldest) = history.first_entry()
+            {
                 if pruned.rows == STEP {
                     pruned.is_done = false;
                     return pruned;
@@ -44,5 +57,23 @@ impl State {
             }
         }
         pruned
+    }
+
+    pub(crate) fn expired(&self, tenant: TenantId, before: Timestamp) -> Expired {
+        let rows = self.telemetry.get(&tenant).into_iter().flat_map(|history| history.values());
+        rows.fold(Expired::default(), |sum, row| Expired {
+            rows: sum.rows + u64::from(row.timestamp.max(row.received_at) < before),
+            of: sum.of + 1,
+        })
+    }
+
+    pub(crate) fn pruned_tenants(&self) -> Vec<PrunedTenant> {
+        let limited = self.tenants.values().filter(|tenant| tenant.retention.max_age.is_some());
+        let of = |tenant: &Tenant| PrunedTenant {
+            id: tenant.id,
+            retention: tenant.retention,
+            to: self.pruned_to.get(&tenant.id).copied(),
+        };
+        limited.map(of).collect()
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
     pub(crate) token_key: Option<TokenKeyFingerprint>,
+    /// How far tenants are pruned.
+    pub(crate) pruned_to: HashMap<TenantId, Timestamp>,
     pub(crate) telemetry: HashMap<TenantId, BTreeMap<TelemetryCursor, Telemetry>>,
     pub(crate) last_telemetry_key: u64,
     pub(crate) dead_letters: BTreeMap<DeadLetterId, (TenantId, DeadLetter)>,

@@ -9,7 +9,7 @@ use pocket_domain::{
     TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
     Timestamp, Usage,
 };
-use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, WriteBatch, WriteStore};
+use pocket_ports::{Expired, Held, Import, Pruned, PrunedTenant, StorageError, TelemetryStore, WriteBatch, WriteStore};
 
 use crate::Memory;
 use crate::state::State;
@@ -110,8 +110,24 @@ impl TelemetryStore for Memory {
         Ok(self.state().usage(tenant))
     }
 
-    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
-        Ok(self.state().prune(now))
+    async fn prune_within(&self, now: Timestamp, held: &Held) -> Result<Pruned, StorageError> {
+        Ok(self.state().prune(now, held))
+    }
+
+    async fn expired(&self, tenant: TenantId, before: Timestamp) -> Result<Expired, StorageError> {
+        Ok(self.state().expired(tenant, before))
+    }
+
+    async fn pruned_tenants(&self) -> Result<Vec<PrunedTenant>, StorageError> {
+        Ok(self.state().pruned_tenants())
+    }
+
+    async fn keep_pruned(&self, tenant: TenantId, to: Timestamp) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if state.tenants.contains_key(&tenant) {
+            state.pruned_to.insert(tenant, to);
+        }
+        Ok(())
     }
 
     async fn last_seen(&self, node: &NodeName) -> Result<LastSeen, StorageError> {

@@ -1,7 +1,7 @@
 //! Tenants.
 
 use async_trait::async_trait;
-use pocket_domain::{Page, PageRequest, Tenant, TenantId, TenantName};
+use pocket_domain::{Page, PageRequest, RetentionUpdate, Tenant, TenantId, TenantName};
 use pocket_ports::{AccessChange, Conflict, StorageError, TenantRepository, TenantUpdate};
 
 use crate::Memory;
@@ -54,6 +54,9 @@ impl TenantRepository for Memory {
             tenant.payload_policy = policy;
         }
         tenant.retention = update.retention.of(tenant.retention);
+        if update.retention != RetentionUpdate::default() {
+            state.pruned_to.remove(&id);
+        }
         state.tenants.insert(id, tenant.clone());
         Ok(tenant)
     }

@@ -1,12 +1,17 @@
 //! Tenants.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{MaxAge, MaxBytes, Page, PageRequest, Retention, Tenant, TenantId, TenantName};
-use pocket_ports::{AccessChange, StorageError, TenantRepository, TenantUpdate};
+use pocket_domain::{
+    MaxAge, MaxBytes, Page, PageRequest, Retention, RetentionUpdate, Tenant, TenantId, TenantName, Timestamp,
+};
+use pocket_ports::{AccessChange, PrunedTenant, StorageError, TenantRepository, TenantUpdate};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SubQueryStatement};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, Statement,
+};
 use sea_orm::{NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use crate::database::Database;
@@ -54,6 +59,45 @@ pub(crate) struct Limited {
     pub(crate) key: i64,
     pub(crate) id: TenantId,
     pub(crate) retention: Retention,
+}
+
+/// The tenants that keep messages for some time, and how far each is pruned.
+pub(crate) async fn pruned(db: &Database) -> Result<Vec<PrunedTenant>, Error> {
+    #[derive(FromQueryResult)]
+    struct Mark {
+        tenant: i64,
+        pruned_to: i64,
+    }
+    let sql = "SELECT tenant, pruned_to FROM pruned_tenants";
+    let marks = Mark::find_by_statement(Statement::from_string(db.backend(), sql)).all(db.reader()).await?;
+    let marks: HashMap<i64, i64> = marks.into_iter().map(|mark| (mark.tenant, mark.pruned_to)).collect();
+    let limited = limited(db.reader()).await?.into_iter().filter(|tenant| tenant.retention.max_age.is_some());
+    let of = |tenant: Limited| PrunedTenant {
+        id: tenant.id,
+        retention: tenant.retention,
+        to: marks.get(&tenant.key).and_then(|to| Timestamp::from_millis(*to).ok()),
+    };
+    Ok(limited.map(of).collect())
+}
+
+async fn forget_pruned(transaction: &impl ConnectionTrait, key: i64) -> Result<(), Error> {
+    transaction.execute_unprepared(&format!("DELETE FROM pruned_tenants WHERE tenant = {key}")).await?;
+    Ok(())
+}
+
+/// Keeps how far a tenant is pruned.
+pub(crate) async fn keep_pruned(db: &Database, id: TenantId, to: Timestamp) -> Result<(), Error> {
+    let transaction = db.begin().await?;
+    if let Some(row) = by_id(id).one(&transaction).await? {
+        let sql = format!(
+            "INSERT INTO pruned_tenants (tenant, pruned_to) VALUES ({}, {})
+            ON CONFLICT (tenant) DO UPDATE SET pruned_to = excluded.pruned_to",
+            row.key,
+            to.as_millis()
+        );
+        transaction.execute_unprepared(&sql).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// The tenants that do not keep everything.
@@ -158,6 +202,10 @@ impl TenantRepository for Tenants {
                     changed.payload_policy = Set(policy.to_owned());
                 }
                 let row = changed.update(&transaction).await?;
+                if update.retention != RetentionUpdate::default() {
+                    // Whoever changes what is kept knows what goes.
+                    forget_pruned(&transaction, row.key).await?;
+                }
                 if new_policy.is_some() {
                     access_log::write(&transaction, AccessChange::Tenant { tenant_id: id }).await?;
                 }
@@ -174,6 +222,7 @@ impl TenantRepository for Tenants {
                 let transaction = db.begin().await?;
                 let Some(row) = by_id(id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 tokens::delete_of_tenant(&transaction, row.key).await?;
+                forget_pruned(&transaction, row.key).await?;
                 access_rules::delete_of_tenant(&transaction, row.key).await?;
                 user::Entity::delete_many().filter(user::Column::Tenant.eq(row.key)).exec(&transaction).await?;
                 device::Entity::update_many()

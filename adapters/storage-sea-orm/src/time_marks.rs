@@ -36,12 +36,12 @@ pub(crate) async fn last_seen(db: &Database, node: &str) -> Result<LastSeen, Err
         };
         return Ok(LastSeen { mark: Some(mark), newest: None });
     }
-    // Another node may have been there, or an earlier version: then the newest message is what is known. The log tells when it
-    // was received; of chunks it is the time that it is about.
+    // Another node may have been there, or an earlier version: then the newest message is what is known. Of
+    // chunks that do not tell when it was received it is the time that it is about.
     let sql = "SELECT max(known) AS newest FROM (
             SELECT max(wall) AS known FROM time_marks
             UNION ALL SELECT (SELECT received_at FROM telemetry ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT (SELECT last_at FROM telemetry_chunks ORDER BY key DESC LIMIT 1)
+            UNION ALL SELECT (SELECT coalesce(received_last, last_at) FROM telemetry_chunks ORDER BY key DESC LIMIT 1)
         ) AS known";
     let newest = Newest::find_by_statement(Statement::from_string(backend, sql)).one(db.reader()).await?;
     let newest = newest.and_then(|row| row.newest).and_then(|newest| Timestamp::from_millis(newest).ok());

@@ -8,8 +8,8 @@ use pocket_domain::{
     TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage,
 };
 use pocket_ports::{
-    BatchNumber, BrokerChange, BrokerKey, CommittedBatch, Conflict, Fate, Import, IngestError, Pruned, StorageError,
-    SystemClock, WriteBatch,
+    BatchNumber, BrokerChange, BrokerKey, CommittedBatch, Conflict, Fate, Held, Import, IngestError, Pruned,
+    StorageError, SystemClock, WriteBatch,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ impl TelemetryStore for ToldStore {
         Err(StorageError::Backend("nothing is read here".into()))
     }
 
-    async fn prune(&self, _: Timestamp) -> Result<Pruned, StorageError> {
+    async fn prune_within(&self, _: Timestamp, _: &Held) -> Result<Pruned, StorageError> {
         Err(StorageError::Backend("nothing is removed here".into()))
     }
 }

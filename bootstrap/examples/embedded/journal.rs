@@ -18,8 +18,8 @@ use pocket_domain::{
     Timestamp, TopicName, Usage, UsagePart,
 };
 use pocket_ports::{
-    BatchNumber, CommittedBatch, DeadLetterRepository, DeviceRepository, Import, Imported, Pruned, Storage,
-    StorageError, TelemetryStore, TenantRepository, WriteBatch, WriteStore, async_trait,
+    BatchNumber, CommittedBatch, DeadLetterRepository, DeviceRepository, Expired, Held, Import, Imported, Pruned,
+    Storage, StorageError, TelemetryStore, TenantRepository, WriteBatch, WriteStore, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -307,14 +307,23 @@ impl TelemetryStore for Journal {
         Ok(Usage { log, ..Usage::default() })
     }
 
-    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
+    async fn expired(&self, tenant: TenantId, before: Timestamp) -> Result<Expired, StorageError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = || state.histories.get(&tenant).into_iter().flat_map(|history| history.values());
+        let old = rows().filter(|row| !is_kept(row, before)).count() as u64;
+        Ok(Expired { rows: old, of: rows().count() as u64 })
+    }
+
+    async fn prune_within(&self, now: Timestamp, held: &Held) -> Result<Pruned, StorageError> {
         let (mut rows, mut page) = (0, PageRequest::new(Some(1_000), None).map_err(unavailable)?);
         loop {
             let tenants = self.tenants.list(page).await?;
             for tenant in &tenants.items {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(history) = state.histories.get_mut(&tenant.id) {
-                    rows += prune(history, tenant.retention, now);
+                    let from = tenant.retention.kept_from(now);
+                    let from = from.map(|from| held.get(&tenant.id).map_or(from, |held| from.min(*held)));
+                    rows += prune(history, tenant.retention, from);
                 }
             }
             let next = page.offset() + 1_000;
@@ -336,15 +345,25 @@ fn part_of(row: &Telemetry) -> UsagePart {
     UsagePart { rows: 1, bytes, oldest: at, newest: at }
 }
 
-/// Removes the oldest rows as long as they are too old or too many.
-fn prune(history: &mut BTreeMap<TelemetryCursor, Telemetry>, retention: Retention, now: Timestamp) -> u64 {
+fn is_kept(row: &Telemetry, from: Timestamp) -> bool {
+    row.timestamp.max(row.received_at) >= from
+}
+
+/// Removes rows that are from before a time and were received before it, then the oldest as long as there are too many.
+fn prune(
+    history: &mut BTreeMap<TelemetryCursor, Telemetry>,
+    retention: Retention,
+    kept_from: Option<Timestamp>,
+) -> u64 {
+    let before = history.len();
+    if let Some(from) = kept_from {
+        history.retain(|_, row| is_kept(row, from));
+    }
+    let mut rows = (before - history.len()) as u64;
     let mut bytes: u64 = history.values().map(|row| part_of(row).bytes).sum();
-    let mut rows = 0;
-    while let Some(oldest) = history.first_entry() {
-        let is_old = retention.kept_from(now).is_some_and(|from| oldest.get().timestamp < from);
-        if !is_old && retention.max_bytes.is_none_or(|most| bytes <= most.get()) {
-            break;
-        }
+    while retention.max_bytes.is_some_and(|most| bytes > most.get())
+        && let Some(oldest) = history.first_entry()
+    {
         bytes -= part_of(&oldest.remove()).bytes;
         rows += 1;
     }

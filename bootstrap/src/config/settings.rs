@@ -113,6 +113,8 @@ pub struct DatabaseSettings {
     pub disk_reserve: u64,
     /// How often the telemetry that tenants do not keep is removed.
     pub prune_every: Duration,
+    /// How long a removal waits that is out of proportion.
+    pub removal_patience: Duration,
 }
 
 /// REST.
@@ -379,6 +381,7 @@ impl<'a> Reader<'a> {
             max_device_keys: self.get(&table::MAX_DEVICE_KEYS),
             disk_reserve: self.get(&table::DISK_RESERVE),
             prune_every: Duration::from_secs(self.get(&table::PRUNE_EVERY)),
+            removal_patience: Duration::from_secs(self.get(&table::REMOVAL_PATIENCE)),
         }
     }
 

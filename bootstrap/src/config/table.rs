@@ -67,6 +67,11 @@ settings! {
         &Number { min: 1, max: DAY, unit: "seconds" },
         "seconds between two removals of the telemetry that tenants do not keep");
 
+    REMOVAL_PATIENCE: u64 = Setting::new("POCKET_REMOVAL_PATIENCE", "database.removal_patience", "86400",
+        &Number { min: 1, max: 365 * DAY, unit: "seconds" },
+        "seconds for which a removal waits that would take half of a tenant's history or more, and that the time which passed \
+         does not explain; setting the tenant's retention once more confirms it");
+
     DISK_RESERVE: u64 = Setting::new("POCKET_DISK_RESERVE", "database.disk_reserve", "67108864",
         &Number { min: 0, max: 1 << 40, unit: "bytes" },
         "bytes of the disk of a SQLite file, or a twentieth of it if that is less, that telemetry leaves free, so that what is there can be removed");

@@ -324,6 +324,9 @@ macro_rules! storage_contract {
             messages_that_are_too_old_go_and_younger_ones_stay
             a_message_of_exactly_the_age_stays
             late_messages_that_are_too_old_go_too
+            what_was_received_lately_stays_however_old_it_says_to_be
+            what_is_held_back_stays
+            how_far_a_tenant_is_pruned_is_known_until_its_retention_is_changed
             the_oldest_go_until_a_history_is_within_its_bytes
             a_history_within_its_bytes_stays
             pruning_leaves_other_tenants_as_they_are

@@ -5,7 +5,7 @@ use pocket_domain::{DeviceId, MaxAge, MaxBytes, NewTelemetry, Payload, Retention
 
 use super::fixture::{at, device, message, tenant};
 use super::reading::{TOPIC, append, of_device, oldest_first, paged, seconds};
-use crate::{Pruned, Storage, TenantUpdate};
+use crate::{Held, Pruned, Storage, TenantUpdate};
 
 const DAY: u64 = 86_400;
 
@@ -79,8 +79,9 @@ pub async fn a_message_of_exactly_the_age_stays(storage: &Storage) {
     let boiler = device(storage, acme, "boiler").await;
     keep_a_day(storage, acme).await;
     append(storage, vec![message(acme, boiler, TOPIC, 5)]).await;
-    assert_eq!(prune(storage, at(DAY + 5)).await, 0);
-    assert_eq!(prune(storage, at(DAY + 6)).await, 1);
+    // It was received a second after the time that it is about.
+    assert_eq!(prune(storage, at(DAY + 6)).await, 0);
+    assert_eq!(prune(storage, at(DAY + 7)).await, 1);
 }
 
 pub async fn late_messages_that_are_too_old_go_too(storage: &Storage) {
@@ -101,6 +102,76 @@ pub async fn late_messages_that_are_too_old_go_too(storage: &Storage) {
     prune(storage, at(now)).await;
     let written = (0..16_000).map(written).chain([now]);
     assert_pruned(&times(storage, acme, boiler).await, written, 9 * DAY);
+}
+
+pub async fn what_was_received_lately_stays_however_old_it_says_to_be(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let (boiler, pump) = (device(storage, acme, "boiler").await, device(storage, acme, "pump").await);
+    keep_a_day(storage, acme).await;
+    let now = 10 * DAY;
+    let late = |device, n| NewTelemetry { received_at: at(now), ..message(acme, device, TOPIC, n) };
+    // Of one device all are received lately, of the other half of them are, in turn with those that are old by both.
+    append(storage, (0..5_000).map(|n| late(pump, n)).collect()).await;
+    let old = |n: u64| n.is_multiple_of(2);
+    let mixed = |n: u64| if old(n) { message(acme, boiler, TOPIC, n) } else { late(boiler, n) };
+    append(storage, (0..10_000).map(mixed).collect()).await;
+    prune(storage, at(now)).await;
+    assert_eq!(times(storage, acme, pump).await, (0..5_000).collect::<Vec<_>>());
+    let left = times(storage, acme, boiler).await;
+    let stayed: Vec<u64> = left.iter().copied().filter(|n| !old(*n)).collect();
+    assert_eq!(stayed, (0..10_000).filter(|n| !old(*n)).collect::<Vec<_>>());
+    assert!(left.len() as u64 <= 5_000 + Pruned::MOST_LEFT, "{} are left", left.len());
+    let last = storage.telemetry.latest(acme, boiler).await.unwrap();
+    assert_eq!(last.len(), 1, "{last:?}");
+    // A day after they were received they go, too.
+    prune(storage, at(now + DAY + 1)).await;
+    assert_eq!(storage.telemetry.usage(acme).await.unwrap().total().rows, 0);
+}
+
+pub async fn what_is_held_back_stays(storage: &Storage) {
+    let (acme, other) = (tenant(storage, "acme").await, tenant(storage, "other").await);
+    let (boiler, theirs) = (device(storage, acme, "boiler").await, device(storage, other, "boiler").await);
+    keep_a_day(storage, acme).await;
+    keep_a_day(storage, other).await;
+    append(storage, (0..100).map(|second| message(acme, boiler, TOPIC, second)).collect()).await;
+    append(storage, (0..100).map(|second| message(other, theirs, TOPIC, second)).collect()).await;
+    let expired = storage.telemetry.expired(acme, at(200)).await.unwrap();
+    assert_eq!((expired.rows, expired.of), (100, 100));
+    assert_eq!(storage.telemetry.expired(acme, at(0)).await.unwrap().rows, 0);
+    let held = Held::from([(acme, at(0))]);
+    for _ in 0..1_000 {
+        if storage.telemetry.prune_within(at(9 * DAY), &held).await.unwrap().is_done {
+            break;
+        }
+    }
+    assert_eq!(times(storage, acme, boiler).await.len(), 100);
+    assert!(times(storage, other, theirs).await.is_empty());
+}
+
+pub async fn how_far_a_tenant_is_pruned_is_known_until_its_retention_is_changed(storage: &Storage) {
+    let (acme, _) = (tenant(storage, "acme").await, tenant(storage, "other").await);
+    keep_a_day(storage, acme).await;
+    if storage.telemetry.pruned_tenants().await.unwrap().is_empty() {
+        // It keeps nothing of that.
+        return;
+    }
+    let known = async || {
+        let tenants = storage.telemetry.pruned_tenants().await.unwrap();
+        assert_eq!(tenants.iter().map(|tenant| tenant.id).collect::<Vec<_>>(), [acme]);
+        tenants[0].to
+    };
+    assert_eq!(known().await, None);
+    for second in [5, 7] {
+        storage.telemetry.keep_pruned(acme, at(second)).await.unwrap();
+        assert_eq!(known().await, Some(at(second)));
+    }
+    // What says nothing of it changes nothing; the same again is a word, too.
+    storage.tenants.update(acme, TenantUpdate::default()).await.unwrap();
+    assert_eq!(known().await, Some(at(7)));
+    keep_a_day(storage, acme).await;
+    assert_eq!(known().await, None);
+    let nobody = super::fixture::new_tenant_id();
+    storage.telemetry.keep_pruned(nobody, at(9)).await.unwrap();
 }
 
 pub async fn the_oldest_go_until_a_history_is_within_its_bytes(storage: &Storage) {

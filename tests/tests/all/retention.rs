@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use pocket_tests::{Api, Launch, Platform, PostgresDatabase};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 const HOUR: u64 = 3_600;
 
 fn launch() -> Launch {
-    Launch::default().set("POCKET_PRUNE_EVERY", "1")
+    // Rows that were received long ago would be sealed at once, old and young ones together.
+    Launch::default().set("POCKET_PRUNE_EVERY", "1").set("POCKET_SEAL_AFTER", "100000")
 }
 
 #[tokio::test]
@@ -23,12 +25,18 @@ async fn telemetry_goes_with_its_age_in_postgresql() {
     telemetry_goes_with_its_age(launch().env("DATABASE_URL", &database.url()).start().await).await;
 }
 
-/// Posts ten messages of so many seconds ago, in milliseconds 0 to 9.
+/// Imports ten messages of so many seconds ago, in milliseconds 0 to 9, which were received then.
 async fn post(api: &Api, device: &str, ago: u64) -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let from = (now.as_secs() - ago) * 1_000;
-    let entry = |n: u64| json!({ "deviceId": device, "topic": "a", "payload": n, "timestamp": from + n });
-    api.post("/api/v1/telemetry", (0..10).map(entry).collect()).await.expect(201);
+    let line = |n: u64| {
+        let at = from + n;
+        let row = json!({ "deviceId": device, "topic": "a", "payload": n, "timestamp": at, "receivedAt": at });
+        format!("{row}\n")
+    };
+    let import = api.request(Method::POST, "/api/v1/telemetry/import").header("content-type", "application/x-ndjson");
+    let answer = import.body((0..10).map(line).collect::<String>()).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
     from
 }
 

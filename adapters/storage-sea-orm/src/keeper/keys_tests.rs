@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pocket_domain::{MaxAge, MaxBytes, NameUsage, NewTelemetry, Payload, RetentionUpdate, TopicName};
-use pocket_ports::{Clock, SystemClock, TenantUpdate};
+use pocket_ports::{Clock, Held, SystemClock, TenantUpdate};
 
 use super::*;
 use crate::sample::Sample;
@@ -18,7 +18,7 @@ async fn all(keeper: &mut Keeper, sample: &Sample) {
 }
 
 async fn prune(keeper: &mut Keeper, sample: &Sample) {
-    while !keeper.prune(&sample.database, SystemClock.now()).await.unwrap().is_done {}
+    while !keeper.prune(&sample.database, SystemClock.now(), &Held::default()).await.unwrap().is_done {}
     all(keeper, sample).await;
 }
 
@@ -158,7 +158,7 @@ async fn keys_stay_while_the_last_values_of_their_device_are_not_all_known() {
     sample.execute("INSERT INTO telemetry_latest_due SELECT DISTINCT device FROM telemetry_chunks").await;
     sample.execute("INSERT INTO telemetry_keys SELECT DISTINCT device, 'left' FROM telemetry_chunks").await;
     keep_an_hour(&sample).await;
-    while !keeper.prune(&sample.database, SystemClock.now()).await.unwrap().is_done {}
+    while !keeper.prune(&sample.database, SystemClock.now(), &Held::default()).await.unwrap().is_done {}
     assert_eq!(keys(&sample).await, 4_121);
     all(&mut keeper, &sample).await;
     assert_eq!(keys(&sample).await, 4_100);

@@ -27,7 +27,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use pocket_domain::Timestamp;
-use pocket_ports::Pruned;
+use pocket_ports::{Held, Pruned};
 use sea_orm::{DbErr, FromQueryResult, Statement};
 use tokio::sync::Mutex;
 
@@ -170,8 +170,8 @@ impl Keeper {
             || self.give_back(db).await?)
     }
 
-    /// Removes a part of what tenants do not keep, as of a time.
-    pub(crate) async fn prune(&mut self, db: &Database, now: Timestamp) -> Result<Pruned, Error> {
+    /// Removes a part of what tenants do not keep, as of a time. What is held back stays.
+    pub(crate) async fn prune(&mut self, db: &Database, now: Timestamp, held: &Held) -> Result<Pruned, Error> {
         self.sealer.forget();
         // A server that crashed has forgotten the last that was not on its disk.
         self.sealer.removed = 0;
@@ -183,7 +183,7 @@ impl Keeper {
             }
         }
         let (damaged, met) = (&mut self.damaged, &mut self.sealer.met);
-        let pruned = prune::prune(db, &self.lease, damaged, met, now).await?;
+        let pruned = prune::prune(db, &self.lease, damaged, met, (now, held)).await?;
         self.is_loose |= pruned.rows > 0;
         if pruned.rows > 0 {
             db.topics_loose.store(true, Ordering::Relaxed);

@@ -24,6 +24,8 @@ pub(crate) struct NewChunk {
     pub(crate) device: i64,
     pub(crate) first_at: i64,
     pub(crate) last_at: i64,
+    /// When the first and the last of its rows were received.
+    pub(crate) received: (i64, i64),
     pub(crate) rows: i64,
     pub(crate) content: Vec<u8>,
     /// The keys of its payloads.
@@ -47,6 +49,7 @@ impl NewChunk {
             device,
             first_at: first.timestamp,
             last_at: last.timestamp,
+            received: received(rows)?,
             rows: i64::try_from(rows.len()).unwrap_or(i64::MAX),
             content,
             keys: paths,
@@ -73,6 +76,12 @@ impl NewChunk {
             None => Ok(self),
         }
     }
+}
+
+/// When the first and the last of some rows were received.
+fn received(rows: &[Row<'_>]) -> Option<(i64, i64)> {
+    let times = || rows.iter().map(|row| row.received_at);
+    Some((times().min()?, times().max()?))
 }
 
 /// The rows of a chunk, and the ids of those that have no leaves.

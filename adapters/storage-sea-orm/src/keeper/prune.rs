@@ -1,12 +1,12 @@
 //! What tenants do not keep any more is removed: rows of the log, and whole chunks.
 //!
-//! A history goes from its oldest end. For its age a chunk goes when its newest row is too old; for the size of its history
+//! A history goes from its oldest end. For its age a chunk goes when its newest row is too old, and was received so long ago; for the size of its history
 //! it goes in its turn, with the rows of the log that are older. Each transaction takes a small part.
 
 use std::collections::{BTreeSet, HashSet};
 
 use pocket_domain::{MaxBytes, Timestamp};
-use pocket_ports::Pruned;
+use pocket_ports::{Held, Pruned};
 
 use super::lease::Lease;
 use super::trim::trim;
@@ -15,7 +15,9 @@ use super::write::run;
 use crate::database::Database;
 use crate::error::Error;
 use crate::key_list::list;
-use crate::telemetry::{Going, Met, OldChunk, OldRow, Sealed, bytes_by_tenant, oldest_chunks, oldest_rows};
+use crate::telemetry::{
+    Going, Met, OldChunk, OldRow, Sealed, bytes_by_tenant, expired_chunks, oldest_chunks, oldest_rows,
+};
 use crate::tenants::{self, Limited};
 
 /// Rows of the log in one transaction.
@@ -32,7 +34,7 @@ pub(super) async fn prune(
     lease: &Lease,
     damaged: &mut HashSet<i64>,
     met: &mut Met,
-    now: Timestamp,
+    (now, held): (Timestamp, &Held),
 ) -> Result<Pruned, Error> {
     let mut pruned = Pruned { rows: 0, is_done: true };
     let limited = tenants::limited(db.reader()).await?;
@@ -40,6 +42,7 @@ pub(super) async fn prune(
     let is_sized = limited.iter().any(|tenant| tenant.retention.max_bytes.is_some());
     for Limited { key, id, retention } in &limited {
         if let Some(before) = retention.kept_from(now) {
+            let before = held.get(id).map_or(before, |held| before.min(*held));
             let rows = pruned.rows;
             let mut work = Work { db, lease, tenant: *key, met, pruned: &mut pruned };
             let from = before.as_millis();
@@ -82,10 +85,10 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Removes chunks all of whose rows are before a time; `false` when more may be left.
+    /// Removes chunks all of whose rows are, and were received, before a time; `false` when more may be left.
     async fn old_chunks(&mut self, from: i64) -> Result<bool, Error> {
         for _ in 0..TRANSACTIONS {
-            let chunks = oldest_chunks(self.db, self.tenant, from - 1, CHUNKS).await?;
+            let chunks = expired_chunks(self.db, self.tenant, from, CHUNKS).await?;
             if chunks.is_empty() {
                 return Ok(true);
             }
@@ -96,14 +99,15 @@ impl Work<'_> {
         Ok(false)
     }
 
-    /// Removes rows of the log that are before a time; `false` when more may be left.
+    /// Removes rows of the log that are, and were received, before a time; `false` when more may be left.
     async fn old_rows(&mut self, from: i64) -> Result<bool, Error> {
+        let mut after = None;
         for _ in 0..TRANSACTIONS {
-            let rows = oldest_rows(self.db, self.tenant, from - 1, ROWS).await?;
-            if rows.is_empty() {
-                return Ok(true);
-            }
-            if !self.remove_rows(&rows).await? {
+            let mut rows = oldest_rows(self.db, self.tenant, from - 1, after, ROWS).await?;
+            let Some(last) = rows.last() else { return Ok(true) };
+            after = Some((last.timestamp, last.id));
+            rows.retain(|row| row.received_at < from);
+            if !rows.is_empty() && !self.remove_rows(&rows).await? {
                 return Ok(false);
             }
         }
@@ -117,7 +121,7 @@ impl Work<'_> {
                 return Ok(());
             }
             let chunks = oldest_chunks(self.db, self.tenant, i64::MAX, CHUNKS).await?;
-            let rows = oldest_rows(self.db, self.tenant, i64::MAX, ROWS).await?;
+            let rows = oldest_rows(self.db, self.tenant, i64::MAX, None, ROWS).await?;
             if chunks.is_empty() && rows.is_empty() {
                 return Ok(());
             }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pocket_domain::{MaxAge, NewTelemetry, Payload, RetentionUpdate};
-use pocket_ports::{Clock, SystemClock, TenantUpdate};
+use pocket_ports::{Clock, Held, SystemClock, TenantUpdate};
 
 use super::*;
 use crate::sample::Sample;
@@ -19,7 +19,7 @@ async fn all(keeper: &mut Keeper, sample: &Sample) {
 
 /// Removes what is not kept, and gives pages back.
 async fn prune(keeper: &mut Keeper, sample: &Sample) {
-    while !keeper.prune(&sample.database, SystemClock.now()).await.unwrap().is_done {}
+    while !keeper.prune(&sample.database, SystemClock.now(), &Held::default()).await.unwrap().is_done {}
     all(keeper, sample).await;
 }
 
@@ -67,10 +67,16 @@ async fn another_process_that_keeps_the_history_is_left_to_it() {
     all(&mut first, &sample).await;
     keep_an_hour(&sample).await;
     let now = SystemClock.now();
-    assert_eq!(second.prune(&sample.database, now).await.unwrap(), Pruned { rows: 0, is_done: false });
+    assert_eq!(
+        second.prune(&sample.database, now, &Held::default()).await.unwrap(),
+        Pruned { rows: 0, is_done: false }
+    );
     assert!(!second.step(&sample.database).await.unwrap());
-    assert_eq!(first.prune(&sample.database, now).await.unwrap(), Pruned { rows: 10, is_done: false });
-    assert_eq!(first.prune(&sample.database, now).await.unwrap(), Pruned { rows: 0, is_done: true });
+    assert_eq!(
+        first.prune(&sample.database, now, &Held::default()).await.unwrap(),
+        Pruned { rows: 10, is_done: false }
+    );
+    assert_eq!(first.prune(&sample.database, now, &Held::default()).await.unwrap(), Pruned { rows: 0, is_done: true });
 }
 
 #[tokio::test]
@@ -100,7 +106,7 @@ async fn rows_that_were_read_ahead_do_not_come_back_when_they_are_too_old() {
     let mut keeper = Keeper::new(Sealing { batch: 10, ..keeper().sealing });
     assert!(keeper.sealer.seal(&sample.database, &keeper.lease, keeper.sealing).await.unwrap());
     keep_an_hour(&sample).await;
-    assert_eq!(keeper.prune(&sample.database, SystemClock.now()).await.unwrap().rows, 10);
+    assert_eq!(keeper.prune(&sample.database, SystemClock.now(), &Held::default()).await.unwrap().rows, 10);
     all(&mut keeper, &sample).await;
     assert_eq!(sample.number("SELECT sum(row_count) FROM telemetry_chunks").await, 10);
 }

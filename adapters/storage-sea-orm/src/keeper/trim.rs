@@ -1,4 +1,4 @@
-//! Chunks with old rows and young ones.
+//! Chunks with old rows and young ones. A row is as young as the later of what it is about and when it was received.
 //!
 //! They stay as they are until all of their rows are old: a device has one such chunk when its messages come in order. Where
 //! late messages made many of them, and more old rows than a chunk holds would stay, they are written anew.
@@ -46,7 +46,10 @@ pub(super) async fn trim(
                 return Ok(());
             }
             let going = Going { device: outline.device, first_at: outline.first_at, last_at: from - 1 };
-            let change = Change::when_chunks_go(db, &[going], &[outline.key]).await?;
+            let mut change = Change::when_chunks_go(db, &[going], &[outline.key]).await?;
+            if trimmed.keeps_earlier {
+                change.look_anew(outline.device);
+            }
             let Some(transaction) = lease.go_on(db).await? else { return Ok(()) };
             let sql = format!("DELETE FROM telemetry_chunks WHERE key = {}", outline.key);
             if run(&transaction, &sql).await? == 0 {
@@ -69,7 +72,10 @@ pub(super) async fn trim(
 /// The chunks of devices that may have more old rows than one chunk holds, by device.
 async fn mixed(db: &Database, tenant: i64, from: i64, damaged: &HashSet<i64>) -> Result<Vec<Vec<Outline>>, Error> {
     let Sealed { batch, .. } = Sealed::read(db.reader()).await?;
-    let mixed = format!("tenant = {tenant} AND last_at >= {from} AND first_at < {from} AND batch <= {batch}");
+    let mixed = format!(
+        "tenant = {tenant} AND first_at < {from} AND coalesce(received_first, first_at) < {from}
+        AND (last_at >= {from} OR coalesce(received_last, last_at) >= {from}) AND batch <= {batch}"
+    );
     let sql = format!(
         "SELECT key, device, first_at, last_at FROM telemetry_chunks WHERE {mixed} AND device IN
             (SELECT device FROM telemetry_chunks WHERE {mixed} GROUP BY device HAVING sum(row_count) > {LARGE})
@@ -87,6 +93,8 @@ async fn mixed(db: &Database, tenant: i64, from: i64, damaged: &HashSet<i64>) ->
 struct Trimmed {
     into: Vec<NewChunk>,
     removed: u64,
+    /// Some rows that stay, because they were received later, are about times before the others'.
+    keeps_earlier: bool,
 }
 
 /// What the chunks of a device become; nothing when few enough of their rows are old.
@@ -115,7 +123,9 @@ async fn trimmed(
 }
 
 fn old_rows(content: &[u8], from: i64) -> Result<usize, Damaged> {
-    Ok(Chunk::open(content)?.timestamps()?.partition_point(|at| *at < from))
+    let chunk = Chunk::open(content)?;
+    let times = chunk.timestamps()?.into_iter().zip(chunk.received_at()?);
+    Ok(times.take_while(|(at, _)| *at < from).filter(|(_, received_at)| *received_at < from).count())
 }
 
 fn without_old(
@@ -126,9 +136,11 @@ fn without_old(
 ) -> Result<Result<Trimmed, Damaged>, pocket_telemetry_codec::NotEncoded> {
     match rows_of(content) {
         Ok((mut rows, without_leaves)) => {
-            let old = rows.partition_point(|row| row.timestamp < from);
-            rows.drain(..old);
-            Ok(Ok(Trimmed { into: pack(tenant, device, rows, &without_leaves)?, removed: old as u64 }))
+            let before = rows.len();
+            rows.retain(|row| row.timestamp >= from || row.received_at >= from);
+            let (removed, keeps_earlier) = (before - rows.len(), rows.first().is_some_and(|row| row.timestamp < from));
+            let into = pack(tenant, device, rows, &without_leaves)?;
+            Ok(Ok(Trimmed { into, removed: removed as u64, keeps_earlier }))
         }
         Err(damaged) => Ok(Err(damaged)),
     }

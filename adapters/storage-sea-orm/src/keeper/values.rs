@@ -111,6 +111,11 @@ impl Change {
         Ok(Self { gone, due: due.into_iter().collect(), ..Self::default() })
     }
 
+    /// Has the chunks of a device read again as well.
+    pub(super) fn look_anew(&mut self, device: i64) {
+        self.due.push(device);
+    }
+
     /// Makes it, in the transaction in which the rows go. Keys go with the last value that has them.
     pub(super) async fn make(&self, transaction: &DatabaseTransaction, met: &mut Met) -> Result<(), Error> {
         remove_last_values(transaction, &self.gone).await?;

@@ -45,11 +45,14 @@ pub(crate) async fn write(transaction: &DatabaseTransaction, batch: i64, chunks:
             i64::try_from(chunk.content.len()).unwrap_or(i64::MAX).into(),
             chunk.content.clone().into(),
             i64::try_from(chunk.weight).unwrap_or(i64::MAX).into(),
+            chunk.received.0.into(),
+            chunk.received.1.into(),
         ]
     });
     let values: Vec<Value> = values.collect();
-    let target = "telemetry_chunks (tenant, device, batch, first_at, last_at, row_count, bytes, content, weight)";
-    insert(transaction, target, 9, "", values).await?;
+    let target = "telemetry_chunks (tenant, device, batch, first_at, last_at, row_count, bytes, content, weight,
+        received_first, received_last)";
+    insert(transaction, target, 11, "", values).await?;
     // Nobody else writes chunks meanwhile, so the keys are in the order of the chunks.
     let sql = format!("SELECT key FROM telemetry_chunks WHERE key > {before} ORDER BY key");
     let keys = keys_after(transaction, &sql).await?;

@@ -30,7 +30,9 @@ use pocket_domain::{
     TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
     Timestamp, TopicFilter, Usage,
 };
-use pocket_ports::{Import, Pruned, StorageError, TelemetryStore, TopicNames as TopicPage, WriteBatch};
+use pocket_ports::{
+    Expired, Held, Import, Pruned, PrunedTenant, StorageError, TelemetryStore, TopicNames as TopicPage, WriteBatch,
+};
 use sea_orm::ConnectionTrait;
 use tokio::sync::Mutex;
 
@@ -48,7 +50,7 @@ pub(crate) use latest_table::{
 };
 pub(crate) use log_index::{Entry, LogIndex};
 pub(crate) use names::TopicNames;
-pub(crate) use oldest::{OldChunk, OldRow, oldest_chunks, oldest_rows};
+pub(crate) use oldest::{OldChunk, OldRow, expired_chunks, oldest_chunks, oldest_rows};
 pub(crate) use pages::DevicePage;
 pub(crate) use parts::Parts;
 pub(crate) use present::{Ahead, Wanted, present};
@@ -116,9 +118,27 @@ impl TelemetryStore for TelemetryHistory {
         self.0.read(move |db| async move { usage::usage(&db, tenant).await }).await
     }
 
-    async fn prune(&self, now: Timestamp) -> Result<Pruned, StorageError> {
-        let keeper = Arc::clone(&self.1);
-        self.0.run(move |db| async move { keeper.lock().await.prune(&db, now).await }).await
+    async fn prune_within(&self, now: Timestamp, held: &Held) -> Result<Pruned, StorageError> {
+        let (keeper, held) = (Arc::clone(&self.1), held.clone());
+        self.0.run(move |db| async move { keeper.lock().await.prune(&db, now, &held).await }).await
+    }
+
+    async fn expired(&self, tenant: TenantId, before: Timestamp) -> Result<Expired, StorageError> {
+        let of_tenant = move |db: Arc<Database>| async move {
+            match tenants::key(db.reader(), tenant).await? {
+                Some(key) => Ok(oldest::expired(&db, key, before.as_millis()).await?),
+                None => Ok(Expired::default()),
+            }
+        };
+        self.0.read(of_tenant).await
+    }
+
+    async fn pruned_tenants(&self) -> Result<Vec<PrunedTenant>, StorageError> {
+        self.0.run(move |db| async move { tenants::pruned(&db).await }).await
+    }
+
+    async fn keep_pruned(&self, tenant: TenantId, to: Timestamp) -> Result<(), StorageError> {
+        self.0.run(move |db| async move { tenants::keep_pruned(&db, tenant, to).await }).await
     }
 
     async fn topics(&self, tenant: TenantId, after: u64, limit: u32) -> Result<TopicPage, StorageError> {

@@ -137,11 +137,103 @@ async fn a_database_that_was_first_opened_with_a_clock_ahead_is_kept_when_that_c
     assert_eq!(usage(&platform.admin().await).await["rows"], 300);
 }
 
+/// Rows of another device that were received forty days ago, as long as nobody says how long they are kept.
+async fn import_old(api: &Api, name: &str) {
+    let (device, _) = api.register_device(name).await;
+    let path = format!("/api/v1/tenants/{}", tenant(api).await);
+    api.patch(&path, json!({ "retention": { "maxAgeSeconds": null } })).await.expect(200);
+    let at = now() - 40 * DAY * 1_000;
+    let line = |n: i64| {
+        let row = json!({ "deviceId": device, "topic": "a", "payload": n, "timestamp": at + n, "receivedAt": at + n });
+        format!("{row}\n")
+    };
+    let import =
+        api.request(reqwest::Method::POST, "/api/v1/telemetry/import").header("content-type", "application/x-ndjson");
+    let answer = import.body((0..20).map(line).collect::<String>()).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(usage(api).await["rows"], 370);
+    keep_days(api, 30).await;
+}
+
+#[tokio::test]
+async fn what_was_received_lately_stays_whatever_time_it_is_about() {
+    let platform = Launch::default().set("database.prune_every", "1").set("database.seal_rows", "100").start().await;
+    received_lately(&platform).await;
+}
+
+#[tokio::test]
+async fn what_was_received_lately_stays_whatever_time_it_is_about_in_postgresql() {
+    let database = PostgresDatabase::create().await;
+    let launch = Launch::default().set("database.prune_every", "1").set("database.seal_rows", "100");
+    received_lately(&launch.env("DATABASE_URL", &database.url()).start().await).await;
+}
+
+async fn received_lately(platform: &Platform) {
+    let api = platform.admin().await;
+    let device = Device::register(&api, "boiler").await;
+    keep_days(&api, 90).await;
+    // One in the log, and three hundred of another device in chunks; by a payload's own time, by a request's, and by an import's.
+    let mut client = device.connect(platform, "x").await;
+    client.publish([("a".into(), json!({ "ts": now() - 400 * DAY * 1_000, "values": { "c": 1 } }).to_string())]).await;
+    let (other, _) = api.register_device("pump").await;
+    post(&api, &other, 300, Some(now() - 400 * DAY * 1_000)).await;
+    until("the rows are sealed", async || usage(&api).await["chunks"]["rows"].as_u64() >= Some(300)).await;
+    let at = now() - 500 * DAY * 1_000;
+    let row = json!({ "deviceId": other, "topic": "b", "payload": 1, "timestamp": at, "receivedAt": at });
+    let import =
+        api.request(reqwest::Method::POST, "/api/v1/telemetry/import").header("content-type", "application/x-ndjson");
+    assert_eq!(import.body(row.to_string()).send().await.unwrap().status().as_u16(), 200);
+    rounds().await;
+    assert_eq!(usage(&api).await["rows"], 302);
+}
+
+#[tokio::test]
+async fn a_removal_that_the_time_that_passed_does_not_explain_waits_for_a_person() {
+    let shim = Shim::new();
+    let (platform, ..) = kept_for_a_month(launch(&shim)).await;
+    let url = format!("sqlite://{}", platform.data_dir().join("pocket.db").display());
+    out_of_proportion(&shim, platform, &url).await;
+}
+
+#[tokio::test]
+async fn a_removal_that_the_time_that_passed_does_not_explain_waits_for_a_person_in_postgresql() {
+    let shim = Shim::new();
+    let database = PostgresDatabase::create().await;
+    let (platform, ..) = kept_for_a_month(launch(&shim).env("DATABASE_URL", &database.url())).await;
+    out_of_proportion(&shim, platform, &database.url()).await;
+}
+
+async fn out_of_proportion(shim: &Shim, mut platform: Platform, url: &str) {
+    rounds().await;
+    platform.stop().await;
+    // A leap that nothing tells from the time that passed, as when a disk is moved to a machine whose clock is wrong.
+    let server = sea_orm::Database::connect(url).await.unwrap();
+    let leap = YEAR * 1_000;
+    let sql =
+        format!("UPDATE time_marks SET trusted = trusted + {leap}, steady = steady + {leap}, wall = wall + {leap}");
+    assert!(server.execute_unprepared(&sql).await.unwrap().rows_affected() > 0);
+    server.close().await.unwrap();
+    shim.set_clock(YEAR);
+    platform.start_again().await;
+    rounds().await;
+    let api = platform.admin().await;
+    assert_eq!(usage(&api).await["rows"], 350);
+    assert!(platform.log().contains("the time that passed does not explain it"), "{}", platform.log());
+    assert_eq!(api.metric("pocket_retention_waiting_messages").await, Some(350.0));
+    assert_eq!(api.metric("pocket_retention_waiting_tenants").await, Some(1.0));
+    let ready = api.get("/ready").await.expect(200);
+    assert!(ready["notice"].as_str().unwrap_or_default().contains("350 messages"), "{ready}");
+    // Who sets the retention once more, though to the same, has seen it.
+    keep_days(&api, 30).await;
+    until("what is too old goes", async || usage(&api).await["rows"] == 0).await;
+    until("nothing waits", async || api.metric("pocket_retention_waiting_tenants").await == Some(0.0)).await;
+}
+
 #[tokio::test]
 async fn what_is_too_old_goes_after_the_clock_was_wrong() {
     let shim = Shim::new();
-    let (mut platform, api, device) = kept_for_a_month(launch(&shim)).await;
-    post(&api, &device, 20, Some(now() - 40 * DAY * 1_000)).await;
+    let (mut platform, api, _) = kept_for_a_month(launch(&shim)).await;
+    import_old(&api, "old").await;
     until("old rows go", async || usage(&api).await["rows"] == 350).await;
     shim.set_clock(10 * YEAR);
     rounds().await;
@@ -149,7 +241,7 @@ async fn what_is_too_old_goes_after_the_clock_was_wrong() {
     platform.kill().await;
     platform.start_again().await;
     let api = platform.admin().await;
-    post(&api, &device, 20, Some(now() - 40 * DAY * 1_000)).await;
+    import_old(&api, "as-old").await;
     until("old rows go", async || usage(&api).await["rows"] == 350).await;
     assert!(platform.log().contains("telemetry that is too old was removed"));
 }
