@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs stock MQTT clients against the binary: Eclipse Paho for Python, MQTT.js, mosquitto_pub and mosquitto_sub. Each goes,
-# in both versions, through QoS 0 to 2, retained messages, wills, sessions, shared subscriptions, a wrong password and the
-# properties of 5.0. rumqttc does the same in the test suite (tests/tests/all/interop_v4.rs, interop_v5.rs).
+# Runs stock MQTT clients against the binary. Eclipse Paho for Python, MQTT.js, mosquitto_pub and mosquitto_sub go, in both
+# versions, through QoS 0 to 2, retained messages, wills, sessions, shared subscriptions, a wrong password and the properties
+# of 5.0; rumqttc does the same in the test suite (tests/tests/all/interop_v4.rs, interop_v5.rs). gmqtt, aiomqtt, ThingsBoard's
+# client for Python, a flow of Node-RED and what zigbee2mqtt sends as it starts do what their users do.
 #
-# Usage: tests/interop.sh [paho|mqttjs|mosquitto]…; without arguments, all. Paho and MQTT.js are installed under target/ on
-# the first run, which needs Python 3.9 and Node 18 or later. mosquitto_pub and mosquitto_sub must be installed. The binary is
+# Usage: tests/interop.sh [CLIENT]…; without arguments, all. What is missing is installed under target/ on the first run, which
+# needs Python 3.10 and Node 20 or later. mosquitto_pub and mosquitto_sub must be installed. The binary is
 # target/debug/pocket-iot, or POCKET_IOT_BINARY.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,19 +16,22 @@ need() { command -v "$1" >/dev/null || { say "$1 is missing: $2"; exit 1; }; }
 binary=${POCKET_IOT_BINARY:-${CARGO_TARGET_DIR:-target}/debug/pocket-iot}
 [ -x "$binary" ] || { say "$binary is missing: run cargo build first"; exit 1; }
 need curl "it registers the device"
-[ $# -gt 0 ] || set -- paho mqttjs mosquitto
+clients=(paho gmqtt aiomqtt thingsboard mqttjs zigbee2mqtt nodered mosquitto)
+[ $# -gt 0 ] || set -- "${clients[@]}"
+node_red_version=4.1.15
 
 # What is installed, beside other build products.
 installed=${CARGO_TARGET_DIR:-target}/interop
 mkdir -p "$installed"
 
-install_paho() {
-    need python3 "install Python 3.9 or later"
-    if ! cmp -s tests/interop/requirements.txt "$installed/requirements.txt"; then
-        say "installing Paho into $installed (only this once)"
-        python3 -m venv "$installed/python"
-        "$installed/python/bin/pip" install --quiet --requirement tests/interop/requirements.txt
-        cp tests/interop/requirements.txt "$installed/"
+# Installs what a file of requirements names, in an environment of its own: install_python NAME REQUIREMENTS
+install_python() {
+    need python3 "install Python 3.10 or later"
+    if ! cmp -s "tests/interop/$2" "$installed/$2"; then
+        say "installing $2 into $installed (only this once)"
+        python3 -m venv "$installed/$1"
+        "$installed/$1/bin/pip" install --quiet --disable-pip-version-check --requirement "tests/interop/$2"
+        cp "tests/interop/$2" "$installed/"
     fi
 }
 
@@ -39,7 +43,19 @@ install_mqttjs() {
         npm --prefix "$installed" ci --silent --no-audit --no-fund
     fi
     # Modules are looked for beside the script.
-    cp tests/interop/mqttjs.js "$installed/"
+    cp tests/interop/mqttjs.js tests/interop/zigbee2mqtt.js "$installed/"
+}
+
+install_nodered() {
+    need npm "install Node 20 or later"
+    local place="$installed/nodered"
+    if [ "$(cat "$place/version" 2>/dev/null)" != "$node_red_version" ]; then
+        say "installing Node-RED into $place (only this once)"
+        mkdir -p "$place"
+        npm --prefix "$place" install --silent --no-audit --no-fund --no-save "node-red@$node_red_version"
+        echo "$node_red_version" >"$place/version"
+    fi
+    cp tests/interop/nodered.js "$place/nodered.mjs"
 }
 
 directory=$(mktemp -d)
@@ -71,7 +87,7 @@ field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
 post() { curl -sS "$api/api/v1/$1" -H 'content-type: application/json' "${@:3}" -d "$2"; }
 token=$(post auth/login "{\"username\":\"admin\",\"password\":\"$password\"}" | field token)
 device=$(post devices '{"name":"interop"}' -H "Authorization: Bearer $token")
-export MQTT_HOST=${mqtt%:*} MQTT_PORT=${mqtt##*:}
+export MQTT_HOST=${mqtt%:*} MQTT_PORT=${mqtt##*:} API_URL=$api API_TOKEN=$token
 DEVICE_ID=$(field id <<<"$device") DEVICE_TOKEN=$(field token <<<"$device")
 export DEVICE_ID DEVICE_TOKEN
 [ -n "$DEVICE_TOKEN" ] || { say "no device was registered: $device"; exit 1; }
@@ -79,20 +95,29 @@ export DEVICE_ID DEVICE_TOKEN
 code=0
 for client in "$@"; do
     case $client in
-        paho)
-            install_paho
-            "$installed/python/bin/python" tests/interop/paho_client.py || code=1
+        paho | gmqtt | aiomqtt)
+            install_python python requirements.txt
+            "$installed/python/bin/python" "tests/interop/${client}_client.py" || code=1
             ;;
-        mqttjs)
+        thingsboard)
+            # Its client brings a Paho of its own.
+            install_python thingsboard requirements-thingsboard.txt
+            "$installed/thingsboard/bin/python" tests/interop/thingsboard_client.py || code=1
+            ;;
+        mqttjs | zigbee2mqtt)
             install_mqttjs
-            node "$installed/mqttjs.js" || code=1
+            node "$installed/$client.js" || code=1
+            ;;
+        nodered)
+            install_nodered
+            node "$installed/nodered/nodered.mjs" || code=1
             ;;
         mosquitto)
             need mosquitto_sub "install mosquitto-clients (Debian, Fedora: mosquitto)"
             tests/interop/mosquitto.sh || code=1
             ;;
         *)
-            say "there is no client $client; there are paho, mqttjs and mosquitto"
+            say "there is no client $client; there are ${clients[*]}"
             exit 2
             ;;
     esac

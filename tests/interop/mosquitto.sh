@@ -17,6 +17,8 @@ sub() { timeout 20 mosquitto_sub $(options) "$@"; }
 subscribe() {
     local name=$1
     shift
+    # What one of that name said before must not be taken for this one's.
+    rm -f "$directory/$name"
     # The debug output tells of the SUBACK; messages begin with "> ". Lines, so that they can be waited for.
     # shellcheck disable=SC2046
     stdbuf -oL timeout 30 mosquitto_sub $(options) -d -F '> %q %r %t %p' "$@" >"$directory/$name" 2>&1 &
@@ -79,6 +81,7 @@ retained() {
 will() {
     subscribe gone -q 1 -t 'm/gone' -C 1
     last=$!
+    rm -f "$directory/will"
     # shellcheck disable=SC2046
     stdbuf -oL mosquitto_sub $(options) -d -t m/nothing --will-topic m/gone --will-payload true --will-qos 1 \
         >"$directory/will" 2>&1 &
@@ -124,6 +127,7 @@ wrong_password() {
 }
 
 properties() {
+    rm -f "$directory/properties"
     # shellcheck disable=SC2046
     stdbuf -oL timeout 20 mosquitto_sub $(options) -q 1 -t m/p -C 1 -D SUBSCRIBE subscription-identifier 300 \
         -F '%C %R %P %S' -d >"$directory/properties" 2>&1 &

@@ -207,7 +207,7 @@ async function propertiesOf5(version) {
 
 async function refusedPayload(version) {
   const client = await Client.connect(version, "js-x");
-  await assert.rejects(client.publish("js/t", "no json"), { code: 0x99 });
+  await assert.rejects(client.publish("js/t", "{no json}"), { code: 0x99 });
   await client.end();
 }
 

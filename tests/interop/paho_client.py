@@ -203,7 +203,7 @@ def refused_payload(version):
     reasons = queue.Queue()
     client = Client(version, "paho-x").connect()
     client.client.on_publish = lambda _c, _u, _mid, reason, _p: reasons.put(reason)
-    client.publish("paho/t", b"no json")
+    client.publish("paho/t", b"{no json}")
     assert reasons.get(timeout=PATIENCE).value == 0x99
     client.disconnect()
 
