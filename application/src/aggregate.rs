@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pocket_domain::{
-    Aggregate, AggregateQuery, DeviceFilter, DeviceId, Interval, Invalid, Label, LeafPath, PageRequest, Series,
-    TenantId, Timestamp, TopicFilter,
+    Aggregate, AggregateQuery, DeviceFilter, DeviceId, GroupBy, Interval, Invalid, Label, LeafPath, PageRequest,
+    Series, TenantId, Timestamp, TopicFilter,
 };
 
 use crate::policy::Action;
@@ -43,6 +43,8 @@ pub struct AggregateQuestion {
     pub label: Option<Label>,
     /// Of topics that this filter matches.
     pub topic: Option<TopicFilter>,
+    /// What has a series of its own.
+    pub group_by: GroupBy,
     /// At which paths of the payloads.
     pub keys: Vec<LeafPath>,
     /// What is made of the points of a bucket.
@@ -76,11 +78,11 @@ impl TelemetryService {
         question: AggregateQuestion,
     ) -> Result<Vec<Series>, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
-        let AggregateQuestion { devices, label, topic, keys, aggregate, interval, from, to, fill } = question;
+        let AggregateQuestion { devices, label, topic, group_by, keys, aggregate, interval, from, to, fill } = question;
         let to = to.unwrap_or_else(|| self.clock.now());
         let from = from.unwrap_or_else(|| to.minus(Self::DEFAULT_RANGE));
         let (devices, keys) = (distinct(devices), distinct(keys));
-        let mut query = AggregateQuery { devices, keys, aggregate, interval, from, to, topic };
+        let mut query = AggregateQuery { devices, keys, aggregate, interval, from, to, topic, group_by };
         query.check()?;
         let by_topic_only = query.devices.is_empty() && label.is_none();
         if by_topic_only && query.topic.is_none() {

@@ -1,13 +1,14 @@
 //! What a device said last, and which keys it has, as people see it.
 
-use pocket_domain::{DeviceId, LatestValue, LeafPath, TenantId};
+use pocket_domain::{DeviceId, LatestQuery, LatestValues, TenantId, TopicFilter};
 
 use crate::policy::Action;
 use crate::telemetry::TelemetryService;
 use crate::{Caller, Error};
 
 impl TelemetryService {
-    /// The last value of each key of a device, ordered by key.
+    /// The last value of each key of a device on each topic that the filter matches, ordered by key, those of one key with the
+    /// newest first; of too many the newest.
     ///
     /// # Errors
     /// `NotFound` for a device that the tenant does not have.
@@ -16,23 +17,11 @@ impl TelemetryService {
         caller: &Caller,
         tenant: Option<TenantId>,
         device: DeviceId,
-    ) -> Result<Vec<LatestValue>, Error> {
+        topic: Option<TopicFilter>,
+    ) -> Result<LatestValues, Error> {
         let tenant = self.reads_of(caller, tenant, device).await?;
-        Ok(self.store.latest(tenant, device).await?)
-    }
-
-    /// The keys that a device ever had, in order.
-    ///
-    /// # Errors
-    /// `NotFound` for a device that the tenant does not have.
-    pub async fn keys(
-        &self,
-        caller: &Caller,
-        tenant: Option<TenantId>,
-        device: DeviceId,
-    ) -> Result<Vec<LeafPath>, Error> {
-        let tenant = self.reads_of(caller, tenant, device).await?;
-        Ok(self.store.keys(tenant, device).await?)
+        let query = LatestQuery { topic, ..LatestQuery::default() };
+        Ok(self.store.latest(tenant, device, &query).await?)
     }
 
     /// The tenant in which the caller reads this device's telemetry.

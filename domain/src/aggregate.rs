@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::{DeviceId, Invalid, LeafPath, Timestamp, TopicFilter};
 
-/// What is made of the points of a bucket. Only numbers are points.
+/// What is made of the points of a bucket. Numbers are points, and so are truth values: true is 1, false is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Aggregate {
     /// The sum divided by the number of points.
@@ -41,6 +41,28 @@ impl FromStr for Aggregate {
             "last" => Self::Last,
             _ => return Err(Invalid::new("agg", "must be avg, min, max, sum, count, first or last")),
         })
+    }
+}
+
+/// What has a series of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum GroupBy {
+    /// Each key of each device, whichever topics its messages have.
+    #[default]
+    Device,
+    /// Each key of each device on each topic.
+    Topic,
+}
+
+impl FromStr for GroupBy {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "device" => Ok(Self::Device),
+            "topic" => Ok(Self::Topic),
+            _ => Err(Invalid::new("groupBy", "must be device or topic")),
+        }
     }
 }
 
@@ -143,6 +165,8 @@ pub struct AggregateQuery {
     pub to: Timestamp,
     /// Only of topics that this filter matches.
     pub topic: Option<TopicFilter>,
+    /// What has a series of its own.
+    pub group_by: GroupBy,
 }
 
 impl AggregateQuery {
@@ -154,6 +178,8 @@ impl AggregateQuery {
     pub const MAX_BUCKETS: u64 = 10_000;
     /// The most buckets of all devices and keys together.
     pub const MAX_BUCKETS_IN_ALL: u64 = 100_000;
+    /// The most series by topic.
+    pub const MAX_SERIES: usize = 1_000;
 
     /// Checks what the fields say together.
     ///
@@ -185,6 +211,31 @@ impl AggregateQuery {
                 Self::MAX_BUCKETS_IN_ALL
             );
             return Err(Invalid::new("interval", message));
+        }
+        Ok(())
+    }
+
+    /// Checks how many series there are by topic, which only the messages tell.
+    ///
+    /// # Errors
+    /// The limit that is passed and what to ask instead, in words.
+    pub fn check_series(&self, series: usize) -> Result<(), String> {
+        if self.group_by != GroupBy::Topic {
+            return Ok(());
+        }
+        if series > Self::MAX_SERIES {
+            return Err(format!(
+                "groupBy=topic gives more than {} series; name fewer topics by the parameter topic, fewer devices or keys",
+                Self::MAX_SERIES
+            ));
+        }
+        let in_all = self.buckets() * series as u64;
+        if in_all > Self::MAX_BUCKETS_IN_ALL {
+            return Err(format!(
+                "groupBy=topic gives {series} series with {in_all} buckets together or more, and {} is the most; take a \
+                 longer interval, a shorter range, or fewer topics by the parameter topic",
+                Self::MAX_BUCKETS_IN_ALL
+            ));
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Charts, latest values and columns of numbers are made of leaves. A path is text as people write it, `a.b.c`, so the key
 //! `a.b` and the key `b` within `a` have the same one. An array is one leaf: its elements are not looked at. The keys of an
 //! object `values`, in which many devices wrap their readings, are those of the payload itself: `{"values":{"t":1}}` and
-//! `{"t":1}` have the leaf `t`.
+//! `{"t":1}` have the leaf `t`. A payload that is no object has the path `$`; the key `$` of an object has the path `$.$`, so
+//! that `1` and `{"$":1}` are told apart.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,7 +31,7 @@ impl LeafPath {
     /// When it is empty or too long.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if (1..=Self::MAX_BYTES).contains(&text.len()) {
-            Ok(Self(Self::unwrapped(text).unwrap_or(text).into()))
+            Ok(Self::unwrapped(text).map_or_else(|| Self(text.into()), Self::of_member))
         } else {
             Err(Invalid::new("key", format!("must be 1 to {} bytes", Self::MAX_BYTES)))
         }
@@ -39,6 +40,25 @@ impl LeafPath {
     /// The path that a leaf has, as it was stored. A leaf may have the empty path, that of the key `""`.
     pub fn of_leaf(path: &str) -> Self {
         Self(Self::unwrapped(path).unwrap_or(path).into())
+    }
+
+    /// The path of a value within an object, whose keys are joined by `.`.
+    pub fn of_member(path: &str) -> Self {
+        if Self::is_of_roots(path) { Self(format!("{}.{path}", Self::ROOT).into()) } else { Self(path.into()) }
+    }
+
+    /// The keys of an object, joined by `.`, that have this path; `None` for the path of a payload that is no object.
+    pub fn member(&self) -> Option<&str> {
+        if &*self.0 == Self::ROOT {
+            return None;
+        }
+        let inner = self.0.strip_prefix("$.").filter(|inner| Self::is_of_roots(inner));
+        Some(inner.unwrap_or(&self.0))
+    }
+
+    /// Whether it is `$`, or some of these joined by `.`.
+    fn is_of_roots(path: &str) -> bool {
+        path.starts_with(Self::ROOT) && path.split('.').all(|key| key == Self::ROOT)
     }
 
     /// What comes before the path of a value that is wrapped.
@@ -102,6 +122,15 @@ impl<'a> LeafValue<'a> {
         }
     }
 
+    /// What it counts as in numbers over time: a number as itself, true as 1, false as 0.
+    pub fn point(self) -> Option<f64> {
+        match self {
+            Self::Number(number, _) => Some(number),
+            Self::Bool(truth) => Some(f64::from(u8::from(truth))),
+            _ => None,
+        }
+    }
+
     /// The number that it is, if it is one.
     pub fn number(self) -> Option<f64> {
         match self {
@@ -135,7 +164,21 @@ impl Payload {
         let complete = serde_json::from_str::<&RawValue>(self.as_str())
             .ok()
             .and_then(|whole| gather(whole.get(), None, MAX_DEPTH, &mut leaves));
-        if complete.is_some() { last_of_each(unwrap(leaves), |leaf| leaf.path.as_str()) } else { Vec::new() }
+        if complete.is_none() {
+            return Vec::new();
+        }
+        let mut leaves = last_of_each(unwrap(leaves), |leaf| leaf.path.as_str());
+        if self.is_object() {
+            for leaf in leaves.iter_mut().filter(|leaf| LeafPath::is_of_roots(&leaf.path.0)) {
+                leaf.path = LeafPath::of_member(&leaf.path.0);
+            }
+        }
+        leaves
+    }
+
+    /// Whether it is a JSON object.
+    pub fn is_object(&self) -> bool {
+        self.as_str().trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
     }
 }
 

@@ -39,7 +39,7 @@ mod usage;
 mod user;
 
 pub use access_rule::{AccessRule, AccessRules, Effect, MAX_ACCESS_RULES, TopicAction, TopicPattern, Verdict};
-pub use aggregate::{Aggregate, AggregateQuery, Interval};
+pub use aggregate::{Aggregate, AggregateQuery, GroupBy, Interval};
 pub use arrival::{MaxAhead, TooFarAhead, TooManyTopics};
 pub use connection::{DeviceConnection, Peer};
 pub use dead_letter::{
@@ -52,7 +52,7 @@ pub use device_event::{
 pub use excerpt::Excerpt;
 pub use id::{AccessRuleId, DeviceId, LoginId, TenantId, UserId};
 pub use invalid::Invalid;
-pub use latest::{LatestValue, MAX_DEVICE_KEYS};
+pub use latest::{LatestQuery, LatestValue, LatestValues, MAX_DEVICE_KEYS};
 pub use leaf::{Leaf, LeafPath, LeafValue};
 pub use node::NodeName;
 pub use page::{Page, PageLimit, PageRequest};

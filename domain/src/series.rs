@@ -1,6 +1,6 @@
 //! Answers to questions for numbers over time, and the sums that they are made of.
 
-use crate::{Aggregate, AggregateQuery, DeviceId, LeafPath, Timestamp};
+use crate::{Aggregate, AggregateQuery, DeviceId, LeafPath, Timestamp, TopicName};
 
 /// What became of the points of one stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +32,10 @@ pub struct Series {
     pub device_id: DeviceId,
     /// The key.
     pub key: LeafPath,
+    /// The topic, where each has a series of its own.
+    pub topic: Option<TopicName>,
+    /// How many topics the points are from.
+    pub topics: u64,
     /// The buckets in the order of time.
     pub buckets: Vec<Bucket>,
 }
@@ -148,11 +152,17 @@ mod tests {
             from: at(1_500),
             to: at(5_001),
             topic: None,
+            group_by: crate::GroupBy::Device,
         };
         let device_id = DeviceId::new(at(0), [0; 10]);
         let bucket = |start| Bucket { start: at(start), value: 7.0, count: 1 };
-        let series =
-            Series { device_id, key: LeafPath::parse("a").unwrap(), buckets: vec![bucket(2_000), bucket(5_000)] };
+        let series = Series {
+            device_id,
+            key: LeafPath::parse("a").unwrap(),
+            topic: None,
+            topics: 1,
+            buckets: vec![bucket(2_000), bucket(5_000)],
+        };
         let shape = |series: Series| {
             let shape = |bucket: Bucket| (bucket.start.as_millis(), bucket.finite(), bucket.count);
             series.buckets.into_iter().map(shape).collect::<Vec<_>>()

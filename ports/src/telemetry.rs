@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Retention, Series, TelemetryId,
-    TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicName, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestQuery, LatestValues, NewTelemetry, NodeName, Retention, Series,
+    TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark, Timestamp, TopicName,
+    Usage,
 };
 
 use crate::StorageError;
@@ -44,10 +45,13 @@ pub trait TelemetryStore: Send + Sync {
 
     /// Numbers over time: what became of the points of each bucket of the query, which [`AggregateQuery::check`] accepts.
     ///
-    /// A point is a leaf ([`Payload::leaves`](pocket_domain::Payload::leaves)) that is a number, at a key of the query, of a
-    /// message that meets the query's devices, topic and times; `from` is included, `to` is not. Anything else under the
-    /// key MUST NOT count. Only messages of the tenant MUST count. MUST return one series for each device and key, by
-    /// device, then by key, both in the order of the query, also where there are no points. In a series MUST be the buckets
+    /// A point is a leaf ([`Payload::leaves`](pocket_domain::Payload::leaves)) that is a number or a truth value, which is 1 or 0,
+    /// at a key of the query, of a message that meets the query's devices, topic and times; `from` is included, `to` is not.
+    /// Anything else under the key MUST NOT count. Only messages of the tenant MUST count. MUST return one series for each device and key, by
+    /// device, then by key, both in the order of the query, also where there are no points, and say how many topics its points are
+    /// from. By topic, MUST return a series for each device, key and topic that has points and no others, those of one device and
+    /// key in the order of the topics' names, and refuse with `TooMuch` what
+    /// [`check_series`](AggregateQuery::check_series) refuses. In a series MUST be the buckets
     /// that have points and no others, in the order of time, each with its start at a multiple of the interval since 1970,
     /// which may be before `from`.
     ///
@@ -56,14 +60,17 @@ pub trait TelemetryStore: Send + Sync {
     /// sum of the absolute values. A sum beyond the range of a double MUST NOT be a finite number.
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError>;
 
-    /// The last value of each key of a device, ordered by key. MUST take, for each path that a leaf of one of the device's
-    /// messages has, the leaf of the last such message by time, then id, of whatever type, with its text as it was
-    /// published. MUST return the first [`MAX_DEVICE_KEYS`](pocket_domain::MAX_DEVICE_KEYS) keys where there are more, and
-    /// nothing for a device that the tenant does not have.
-    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError>;
-
-    /// The keys of a device. MUST be those that [`latest`](Self::latest) tells values of, in the same order.
-    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError>;
+    /// The last value of each key of a device on each topic. MUST take, for each path that a leaf of one of the device's
+    /// messages has and each topic of such messages, the leaf of the last such message by time, then id, of whatever type,
+    /// with its text as it was published. MUST tell only values of topics that the query's filter matches, ordered by key,
+    /// those of one key with the newest first, and nothing for a device that the tenant does not have. Where there are more than
+    /// [`LatestQuery::most`], MUST tell the newest by time, then id, and that there are more.
+    async fn latest(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        query: &LatestQuery,
+    ) -> Result<LatestValues, StorageError>;
 
     /// How much the tenant's history takes. MUST count each message once, in the log or in the chunks, and nothing of another
     /// tenant or of a device that is deleted; nothing at all for a tenant that is not there. The bytes of the log MUST be

@@ -3,21 +3,21 @@
 use pocket_domain::DeviceId;
 
 use crate::answer::{Answer, ok};
-use crate::dto::latest::{DeviceKeys, LatestValues};
-use crate::dto::page::{IdParameter, TenantParameters};
+use crate::dto::latest::{DeviceKeys, LatestParameters, LatestValues};
+use crate::dto::page::IdParameter;
 use crate::extract::{App, Id, User};
 use crate::problem::Problem;
 use crate::query::Query;
 
-/// Show the last value of each key of a device
+/// Show the last value of each key of a device on each topic
 ///
-/// A key is a path into the payloads: keys of objects joined by `.`, or `$` for payloads that are no objects. Of a device with
-/// more than 1,000 keys the first 1,000 in order are told.
+/// A key is a path into the payloads: keys of objects joined by `.`, or `$` for payloads that are no objects. A key that stands
+/// on several topics has a value for each, the newest first. Of more than 1,000 values the newest are told.
 #[utoipa::path(get, path = "/devices/{id}/latest", tag = "telemetry", operation_id = "getLatestValues",
-    params(IdParameter, TenantParameters),
+    params(IdParameter, LatestParameters),
     responses((status = 200, description = "The values.", body = LatestValues<'_>)))]
-pub(crate) async fn latest(app: App, user: User, query: Query<TenantParameters>, id: Id<DeviceId>) -> Answer {
-    let values = app.telemetry.latest(&user, query.tenant(), id.0).await?;
+pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>, id: Id<DeviceId>) -> Answer {
+    let values = app.telemetry.latest(&user, query.tenant(), id.0, query.topic()?).await?;
     let values =
         LatestValues::of(&values).map_err(|error| Problem::internal(format!("a stored value is not JSON: {error}")))?;
     ok(&values)
@@ -25,10 +25,10 @@ pub(crate) async fn latest(app: App, user: User, query: Query<TenantParameters>,
 
 /// List the keys that a device's payloads have or had
 ///
-/// They are the keys that `latest` tells values of.
+/// They are the keys that `latest` tells values of, once each, and each with its topics.
 #[utoipa::path(get, path = "/devices/{id}/keys", tag = "telemetry", operation_id = "listDeviceKeys",
-    params(IdParameter, TenantParameters),
+    params(IdParameter, LatestParameters),
     responses((status = 200, description = "The keys.", body = DeviceKeys)))]
-pub(crate) async fn keys(app: App, user: User, query: Query<TenantParameters>, id: Id<DeviceId>) -> Answer {
-    ok(&DeviceKeys::from(app.telemetry.keys(&user, query.tenant(), id.0).await?))
+pub(crate) async fn keys(app: App, user: User, query: Query<LatestParameters>, id: Id<DeviceId>) -> Answer {
+    ok(&DeviceKeys::from(app.telemetry.latest(&user, query.tenant(), id.0, query.topic()?).await?))
 }

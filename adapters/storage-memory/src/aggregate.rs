@@ -1,31 +1,61 @@
 //! Numbers over time: the points of each bucket are gathered, then looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pocket_domain::{Aggregate, AggregateQuery, Bucket, DeviceId, LeafPath, Series, Telemetry, TenantId};
+use pocket_domain::{
+    Aggregate, AggregateQuery, Bucket, DeviceId, GroupBy, LeafPath, Series, Telemetry, TenantId, TopicName,
+};
+use pocket_ports::StorageError;
 
 use crate::state::State;
 
 impl State {
-    pub(crate) fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Vec<Series> {
+    pub(crate) fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
         let pairs = query.devices.iter().flat_map(|device| query.keys.iter().map(move |key| (*device, key)));
-        pairs.map(|(device, key)| self.series(tenant, query, device, key)).collect()
-    }
-
-    fn series(&self, tenant: TenantId, query: &AggregateQuery, device_id: DeviceId, key: &LeafPath) -> Series {
-        let mut points: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-        for row in self.messages(tenant, device_id).filter(|row| meets(row, query)) {
-            let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
-            if let Some(point) = leaf.and_then(|leaf| leaf.value.number()) {
-                points.entry(query.interval.start_of(row.timestamp)).or_default().push(point);
+        let mut all = Vec::new();
+        for (device, key) in pairs {
+            let rows: Vec<&Telemetry> = self.messages(tenant, device).filter(|row| meets(row, query)).collect();
+            match query.group_by {
+                GroupBy::Device => all.push(series(&rows, query, device, key, None)),
+                GroupBy::Topic => {
+                    let topics: BTreeSet<&TopicName> = rows.iter().map(|row| &row.topic).collect();
+                    let of_topics = topics.into_iter().map(|topic| series(&rows, query, device, key, Some(topic)));
+                    all.extend(of_topics.filter(|series| !series.buckets.is_empty()));
+                }
             }
         }
-        let bucket = |(start, points): (_, Vec<f64>)| Bucket {
-            start,
-            value: value(&points, query.aggregate),
-            count: points.len() as u64,
-        };
-        Series { device_id, key: key.clone(), buckets: points.into_iter().map(bucket).collect() }
+        query.check_series(all.len()).map_err(StorageError::TooMuch)?;
+        Ok(all)
+    }
+}
+
+fn series(
+    rows: &[&Telemetry],
+    query: &AggregateQuery,
+    device_id: DeviceId,
+    key: &LeafPath,
+    topic: Option<&TopicName>,
+) -> Series {
+    let mut points: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    let mut topics = BTreeSet::new();
+    for row in rows.iter().filter(|row| topic.is_none_or(|topic| row.topic == *topic)) {
+        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
+        if let Some(point) = leaf.and_then(|leaf| leaf.value.point()) {
+            topics.insert(&row.topic);
+            points.entry(query.interval.start_of(row.timestamp)).or_default().push(point);
+        }
+    }
+    let bucket = |(start, points): (_, Vec<f64>)| Bucket {
+        start,
+        value: value(&points, query.aggregate),
+        count: points.len() as u64,
+    };
+    Series {
+        device_id,
+        key: key.clone(),
+        topic: topic.cloned(),
+        topics: topics.len() as u64,
+        buckets: points.into_iter().map(bucket).collect(),
     }
 }
 

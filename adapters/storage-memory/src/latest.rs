@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use pocket_domain::{DeviceId, LatestValue, MAX_DEVICE_KEYS, TenantId};
+use pocket_domain::{DeviceId, LatestQuery, LatestValue, LatestValues, TenantId};
 
 use crate::state::State;
 
 impl State {
-    pub(crate) fn latest(&self, tenant: TenantId, device: DeviceId) -> Vec<LatestValue> {
+    pub(crate) fn latest(&self, tenant: TenantId, device: DeviceId, query: &LatestQuery) -> LatestValues {
         let mut values = BTreeMap::new();
-        for row in self.messages(tenant, device) {
+        let is_wanted = |topic: &str| query.topic.as_ref().is_none_or(|filter| filter.matches(topic));
+        for row in self.messages(tenant, device).filter(|row| is_wanted(row.topic.as_str())) {
             for leaf in row.payload.leaves() {
-                let (value, timestamp) = (leaf.value.json().into(), row.timestamp);
-                values.insert(leaf.path.clone(), LatestValue { key: leaf.path, value, timestamp });
+                let (key, topic, timestamp) = (leaf.path.clone(), row.topic.clone(), row.timestamp);
+                let value = LatestValue { key, topic, value: leaf.value.json().into(), timestamp };
+                values.insert((leaf.path, row.topic.clone()), (row.id.as_key(), value));
             }
         }
-        values.into_values().take(MAX_DEVICE_KEYS).collect()
+        LatestValues::newest(values.into_values().collect(), query.most)
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, SortOrder, Telemetry,
-    TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
-    Timestamp, Usage,
+    AggregateQuery, DeviceId, LastSeen, LatestQuery, LatestValues, NewTelemetry, NodeName, Series, SortOrder,
+    Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId,
+    TimeMark, Timestamp, Usage,
 };
 use pocket_ports::{Expired, Held, Import, Pruned, PrunedTenant, StorageError, TelemetryStore, WriteBatch, WriteStore};
 
@@ -95,15 +95,16 @@ impl TelemetryStore for Memory {
     }
 
     async fn aggregate(&self, tenant: TenantId, query: &AggregateQuery) -> Result<Vec<Series>, StorageError> {
-        Ok(self.state().aggregate(tenant, query))
+        self.state().aggregate(tenant, query)
     }
 
-    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
-        Ok(self.state().latest(tenant, device))
-    }
-
-    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
-        Ok(self.state().latest(tenant, device).into_iter().map(|value| value.key).collect())
+    async fn latest(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        query: &LatestQuery,
+    ) -> Result<LatestValues, StorageError> {
+        Ok(self.state().latest(tenant, device, query))
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {

@@ -29,6 +29,7 @@ mod row;
 mod scan;
 mod shape;
 mod shape_table;
+mod skeleton;
 mod summary;
 mod text;
 mod values;

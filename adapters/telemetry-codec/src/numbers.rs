@@ -14,6 +14,19 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    /// Numbers of some rows, which are in order.
+    pub fn of_rows(rows: Vec<u32>, values: Vec<f64>) -> Self {
+        Self { rows: Some(rows), values }
+    }
+
+    /// Those of rows for which `is_kept` holds.
+    #[must_use]
+    pub fn kept(&self, is_kept: impl Fn(usize) -> bool) -> Self {
+        let kept = self.iter().filter(|(row, _)| is_kept(*row));
+        let (rows, values) = kept.map(|(row, value)| (row as u32, value)).unzip();
+        Self::of_rows(rows, values)
+    }
+
     /// The row of each value; `None` when every row has one, so that value `i` is that of row `i`.
     pub fn rows(&self) -> Option<&[u32]> {
         self.rows.as_deref()

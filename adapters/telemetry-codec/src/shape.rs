@@ -53,6 +53,22 @@ impl Shape {
         self.text.is_empty() && matches!(self.holes[..], [Hole { live: false, .. }])
     }
 
+    /// The text without values.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A payload that has it, with the numbers from 0 on as its values.
+    pub(crate) fn with_places(&self) -> String {
+        let mut payload = String::with_capacity(self.text.len() + 2 * self.holes.len());
+        for (place, piece) in self.pieces().enumerate() {
+            payload.push_str(piece);
+            payload.push_str(&place.to_string());
+        }
+        payload.push_str(self.tail());
+        payload
+    }
+
     pub(crate) fn text_bytes(&self) -> usize {
         self.text.len()
     }

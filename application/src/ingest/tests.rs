@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use pocket_domain::{
-    AggregateQuery, DeviceId, LatestValue, LeafPath, NewTelemetry, Payload, Series, TelemetryId, TelemetryPage,
+    AggregateQuery, DeviceId, LatestQuery, LatestValues, NewTelemetry, Payload, Series, TelemetryId, TelemetryPage,
     TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, Timestamp, TopicName, Usage,
 };
 use pocket_ports::{
@@ -66,12 +66,8 @@ impl TelemetryStore for ToldStore {
         Err(StorageError::Backend("nothing is read here".into()))
     }
 
-    async fn latest(&self, _: TenantId, _: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
-        Err(StorageError::Backend("nothing is read here".into()))
-    }
-
-    async fn keys(&self, _: TenantId, _: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
-        Err(StorageError::Backend("nothing is read here".into()))
+    async fn latest(&self, _: TenantId, _: DeviceId, _: &LatestQuery) -> Result<LatestValues, StorageError> {
+        unreachable!()
     }
 
     async fn usage(&self, _: TenantId) -> Result<Usage, StorageError> {

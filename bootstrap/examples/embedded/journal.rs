@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pocket_domain::{
-    AggregateQuery, Bucket, DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, LatestValue, LeafPath,
-    MAX_DEVICE_KEYS, NewTelemetry, NodeName, PageRequest, Payload, Retention, ScanPlace, Series, SortOrder, Tally,
-    Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId,
-    Timestamp, TopicName, Usage, UsagePart,
+    AggregateQuery, Bucket, DeadLetter, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeviceId, GroupBy, LatestQuery,
+    LatestValue, LatestValues, LeafPath, NewTelemetry, NodeName, PageRequest, Payload, Retention, ScanPlace, Series,
+    SortOrder, Tally, Telemetry, TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery,
+    TelemetryScan, TenantId, Timestamp, TopicName, Usage, UsagePart,
 };
 use pocket_ports::{
     BatchNumber, CommittedBatch, DeadLetterRepository, DeviceRepository, Expired, Held, Import, Imported, Pruned,
@@ -270,26 +270,29 @@ impl TelemetryStore for Journal {
         for device in &query.devices {
             let rows = self.messages(tenant, *device).await?;
             for key in &query.keys {
-                let buckets = buckets_of(&rows, query, key);
-                series.push(Series { device_id: *device, key: key.clone(), buckets });
+                series.extend(series_of(&rows, query, *device, key));
             }
         }
+        query.check_series(series.len()).map_err(StorageError::TooMuch)?;
         Ok(series)
     }
 
-    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
+    async fn latest(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        query: &LatestQuery,
+    ) -> Result<LatestValues, StorageError> {
         let mut values = BTreeMap::new();
-        for row in self.messages(tenant, device).await? {
+        let is_wanted = |row: &Telemetry| query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()));
+        for row in self.messages(tenant, device).await?.into_iter().filter(is_wanted) {
             for leaf in row.payload.leaves() {
-                let (value, timestamp) = (leaf.value.json().into(), row.timestamp);
-                values.insert(leaf.path.clone(), LatestValue { key: leaf.path, value, timestamp });
+                let (key, topic, value) = (leaf.path.clone(), row.topic.clone(), leaf.value.json().into());
+                let value = LatestValue { key, topic, value, timestamp: row.timestamp };
+                values.insert((leaf.path, row.topic.clone()), (row.id.as_key(), value));
             }
         }
-        Ok(values.into_values().take(MAX_DEVICE_KEYS).collect())
-    }
-
-    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
-        Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
+        Ok(LatestValues::newest(values.into_values().collect(), query.most))
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {
@@ -370,21 +373,35 @@ fn prune(
     rows
 }
 
-fn buckets_of(rows: &[Telemetry], query: &AggregateQuery, key: &LeafPath) -> Vec<Bucket> {
-    let mut tallies: BTreeMap<Timestamp, Tally> = BTreeMap::new();
+/// The series of a key, by topic if that is asked for.
+fn series_of(rows: &[Telemetry], query: &AggregateQuery, device_id: DeviceId, key: &LeafPath) -> Vec<Series> {
+    let by_topic = query.group_by == GroupBy::Topic;
+    let mut found: BTreeMap<Option<TopicName>, (HashSet<TopicName>, BTreeMap<Timestamp, Tally>)> = BTreeMap::new();
+    if !by_topic {
+        found.entry(None).or_default();
+    }
     let wanted = |row: &&Telemetry| {
         (query.from..query.to).contains(&row.timestamp)
             && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
     };
     for row in rows.iter().filter(wanted) {
         let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
-        if let Some(point) = leaf.and_then(|leaf| leaf.value.number()).map(Tally::of) {
+        if let Some(point) = leaf.and_then(|leaf| leaf.value.point()).map(Tally::of) {
+            let (topics, tallies) = found.entry(by_topic.then(|| row.topic.clone())).or_default();
+            topics.insert(row.topic.clone());
             let tally = tallies.entry(query.interval.start_of(row.timestamp));
             tally.and_modify(|tally| tally.append(point)).or_insert(point);
         }
     }
     let bucket = |(start, tally): (_, Tally)| Bucket { start, value: tally.value(query.aggregate), count: tally.count };
-    tallies.into_iter().map(bucket).collect()
+    let series = |(topic, (topics, tallies)): (_, (HashSet<TopicName>, BTreeMap<Timestamp, Tally>))| Series {
+        device_id,
+        key: key.clone(),
+        topic,
+        topics: topics.len() as u64,
+        buckets: tallies.into_iter().map(bucket).collect(),
+    };
+    found.into_iter().map(series).collect()
 }
 
 fn asked_for(query: &TelemetryQuery, place: TelemetryCursor, row: &Telemetry) -> bool {

@@ -21,6 +21,7 @@ fn query(interval: &str, from: i64, to: i64) -> AggregateQuery {
         from: at(from),
         to: at(to),
         topic: None,
+        group_by: GroupBy::Device,
     }
 }
 

@@ -109,6 +109,29 @@ fn what_is_not_json_has_no_leaves() {
     assert_eq!(leaves(&nested(10_000)).len(), 0);
 }
 
+#[test]
+fn the_key_dollar_of_an_object_is_not_the_payload_itself() {
+    let path = |text: &str| leaves(text)[0].0.clone();
+    for (text, expected) in [
+        ("1", "$"),
+        (r#"{"$":1}"#, "$.$"),
+        (r#" {"values":{"$":1}}"#, "$.$"),
+        (r#"{"$":{"$":1}}"#, "$.$.$"),
+        (r#"{"$":{"a":1}}"#, "$.a"),
+        (r#"{"a":{"$":1}}"#, "a.$"),
+        (r#"{"$state":1}"#, "$state"),
+    ] {
+        assert_eq!(path(text), expected, "{text}");
+        assert_eq!(LeafPath::parse(expected).unwrap().as_str(), expected);
+    }
+    for (path, member) in
+        [("$", None), ("$.$", Some("$")), ("$.$.$", Some("$.$")), ("$.a", Some("$.a")), ("a", Some("a"))]
+    {
+        assert_eq!(LeafPath::parse(path).unwrap().member(), member, "{path}");
+    }
+    assert_eq!(LeafPath::parse("values.$").unwrap().as_str(), "$.$");
+}
+
 /// Any JSON value whose keys have no `.`, so that each leaf has a path of its own.
 fn json() -> impl Strategy<Value = Value> {
     let number = any::<f64>().prop_filter("JSON has no such number", |number| number.is_finite());
@@ -137,7 +160,14 @@ fn expected(value: &Value, path: Option<&str>, leaves: &mut Vec<(String, Value)>
                 expected(value, Some(&path), leaves);
             }
         }
-        leaf => leaves.push((path.unwrap_or("$").to_owned(), leaf.clone())),
+        leaf => {
+            let path = match path {
+                None => "$".to_owned(),
+                Some(path) if path.split('.').all(|key| key == "$") => format!("$.{path}"),
+                Some(path) => path.to_owned(),
+            };
+            leaves.push((path, leaf.clone()));
+        }
     }
 }
 

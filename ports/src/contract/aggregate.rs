@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::fixture::{at, device, message, new_device_id, new_tenant_id, tenant};
 use super::reading::{TOPIC, append, append_payloads};
-use crate::Storage;
+use crate::{Storage, StorageError};
 use pocket_domain::{
-    Aggregate, AggregateQuery, DeviceId, LeafPath, NewTelemetry, Payload, Series, TenantId, Timestamp, TopicFilter,
+    Aggregate, AggregateQuery, DeviceId, GroupBy, LeafPath, NewTelemetry, Payload, Series, TenantId, Timestamp,
+    TopicFilter, TopicName,
 };
 
 pub(super) const ALL: [Aggregate; 7] = [
@@ -31,6 +32,7 @@ pub(super) fn of(device: DeviceId, aggregate: Aggregate) -> AggregateQuery {
         from: at(0),
         to: at(600),
         topic: None,
+        group_by: GroupBy::Device,
     }
 }
 
@@ -179,11 +181,11 @@ pub async fn devices_and_keys_are_told_apart(storage: &Storage) {
 pub async fn anything_but_a_number_is_no_point(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let boiler = device(storage, acme, "boiler").await;
-    let others = [r#""7""#, "true", "false", "null", "[7]", "{}", r#"{"x":7}"#, r#""NaN""#];
+    let others = [r#""7""#, r#""true""#, "null", "[7]", "{}", r#"{"x":7}"#, r#""NaN""#];
     let mut texts: Vec<String> = others.map(|other| format!(r#"{{"t":{other}}}"#)).into();
     texts.extend(["{\"u\":7}".to_owned(), "7".to_owned(), "\"t\"".to_owned()]);
     texts.insert(3, r#"{"t":2}"#.to_owned());
-    texts.insert(5, r#"{"t":7,"t":4}"#.to_owned());
+    texts.insert(4, r#"{"t":7,"t":4}"#.to_owned());
     texts.push(r#"{"t":7,"t":"gone"}"#.to_owned());
     let payloads: Vec<(u64, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
     append_payloads(storage, acme, boiler, &payloads).await;
@@ -256,4 +258,129 @@ pub async fn a_deleted_device_has_no_points(storage: &Storage) {
     let query = AggregateQuery { devices: vec![boiler, pump], ..of(boiler, Aggregate::Sum) };
     let found = ask(storage, acme, &query).await;
     assert_eq!(found.iter().map(shape).collect::<Vec<_>>(), [vec![], vec![(-20, 1.0, 1)]]);
+}
+
+fn on(tenant: TenantId, device: DeviceId, second: u64, topic: &str, payload: &str) -> NewTelemetry {
+    NewTelemetry {
+        payload: Payload::from_stored(payload),
+        topic: TopicName::parse(topic).unwrap(),
+        ..message(tenant, device, TOPIC, second)
+    }
+}
+
+/// Topic, how many topics, and the count and value of each bucket.
+async fn by_topic(storage: &Storage, tenant: TenantId, query: &AggregateQuery) -> Vec<String> {
+    let told = |series: &Series| {
+        let topic = series.topic.as_ref().map_or("-", TopicName::as_str);
+        let buckets: Vec<String> =
+            series.buckets.iter().map(|bucket| format!("{}x{}", bucket.count, bucket.value)).collect();
+        format!("{topic} {} {} {}", series.topics, series.key, buckets.join(","))
+    };
+    storage.telemetry.aggregate(tenant, query).await.unwrap().iter().map(told).collect()
+}
+
+pub async fn each_topic_has_a_series_where_that_is_asked_for(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    // Many, so that older ones are kept in another form.
+    let mut messages: Vec<NewTelemetry> = Vec::new();
+    for n in 0..1_500_u64 {
+        let (topic, payload) = match n % 3 {
+            0 => ("b/temp", "21".to_owned()),
+            1 => ("a/temp", "9".to_owned()),
+            _ => ("a/other", format!(r#"{{"t":{n}}}"#)),
+        };
+        messages.push(on(acme, boiler, n % 600, topic, &payload));
+    }
+    append(storage, messages).await;
+    let together =
+        AggregateQuery { keys: keys(&["$", "t"]), interval: "1h".parse().unwrap(), ..of(boiler, Aggregate::Avg) };
+    assert_eq!(by_topic(storage, acme, &together).await[0], "- 2 $ 1000x15");
+    assert!(by_topic(storage, acme, &together).await[1].starts_with("- 1 t 500x"));
+    let apart = AggregateQuery { group_by: GroupBy::Topic, ..together.clone() };
+    let told = by_topic(storage, acme, &apart).await;
+    assert_eq!(told[..2], ["a/temp 1 $ 500x9", "b/temp 1 $ 500x21"]);
+    assert!(told.len() == 3 && told[2].starts_with("a/other 1 t 500x"), "{told:?}");
+    let of_topic = AggregateQuery { topic: Some(TopicFilter::parse("+/temp").unwrap()), ..apart.clone() };
+    assert_eq!(by_topic(storage, acme, &of_topic).await, told[..2]);
+    let of_one = AggregateQuery { topic: Some(TopicFilter::parse("a/#").unwrap()), ..together };
+    assert_eq!(by_topic(storage, acme, &of_one).await[0], "- 1 $ 500x9");
+    let of_nothing = AggregateQuery { from: at(7_000), to: at(8_000), ..apart };
+    assert!(by_topic(storage, acme, &of_nothing).await.is_empty());
+}
+
+pub async fn truth_values_are_one_and_zero(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let (boiler, lamp) = (device(storage, acme, "boiler").await, device(storage, acme, "lamp").await);
+    let text = |n: u64| match n % 4 {
+        0 => r#"{"t":true,"u":"true"}"#.to_owned(),
+        1 => r#"{"values":{"t":false,"on":true}}"#.to_owned(),
+        2 => format!(r#"{{"t":{n},"s":"21.5","l":[true]}}"#),
+        _ => r#"{"t":"on","n":null,"s":"7"}"#.to_owned(),
+    };
+    let messages = (0..1_600).map(|n| on(acme, boiler, n % 300, TOPIC, &text(n)));
+    append(storage, messages.collect()).await;
+    append(storage, (0..4).map(|n| on(acme, lamp, n, TOPIC, ["true", "false"][n as usize / 3])).collect()).await;
+    let numbers: u64 = (0..1_600).filter(|n| n % 4 == 2).sum();
+    for (aggregate, value) in [
+        (Aggregate::Count, 1_200.0),
+        (Aggregate::Sum, (numbers + 400) as f64),
+        (Aggregate::Min, 0.0),
+        (Aggregate::Max, 1_598.0),
+    ] {
+        let query = AggregateQuery { interval: "1h".parse().unwrap(), ..of(boiler, aggregate) };
+        assert_eq!(by_topic(storage, acme, &query).await, [format!("- 1 t 1200x{value}")], "{aggregate:?}");
+    }
+    let none = AggregateQuery {
+        keys: keys(&["u", "s", "l", "n", "on"]),
+        interval: "1h".parse().unwrap(),
+        ..of(boiler, Aggregate::Sum)
+    };
+    assert_eq!(by_topic(storage, acme, &none).await, ["- 0 u ", "- 0 s ", "- 0 l ", "- 0 n ", "- 1 on 400x400"]);
+    let share = AggregateQuery { keys: keys(&["$"]), interval: "1h".parse().unwrap(), ..of(lamp, Aggregate::Avg) };
+    assert_eq!(by_topic(storage, acme, &share).await, ["- 1 $ 4x0.75"]);
+    let last = AggregateQuery { aggregate: Aggregate::Last, ..share };
+    assert_eq!(by_topic(storage, acme, &last).await, ["- 1 $ 4x0"]);
+}
+
+pub async fn a_number_and_the_key_dollar_are_told_apart(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let text = |n: u64| match n % 5 {
+        0 => "1",
+        1 => r#"{"$":10}"#,
+        2 => r#" {"values":{"$":100}}"#,
+        3 => "true",
+        _ => r#"{"$":{"$":1000}}"#,
+    };
+    append(storage, (0..1_500).map(|n| on(acme, boiler, n % 300, TOPIC, text(n))).collect()).await;
+    let query = AggregateQuery {
+        keys: keys(&["$", "$.$", "$.$.$", "values.$"]),
+        interval: "1h".parse().unwrap(),
+        ..of(boiler, Aggregate::Sum)
+    };
+    let told = by_topic(storage, acme, &query).await;
+    assert_eq!(told, ["- 1 $ 600x600", "- 1 $.$ 600x33000", "- 1 $.$.$ 300x300000", "- 1 $.$ 600x33000"]);
+}
+
+pub async fn too_many_series_by_topic_are_refused(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let most = AggregateQuery::MAX_SERIES as u64;
+    append(storage, (0..most).map(|n| on(acme, boiler, 1, &format!("n/{n}"), "1")).collect()).await;
+    let query = AggregateQuery {
+        keys: keys(&["$"]),
+        interval: "1h".parse().unwrap(),
+        group_by: GroupBy::Topic,
+        ..of(boiler, Aggregate::Sum)
+    };
+    assert_eq!(storage.telemetry.aggregate(acme, &query).await.unwrap().len() as u64, most);
+    let by_second = AggregateQuery { interval: "1s".parse().unwrap(), ..query.clone() };
+    for (query, word) in [(&by_second, "interval"), (&query, "1000 series")] {
+        match storage.telemetry.aggregate(acme, query).await {
+            Err(StorageError::TooMuch(words)) => assert!(words.contains(word), "{words}"),
+            other => panic!("{other:?}"),
+        }
+        append(storage, vec![on(acme, boiler, 1, "one/more", "1")]).await;
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{NewTelemetry, Payload, TelemetryId, TelemetryScan, TenantId, Timestamp, TopicName};
+use pocket_domain::{LatestQuery, NewTelemetry, Payload, TelemetryId, TelemetryScan, TenantId, Timestamp, TopicName};
 
 use super::fixture::{at, device, message, new_device_id, tenant};
 use super::race::both;
@@ -142,7 +142,7 @@ pub async fn imported_messages_are_in_their_place(storage: &Storage) {
     assert_eq!(read.iter().map(|row| row.timestamp).collect::<Vec<_>>(), expected);
     let walked = storage.telemetry.scan(acme, &TelemetryScan::default()).await.unwrap().rows;
     assert_eq!(walked, read);
-    let latest = storage.telemetry.latest(acme, boiler).await.unwrap();
+    let latest = storage.telemetry.latest(acme, boiler, &LatestQuery::default()).await.unwrap().values;
     assert_eq!(latest.iter().map(|value| value.timestamp).collect::<Vec<_>>(), [at(300)]);
     assert_eq!(storage.telemetry.usage(acme).await.unwrap().total().rows, 5);
 }

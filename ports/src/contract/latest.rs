@@ -1,4 +1,4 @@
-//! Cases of [`TelemetryStore::latest`](crate::TelemetryStore::latest) and [`TelemetryStore::keys`](crate::TelemetryStore::keys).
+//! Cases of [`TelemetryStore::latest`](crate::TelemetryStore::latest).
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
 use std::collections::BTreeMap;
@@ -7,21 +7,40 @@ use super::fixture::{at, device, message, new_device_id, new_tenant_id, tenant};
 use super::reading::{TOPIC, append, append_payloads, of_device, oldest_first, paged};
 use crate::{Storage, TenantUpdate};
 use pocket_domain::{
-    DeviceId, MAX_DEVICE_KEYS, MaxAge, MaxBytes, NewTelemetry, Payload, RetentionUpdate, TenantId, TopicName,
+    DeviceId, LatestQuery, LatestValue, LatestValues, MAX_DEVICE_KEYS, MaxAge, MaxBytes, NewTelemetry, Payload,
+    RetentionUpdate, TenantId, TopicFilter, TopicName,
 };
 
-/// Key, value and second of all that is told.
-async fn latest(storage: &Storage, tenant: TenantId, device: DeviceId) -> Vec<(String, String, u64)> {
-    let values = storage.telemetry.latest(tenant, device).await.unwrap();
-    let told = |value: &pocket_domain::LatestValue| {
-        (value.key.to_string(), value.value.to_string(), value.timestamp.since(at(0)).as_secs())
-    };
-    values.iter().map(told).collect()
+/// What is told of a device on all topics.
+async fn all(storage: &Storage, tenant: TenantId, device: DeviceId) -> LatestValues {
+    storage.telemetry.latest(tenant, device, &LatestQuery::default()).await.unwrap()
 }
 
-async fn keys(storage: &Storage, tenant: TenantId, device: DeviceId) -> Vec<String> {
-    let keys = storage.telemetry.keys(tenant, device).await.unwrap();
-    keys.iter().map(|key| key.as_str().to_owned()).collect()
+/// Key, value and second of the newest value of each key.
+async fn latest(storage: &Storage, tenant: TenantId, device: DeviceId) -> Vec<(String, String, u64)> {
+    let told =
+        |value: &LatestValue| (value.key.to_string(), value.value.to_string(), value.timestamp.since(at(0)).as_secs());
+    let mut values: Vec<_> = all(storage, tenant, device).await.values.iter().map(told).collect();
+    values.dedup_by(|later, newest| later.0 == newest.0);
+    values
+}
+
+/// Topic, key and value of what is told of topics that a filter matches.
+async fn on(storage: &Storage, tenant: TenantId, device: DeviceId, filter: &str) -> Vec<String> {
+    let query = LatestQuery { topic: Some(TopicFilter::parse(filter).unwrap()), ..LatestQuery::default() };
+    let told = storage.telemetry.latest(tenant, device, &query).await.unwrap();
+    assert!(!told.has_more);
+    told.values.iter().map(|value| format!("{} {}={}", value.topic, value.key, value.value)).collect()
+}
+
+/// Messages of a device by the second, each with its topic and payload.
+fn on_topics(tenant: TenantId, device: DeviceId, messages: &[(u64, &str, &str)]) -> Vec<NewTelemetry> {
+    let message = |(second, topic, payload): &(u64, &str, &str)| NewTelemetry {
+        payload: Payload::from_stored(*payload),
+        topic: TopicName::parse(topic).unwrap(),
+        ..message(tenant, device, TOPIC, *second)
+    };
+    messages.iter().map(message).collect()
 }
 
 #[track_caller]
@@ -92,9 +111,8 @@ pub async fn values_of_another_tenant_are_out_of_reach(storage: &Storage) {
     append_payloads(storage, acme, boiler, &[(1, r#"{"t":1}"#)]).await;
     for (tenant, device) in [(other, boiler), (new_tenant_id(), boiler), (acme, new_device_id())] {
         assert_told(&latest(storage, tenant, device).await, &[]);
-        assert!(keys(storage, tenant, device).await.is_empty());
     }
-    assert_eq!(keys(storage, acme, boiler).await, ["t"]);
+    assert_told(&latest(storage, acme, boiler).await, &[("t", "1", 1)]);
 }
 
 pub async fn a_deleted_device_has_no_values(storage: &Storage) {
@@ -103,7 +121,6 @@ pub async fn a_deleted_device_has_no_values(storage: &Storage) {
     append_payloads(storage, acme, boiler, &[(1, r#"{"t":1}"#)]).await;
     storage.devices.delete(acme, boiler).await.unwrap();
     assert_told(&latest(storage, acme, boiler).await, &[]);
-    assert!(keys(storage, acme, boiler).await.is_empty());
 }
 
 pub async fn keys_are_those_of_all_messages(storage: &Storage) {
@@ -117,30 +134,85 @@ pub async fn keys_are_those_of_all_messages(storage: &Storage) {
     let mut expected: Vec<String> = (0..50).map(|n| format!("k{n}")).collect();
     expected.extend(["only.once", "B", "é"].map(str::to_owned));
     expected.sort();
-    assert_eq!(keys(storage, acme, boiler).await, expected);
     let told = latest(storage, acme, boiler).await;
     assert_eq!(told.iter().map(|(key, _, _)| key.clone()).collect::<Vec<_>>(), expected);
     assert!(told.contains(&("k7".to_owned(), "2457".to_owned(), 2_457)));
 }
 
-pub async fn of_too_many_keys_the_first_are_told(storage: &Storage) {
+pub async fn of_too_many_keys_the_newest_are_told(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let boiler = device(storage, acme, "boiler").await;
-    // Three messages that share keys; the keys of the first and of the last would fill the answer by themselves.
+    // Three messages that share keys, the newest keys being the last in their order.
     let object = |keys: std::ops::Range<usize>, value: u64| {
         let members: Vec<String> = keys.map(|n| format!("\"{n:05}\":{value}")).collect();
         format!("{{{}}}", members.join(","))
     };
-    let payloads = [object(400..1_600, 1), object(300..800, 2), object(500..1_800, 3)];
+    let payloads = [object(400..1_600, 1), object(300..800, 2), object(1_200..1_900, 3)];
     let payloads: Vec<(u64, &str)> = (1..).zip(payloads.iter().map(String::as_str)).collect();
     append_payloads(storage, acme, boiler, &payloads).await;
-    let told = latest(storage, acme, boiler).await;
-    let expected = (300..300 + MAX_DEVICE_KEYS).map(|n| {
-        let last = if n < 500 { 2 } else { 3 };
+    let expected = (300..600).chain(1_200..1_900).map(|n| {
+        let last = if n < 600 { 2 } else { 3 };
         (format!("{n:05}"), last.to_string(), last)
     });
-    assert_eq!(told, expected.collect::<Vec<_>>());
-    assert_eq!(keys(storage, acme, boiler).await, told.into_iter().map(|(key, _, _)| key).collect::<Vec<_>>());
+    let expected: Vec<_> = expected.collect();
+    assert_eq!(latest(storage, acme, boiler).await, expected);
+    assert!(all(storage, acme, boiler).await.has_more);
+    let most = |most| LatestQuery { most, ..LatestQuery::default() };
+    let told = storage.telemetry.latest(acme, boiler, &most(1_600)).await.unwrap();
+    assert_eq!((told.values.len(), told.has_more), (1_600, false));
+    let told = storage.telemetry.latest(acme, boiler, &most(1)).await.unwrap();
+    assert_eq!((told.values[0].key.as_str(), told.values.len(), told.has_more), ("01200", 1, true));
+}
+
+pub async fn each_topic_has_its_own_value_of_a_key(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let (gateway, other) = (device(storage, acme, "gateway").await, device(storage, acme, "other").await);
+    let messages = [
+        (1, "home/kitchen/temp", "21"),
+        (2, "home/kitchen/hum", "60"),
+        (3, "home/cellar/temp", "9"),
+        (4, "lamp", r#"{"on":true,"$":5}"#),
+        (5, "home/kitchen/temp", "22"),
+        (2, "home/cellar/temp", "8"),
+    ];
+    append(storage, on_topics(acme, gateway, &messages)).await;
+    append(storage, on_topics(acme, other, &[(9, "home/kitchen/temp", "99")])).await;
+    let (kitchen, hum, cellar) = ("home/kitchen/temp $=22", "home/kitchen/hum $=60", "home/cellar/temp $=9");
+    let all = on(storage, acme, gateway, "#").await;
+    assert_eq!(all, [kitchen, cellar, hum, "lamp $.$=5", "lamp on=true"]);
+    assert_eq!(on(storage, acme, gateway, "home/+/temp").await, [kitchen, cellar]);
+    assert_eq!(on(storage, acme, gateway, "home/kitchen/hum").await, [hum]);
+    assert!(on(storage, acme, gateway, "nowhere/#").await.is_empty());
+    assert!(on(storage, acme, other, "lamp").await.is_empty());
+}
+
+pub async fn last_values_by_topic_are_those_of_the_log_and_of_what_is_older(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let gateway = device(storage, acme, "gateway").await;
+    for part in 0..4_u64 {
+        let texts: Vec<(u64, String, String)> = (0..600)
+            .map(|n| (part * 600 + n, format!("n/{}/{}", n % 7, n % 3), format!(r#"{{"v":{n},"w{}":{part}}}"#, n % 5)))
+            .collect();
+        let messages: Vec<_> =
+            texts.iter().map(|(at, topic, payload)| (*at, topic.as_str(), payload.as_str())).collect();
+        append(storage, on_topics(acme, gateway, &messages)).await;
+        let mut expected = BTreeMap::new();
+        for row in paged(storage, acme, &of_device(gateway, oldest_first()), 1_000).await {
+            for leaf in row.payload.leaves() {
+                let told = format!("{} {}={}", row.topic, leaf.path, leaf.value.json());
+                expected.insert((row.topic.clone(), leaf.path.clone()), told);
+            }
+        }
+        for filter in ["#", "n/+/1", "n/3/#"] {
+            let parsed = TopicFilter::parse(filter).unwrap();
+            let wanted = expected.iter().filter(|((topic, _), _)| parsed.matches(topic.as_str()));
+            let mut wanted: Vec<String> = wanted.map(|(_, told)| told.clone()).collect();
+            let mut told = on(storage, acme, gateway, filter).await;
+            wanted.sort();
+            told.sort();
+            assert_eq!(told, wanted, "{filter}");
+        }
+    }
 }
 
 pub async fn a_key_without_a_letter_has_a_value(storage: &Storage) {
@@ -161,8 +233,9 @@ pub async fn each_of_thousands_of_shapes_has_its_value(storage: &Storage) {
     let texts: Vec<String> = (0..4_100).map(|n| format!(r#"{{"{:012x}":{n}}}"#, n * 7_919 % 4_100)).collect();
     let payloads: Vec<(u64, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
     append_payloads(storage, acme, gateway, &payloads).await;
-    let by_key: BTreeMap<String, u64> = (0..4_100).map(|n| (format!("{:012x}", n * 7_919 % 4_100), n)).collect();
-    let expected = by_key.into_iter().take(MAX_DEVICE_KEYS).map(|(key, n)| (key, n.to_string(), n));
+    let newest = 4_100 - MAX_DEVICE_KEYS as u64..4_100;
+    let by_key: BTreeMap<String, u64> = newest.map(|n| (format!("{:012x}", n * 7_919 % 4_100), n)).collect();
+    let expected = by_key.into_iter().map(|(key, n)| (key, n.to_string(), n));
     assert_eq!(latest(storage, acme, gateway).await, expected.collect::<Vec<_>>());
 }
 

@@ -286,6 +286,10 @@ macro_rules! storage_contract {
             only_points_of_the_range_count
             series_come_in_the_order_asked_for
             devices_and_keys_are_told_apart
+            each_topic_has_a_series_where_that_is_asked_for
+            truth_values_are_one_and_zero
+            a_number_and_the_key_dollar_are_told_apart
+            too_many_series_by_topic_are_refused
             anything_but_a_number_is_no_point
             late_messages_count_in_their_bucket
             of_points_of_one_time_the_id_tells_the_first_and_the_last
@@ -306,7 +310,9 @@ macro_rules! storage_contract {
             values_of_another_tenant_are_out_of_reach
             a_deleted_device_has_no_values
             keys_are_those_of_all_messages
-            of_too_many_keys_the_first_are_told
+            of_too_many_keys_the_newest_are_told
+            each_topic_has_its_own_value_of_a_key
+            last_values_by_topic_are_those_of_the_log_and_of_what_is_older
             a_key_without_a_letter_has_a_value
             each_of_thousands_of_shapes_has_its_value
             what_is_imported_takes_its_place_among_the_values

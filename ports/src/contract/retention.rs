@@ -121,7 +121,7 @@ pub async fn what_was_received_lately_stays_however_old_it_says_to_be(storage: &
     let stayed: Vec<u64> = left.iter().copied().filter(|n| !old(*n)).collect();
     assert_eq!(stayed, (0..10_000).filter(|n| !old(*n)).collect::<Vec<_>>());
     assert!(left.len() as u64 <= 5_000 + Pruned::MOST_LEFT, "{} are left", left.len());
-    let last = storage.telemetry.latest(acme, boiler).await.unwrap();
+    let last = storage.telemetry.latest(acme, boiler, &pocket_domain::LatestQuery::default()).await.unwrap().values;
     assert_eq!(last.len(), 1, "{last:?}");
     // A day after they were received they go, too.
     prune(storage, at(now + DAY + 1)).await;

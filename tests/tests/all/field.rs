@@ -16,3 +16,4 @@ mod refusals;
 mod stage;
 mod times;
 mod token_key;
+mod topics;

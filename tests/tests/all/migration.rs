@@ -119,8 +119,10 @@ async fn everything_is_readable(storage: &Storage) {
             }
         }
         assert_eq!(next, 2 * ROWS + n);
-        let latest = storage.telemetry.latest(tenant, device).await.unwrap();
-        let latest: Vec<_> = latest.iter().map(|value| (value.key.as_str(), &*value.value)).collect();
+        let latest =
+            storage.telemetry.latest(tenant, device, &pocket_domain::LatestQuery::default()).await.unwrap().values;
+        let mut latest: Vec<_> = latest.iter().map(|value| (value.key.as_str(), &*value.value)).collect();
+        latest.dedup_by_key(|(key, _)| *key);
         assert_eq!(latest, [("n", (2 * ROWS - 2 + n).to_string().as_str()), ("state", "\"on\"")]);
     }
     let query = AggregateQuery {
@@ -131,6 +133,7 @@ async fn everything_is_readable(storage: &Storage) {
         from: Timestamp::MIN,
         to: Timestamp::from_millis(HOUR).unwrap(),
         topic: None,
+        group_by: pocket_domain::GroupBy::Device,
     };
     let series = storage.telemetry.aggregate(tenant, &query).await.unwrap();
     assert!(series.iter().all(|series| series.buckets[0].count == ROWS.unsigned_abs()), "{series:?}");

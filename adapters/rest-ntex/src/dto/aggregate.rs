@@ -1,7 +1,7 @@
 //! Numbers over time in JSON.
 
 use pocket_application::{AggregateQuestion, Fill};
-use pocket_domain::{Aggregate, Bucket, Interval, Invalid, Label, LeafPath, TenantId, Timestamp, TopicFilter};
+use pocket_domain::{Aggregate, Bucket, GroupBy, Interval, Invalid, Label, LeafPath, TenantId, Timestamp, TopicFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -29,6 +29,15 @@ enum AggregateText {
 enum FillText {
     None,
     Null,
+}
+
+/// What has a series of its own, for the document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its description is used")]
+enum GroupByText {
+    Device,
+    Topic,
 }
 
 /// Which numbers are asked for. Devices are named by at least one of `deviceId`, `label` and `topic`; all conditions must hold.
@@ -67,6 +76,10 @@ pub(crate) struct AggregateParameters {
     /// `none` (default): buckets without numbers are left out; `null`: they are there with the value `null` and the count 0.
     #[param(value_type = Option<FillText>, inline, default = "none")]
     fill: Option<Parsed<Fill>>,
+    /// `device` (default): a series for each device and key, whichever topics the numbers are from; `topic`: one for each topic
+    /// that has numbers, 1,000 at the most.
+    #[param(value_type = Option<GroupByText>, inline, default = "device")]
+    group_by: Option<Parsed<GroupBy>>,
 }
 
 impl AggregateParameters {
@@ -87,6 +100,7 @@ impl AggregateParameters {
             interval: self.interval.0,
             from: self.from.map(|time| time.0),
             to: self.to.map(|time| time.0),
+            group_by: self.group_by.map(|group_by| group_by.0).unwrap_or_default(),
             fill: self.fill.map(|fill| fill.0).unwrap_or_default(),
         })
     }
@@ -106,6 +120,16 @@ struct Series {
     device_id: String,
     #[schema(example = "celsius")]
     key: String,
+    /// The topic of the numbers, where `groupBy` is `topic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "boiler/temperature")]
+    topic: Option<String>,
+    /// How many topics the numbers are from, where they are from several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topics: Option<u64>,
+    /// What to mind about the numbers: that those of several topics are put together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     /// In the order of time.
     buckets: Vec<BucketRow>,
 }
@@ -135,8 +159,18 @@ impl From<Vec<pocket_domain::Series>> for SeriesList {
         let row = |series: pocket_domain::Series| Series {
             device_id: series.device_id.to_string(),
             key: series.key.to_string(),
+            topic: series.topic.map(|topic| topic.to_string()),
+            topics: (series.topics > 1).then_some(series.topics),
+            warning: (series.topics > 1).then(|| mixed(series.topics)),
             buckets: series.buckets.into_iter().map(Into::into).collect(),
         };
         Self { data: series.into_iter().map(row).collect() }
     }
+}
+
+/// Says that numbers are of several topics.
+fn mixed(topics: u64) -> String {
+    format!(
+        "these are the numbers of {topics} topics together; separate them by groupBy=topic, or name some by the parameter topic"
+    )
 }

@@ -1,25 +1,58 @@
 //! The last values and the keys of a device in JSON.
 
-use pocket_domain::{LatestValue, LeafPath};
-use serde::Serialize;
+use pocket_domain::{Invalid, LatestValue, TenantId, TopicFilter};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::text::Moment;
+use super::text::{Moment, Parsed};
 
-/// The last value of each key of a device.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LatestValues<'a> {
-    /// Ordered by key, 1,000 at the most.
-    data: Vec<LatestRow<'a>>,
+/// Which last values are asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LatestParameters {
+    /// The tenant to work in; only a platform administrator may name another than the own.
+    #[param(value_type = Option<String>, format = "uuid")]
+    tenant_id: Option<Parsed<TenantId>>,
+    /// Only of topics that this MQTT filter matches.
+    #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
+    topic: Option<String>,
 }
 
-/// The last value of a key.
+impl LatestParameters {
+    /// The tenant that was asked for.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.tenant_id.map(|id| id.0)
+    }
+
+    /// The filter of topics.
+    pub(crate) fn topic(&self) -> Result<Option<TopicFilter>, Invalid> {
+        self.topic.as_deref().map(TopicFilter::parse).transpose()
+    }
+}
+
+/// The last value of each key of a device on each topic.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LatestValues<'a> {
+    /// Ordered by key, those of one key with the newest first; 1,000 at the most.
+    data: Vec<LatestRow<'a>>,
+    /// There when the device has more values than are told, which are older.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(default = false)]
+    has_more: bool,
+}
+
+/// The last value of a key on a topic.
 #[derive(Serialize, ToSchema)]
 struct LatestRow<'a> {
     /// Keys of objects joined by `.`, or `$` for a payload that is no object.
     #[schema(example = "celsius")]
     key: &'a str,
+    /// The topic of the message.
+    #[schema(example = "boiler/temperature")]
+    topic: &'a str,
     /// One JSON value that is no object, as it was published.
     #[schema(value_type = serde_json::Value, example = json!(21.5))]
     value: &'a RawValue,
@@ -33,28 +66,60 @@ impl<'a> LatestValues<'a> {
     ///
     /// # Errors
     /// When a stored value is not JSON.
-    pub(crate) fn of(values: &'a [LatestValue]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(values: &'a pocket_domain::LatestValues) -> Result<Self, serde_json::Error> {
         let row = |value: &'a LatestValue| {
             Ok(LatestRow {
                 key: value.key.as_str(),
+                topic: value.topic.as_str(),
                 value: serde_json::from_str(&value.value)?,
                 timestamp: value.timestamp.into(),
             })
         };
-        Ok(Self { data: values.iter().map(row).collect::<Result<_, _>>()? })
+        Ok(Self { data: values.values.iter().map(row).collect::<Result<_, _>>()?, has_more: values.has_more })
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The keys of a device.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct DeviceKeys {
-    /// In order, 1,000 at the most.
+    /// The keys in order, each once.
     #[schema(example = json!(["celsius", "status.door"]))]
     data: Vec<String>,
+    /// Each key with each topic that it is on, by key, with the topic of the newest value first; 1,000 at the most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    series: Vec<KeyOnTopic>,
+    /// There when the device has more, which had no value for longer.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(default = false)]
+    has_more: bool,
 }
 
-impl From<Vec<LeafPath>> for DeviceKeys {
-    fn from(keys: Vec<LeafPath>) -> Self {
-        Self { data: keys.iter().map(LeafPath::to_string).collect() }
+/// A key on a topic.
+#[derive(Serialize, ToSchema)]
+struct KeyOnTopic {
+    /// Keys of objects joined by `.`, or `$` for a payload that is no object.
+    #[schema(example = "celsius")]
+    key: String,
+    /// The topic of messages that have it.
+    #[schema(example = "boiler/temperature")]
+    topic: String,
+}
+
+impl From<pocket_domain::LatestValues> for DeviceKeys {
+    fn from(latest: pocket_domain::LatestValues) -> Self {
+        let series: Vec<KeyOnTopic> = latest
+            .values
+            .iter()
+            .map(|value| KeyOnTopic { key: value.key.to_string(), topic: value.topic.to_string() })
+            .collect();
+        let mut data: Vec<String> = series.iter().map(|series| series.key.clone()).collect();
+        data.dedup();
+        Self { data, series, has_more: latest.has_more }
     }
 }

@@ -59,7 +59,10 @@ async fn numbers_come_in_buckets() {
     ] {
         let found = data(&platform, &admin, &format!("deviceId={boiler}&key=t&agg={agg}&{MINUTES}")).await;
         let buckets = [bucket("00", first, 2), bucket("02", last, 2)];
-        assert_eq!(found, json!([{"deviceId": boiler, "key": "t", "buckets": buckets}]), "{agg}");
+        let warning = found[0]["warning"].as_str().unwrap();
+        assert!(warning.contains("2 topics") && warning.contains("groupBy=topic"), "{warning}");
+        let series = json!({"deviceId": boiler, "key": "t", "topics": 2, "warning": warning, "buckets": buckets});
+        assert_eq!(found, json!([series]), "{agg}");
     }
 }
 

@@ -25,16 +25,30 @@ async fn the_last_value_of_each_key_is_shown_as_it_was_published() {
     latest.expect(200);
     let time = |second: &str| format!(r#""timestamp":"1970-01-01T00:00:{second}Z"}}"#);
     let expected = [
-        format!(r#"{{"key":"$","value":7,{}"#, time("00.500")),
-        format!(r#"{{"key":"a.big","value":12345678901234567890,{}"#, time("01.000")),
-        format!(r#"{{"key":"a.s","value":"\u00e9",{}"#, time("01.000")),
-        format!(r#"{{"key":"b","value":false,{}"#, time("02.000")),
-        format!(r#"{{"key":"l","value":[1, {{"x":2}}],{}"#, time("01.000")),
-        format!(r#"{{"key":"n","value":null,{}"#, time("01.000")),
+        format!(r#"{{"key":"$","topic":"b","value":7,{}"#, time("00.500")),
+        format!(r#"{{"key":"a.big","topic":"a","value":12345678901234567890,{}"#, time("01.000")),
+        format!(r#"{{"key":"a.s","topic":"a","value":"\u00e9",{}"#, time("01.000")),
+        format!(r#"{{"key":"b","topic":"b","value":false,{}"#, time("02.000")),
+        format!(r#"{{"key":"b","topic":"a","value":1.50,{}"#, time("01.000")),
+        format!(r#"{{"key":"l","topic":"a","value":[1, {{"x":2}}],{}"#, time("01.000")),
+        format!(r#"{{"key":"n","topic":"a","value":null,{}"#, time("01.000")),
     ];
     assert_eq!(latest.text, format!(r#"{{"data":[{}]}}"#, expected.join(",")));
     let keys = platform.get(&admin, &format!("{path}/keys")).await.expect(200);
-    assert_eq!(keys, json!({"data": ["$", "a.big", "a.s", "b", "l", "n"]}));
+    assert_eq!(keys["data"], json!(["$", "a.big", "a.s", "b", "l", "n"]));
+    assert_eq!(keys["series"][3], json!({"key": "b", "topic": "b"}));
+    assert_eq!(keys["series"][4], json!({"key": "b", "topic": "a"}));
+    let on_b = platform.get(&admin, &format!("{path}/latest?topic=b")).await.expect(200);
+    let values: Vec<_> = on_b["data"].as_array().unwrap().iter().map(|row| (&row["key"], &row["value"])).collect();
+    assert_eq!(values, [(&json!("$"), &json!(7)), (&json!("b"), &json!(false))]);
+    let on_a = platform.get(&admin, &format!("{path}/keys?topic=%2B&topic=a")).await;
+    assert_eq!(on_a.problem(422, "INVALID"), ["topic"]);
+    let on_a = platform.get(&admin, &format!("{path}/keys?topic=a")).await.expect(200);
+    assert_eq!(on_a["data"], json!(["a.big", "a.s", "b", "l", "n"]));
+    for call in ["latest", "keys"] {
+        let reply = platform.get(&admin, &format!("{path}/{call}?topic=a/%23/b")).await;
+        assert_eq!(reply.problem(422, "INVALID"), ["topic"]);
+    }
 }
 
 #[ntex::test]

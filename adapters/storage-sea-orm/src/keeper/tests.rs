@@ -216,8 +216,13 @@ async fn append_keys(sample: &Sample, times: std::ops::Range<i64>) {
 }
 
 async fn latest(sample: &Sample) -> Vec<(String, String)> {
-    let told = sample.storage.telemetry.latest(sample.tenant, sample.device).await.unwrap();
-    told.into_iter().map(|value| (value.key.to_string(), value.value.to_string())).collect()
+    let told = sample
+        .storage
+        .telemetry
+        .latest(sample.tenant, sample.device, &pocket_domain::LatestQuery::default())
+        .await
+        .unwrap();
+    told.values.into_iter().map(|value| (value.key.to_string(), value.value.to_string())).collect()
 }
 
 #[tokio::test]
@@ -262,6 +267,7 @@ async fn a_question_whose_caller_went_away_is_not_worked_on() {
             from: Timestamp::MIN,
             to: Timestamp::from_millis(10_000).unwrap(),
             topic: None,
+            group_by: pocket_domain::GroupBy::Device,
         };
         tokio::spawn(async move { storage.telemetry.aggregate(tenant, &query).await })
     };

@@ -1,15 +1,14 @@
 //! Numbers over time: columns of chunks, and payloads of rows that are still in the log.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use pocket_domain::{Aggregate, AggregateQuery, DeviceId, LeafPath, Series, SortOrder, TenantId};
+use pocket_domain::{AggregateQuery, DeviceId, Series, SortOrder, TenantId};
 use pocket_ports::StorageError;
-use pocket_telemetry_codec::{Chunk, Damaged, LeafReader, Numbers};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
-use super::buckets::{Buckets, Times};
 use super::chunks::{Chunks, Outline};
+use super::gather::Gathered;
 use super::log::{Found, Log};
 use super::snapshot::Snapshot;
 use super::wanted_topics;
@@ -29,7 +28,7 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
     let snapshot = Snapshot::begin(db).await?;
     let transaction = snapshot.transaction();
     let query = Arc::new(query);
-    let mut budget = Budget::default();
+    let mut budget = Budget::new(&query);
     let of_tenant = tenants::key(transaction, tenant).await?;
     let (keys, topics) = match of_tenant {
         Some(key) => (
@@ -38,9 +37,9 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
         ),
         None => (HashMap::new(), None),
     };
-    let mut series = Vec::new();
+    let mut series: Vec<Series> = Vec::new();
     for device in &query.devices {
-        let mut buckets: Vec<Buckets> = query.keys.iter().map(|key| Buckets::new(key.clone(), &query)).collect();
+        let mut gathered = Gathered::new(&query);
         if let (Some(of_tenant), Some(key), Some(topics)) = (of_tenant, keys.get(device), &topics)
             && query.from < query.to
         {
@@ -53,10 +52,12 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
             };
             let scope = Scope::Device { tenant: of_tenant, key: *key };
             let chunks = snapshot.chunks(tenant);
-            buckets = of_chunks(&chunks, &scope, &window, &query, buckets, &mut budget).await?;
-            buckets = of_log(&snapshot.log(), &chunks, &scope, window, buckets, &mut budget).await?;
+            budget.series = series.len();
+            gathered = of_chunks(&chunks, &scope, &window, gathered, &mut budget).await?;
+            gathered = of_log(&snapshot.log(), &chunks, &scope, window, gathered, &mut budget).await?;
         }
-        series.extend(buckets.into_iter().map(|buckets| buckets.series(*device, &query)));
+        let names = db.topic_names.of(transaction, of_tenant, gathered.topics()).await?;
+        series.extend(gathered.into_series(*device, &names));
     }
     Ok(series)
 }
@@ -78,29 +79,30 @@ async fn device_keys(
 
 /// How much one question may look at.
 struct Budget {
+    query: Arc<AggregateQuery>,
     /// Values that are left: each row counts once for its time, and once for each key.
     values: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { values: Self::VALUES }
-    }
+    /// Series of devices that are done.
+    series: usize,
 }
 
 impl Budget {
     /// About ten seconds of one processor.
     const VALUES: u64 = 1_000_000_000;
 
-    fn spend(&mut self, rows: usize, keys: usize) -> Result<(), Error> {
-        let values = (rows as u64).saturating_mul(keys as u64 + 1);
+    fn new(query: &Arc<AggregateQuery>) -> Self {
+        Self { query: Arc::clone(query), values: Self::VALUES, series: 0 }
+    }
+
+    fn spend(&mut self, rows: usize, gathered: &Gathered) -> Result<(), Error> {
+        let values = (rows as u64).saturating_mul(self.query.keys.len() as u64 + 1);
         self.values = self.values.checked_sub(values).ok_or_else(|| {
             StorageError::TooMuch(format!(
                 "the question would read more than {} values; ask for a shorter time, fewer devices or fewer keys",
                 Self::VALUES
             ))
         })?;
-        Ok(())
+        Ok(self.query.check_series(self.series + gathered.count()).map_err(StorageError::TooMuch)?)
     }
 }
 
@@ -108,10 +110,9 @@ async fn of_chunks(
     chunks: &Chunks<'_>,
     scope: &Scope,
     window: &Window,
-    query: &Arc<AggregateQuery>,
-    mut buckets: Vec<Buckets>,
+    mut gathered: Gathered,
     budget: &mut Budget,
-) -> Result<Vec<Buckets>, Error> {
+) -> Result<Gathered, Error> {
     let mut last: Option<Outline> = None;
     loop {
         let outlines = chunks.outlines(scope, window, last.as_ref(), CHUNKS).await?;
@@ -120,79 +121,26 @@ async fn of_chunks(
             Chunks::contents(chunks.transaction, &keys).await?.into_iter().collect();
         let loaded: Vec<(Outline, Vec<u8>)> =
             outlines.iter().filter_map(|outline| Some((*outline, contents.remove(&outline.key)?))).collect();
-        let (topics, query) = (window.topics.clone(), Arc::clone(query));
+        let topics = window.topics.clone();
         let decoded = chunks.decode(move |still| {
             let (mut unreadable, mut rows) = (Vec::new(), 0);
             for (outline, content) in loaded.into_iter().take_while(|_| still.is_wanted()) {
-                match of_chunk(&content, topics.as_ref(), query.aggregate, &mut buckets) {
+                match gathered.add_chunk(&content, topics.as_ref()) {
                     Ok(of_chunk) => rows += of_chunk,
                     Err(damaged) => unreadable.push((outline, damaged)),
                 }
             }
-            (buckets, unreadable, rows)
+            (gathered, unreadable, rows)
         });
         let (filled, unreadable, rows) = decoded.await?;
-        buckets = filled;
-        budget.spend(rows, buckets.len())?;
+        gathered = filled;
+        budget.spend(rows, &gathered)?;
         for (outline, damaged) in unreadable {
             chunks.report(&outline, &damaged).await;
         }
         match outlines.last() {
             Some(outline) if outlines.len() == CHUNKS => last = Some(*outline),
-            _ => return Ok(buckets),
-        }
-    }
-}
-
-/// Takes the numbers of a chunk, and tells how many rows it has.
-fn of_chunk(
-    content: &[u8],
-    topics: Option<&HashSet<i64>>,
-    aggregate: Aggregate,
-    buckets: &mut [Buckets],
-) -> Result<usize, Damaged> {
-    let chunk = Chunk::open(content)?;
-    let wanted = match topics {
-        Some(topics) if !chunk.topics().iter().any(|topic| topics.contains(topic)) => return Ok(0),
-        Some(topics) if !chunk.topics().iter().all(|topic| topics.contains(topic)) => {
-            Some(chunk.row_topics()?.iter().map(|topic| topics.contains(topic)).collect::<Vec<bool>>())
-        }
-        _ => None,
-    };
-    let timestamps = chunk.timestamps()?;
-    let ids = if matches!(aggregate, Aggregate::First | Aggregate::Last) { chunk.ids()? } else { Vec::new() };
-    let times = Times { timestamps: &timestamps, ids: &ids, wanted: wanted.as_deref() };
-    // All columns first, so that a chunk that is damaged counts for nothing.
-    let columns: Vec<_> =
-        buckets.iter().map(|buckets| numbers_of(&chunk, buckets.key.as_str())).collect::<Result<_, _>>()?;
-    for (buckets, numbers) in buckets.iter_mut().zip(columns) {
-        if let Some(numbers) = numbers {
-            buckets.add_all(&numbers, &times);
-        }
-    }
-    Ok(chunk.len())
-}
-
-/// The numbers of a chunk at a key: those of payloads that have it, and those of payloads that have it within `values`. A
-/// chunk keeps both apart, as they were published.
-fn numbers_of(chunk: &Chunk<'_>, key: &str) -> Result<Option<Numbers>, Damaged> {
-    let beside = chunk.numbers(key)?;
-    let within = chunk.numbers(&format!("{}{key}", LeafPath::WRAPPER))?;
-    Ok(match (beside, within) {
-        (Some(beside), Some(within)) => Some(beside.or(&within)),
-        (beside, within) => beside.or(within),
-    })
-}
-
-/// The numbers of a payload at the keys of buckets, each with whether it is within `values`.
-fn points_of(reader: &mut LeafReader, payload: &str, buckets: &[Buckets], points: &mut [Option<(f64, bool)>]) {
-    points.fill(None);
-    for (path, point) in reader.leaves(payload) {
-        let (key, is_within) = LeafPath::unwrapped(path).map_or((path, false), |key| (key, true));
-        for (buckets, found) in buckets.iter().zip(points.iter_mut()) {
-            if buckets.key.as_str() == key && (is_within || found.is_none_or(|(_, is_within)| !is_within)) {
-                *found = Some((point, is_within));
-            }
+            _ => return Ok(gathered),
         }
     }
 }
@@ -202,36 +150,26 @@ async fn of_log(
     chunks: &Chunks<'_>,
     scope: &Scope,
     mut window: Window,
-    mut buckets: Vec<Buckets>,
+    mut gathered: Gathered,
     budget: &mut Budget,
-) -> Result<Vec<Buckets>, Error> {
+) -> Result<Gathered, Error> {
     loop {
         let rows = log.page(scope, &window, ROWS).await?;
         if rows.is_empty() {
-            return Ok(buckets);
+            return Ok(gathered);
         }
-        budget.spend(rows.len(), buckets.len())?;
-        let last =
-            rows.last().filter(|_| rows.len() == ROWS).map(|Found { row, .. }| (row.timestamp, row.id.cast_signed()));
-        buckets = chunks.decode(move |_| of_rows(&rows, buckets)).await?;
+        let count = rows.len();
+        let last = rows.last().filter(|_| count == ROWS).map(|Found { row, .. }| (row.timestamp, row.id.cast_signed()));
+        gathered = chunks
+            .decode(move |_| {
+                gathered.add_rows(&rows);
+                gathered
+            })
+            .await?;
+        budget.spend(count, &gathered)?;
         match last {
             Some(last) => window.go_on_after(last),
-            None => return Ok(buckets),
+            None => return Ok(gathered),
         }
     }
-}
-
-fn of_rows(rows: &[Found], mut buckets: Vec<Buckets>) -> Vec<Buckets> {
-    let mut reader = LeafReader::new();
-    let mut points = vec![None; buckets.len()];
-    for Found { row, .. } in rows {
-        let place = (row.timestamp, row.id.cast_signed());
-        points_of(&mut reader, &row.payload, &buckets, &mut points);
-        for (buckets, point) in buckets.iter_mut().zip(&points) {
-            if let Some((point, _)) = point {
-                buckets.add(*point, place);
-            }
-        }
-    }
-    buckets
 }

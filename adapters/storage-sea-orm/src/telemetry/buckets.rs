@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pocket_domain::{AggregateQuery, Bucket, DeviceId, LeafPath, Series, Tally, Timestamp};
+use pocket_domain::{AggregateQuery, Bucket, DeviceId, LeafPath, Series, Tally, Timestamp, TopicName};
 use pocket_telemetry_codec::Numbers;
 
 use super::window::Place;
@@ -47,7 +47,7 @@ pub(crate) struct Times<'a> {
 }
 
 impl Times<'_> {
-    fn place(&self, row: usize) -> Place {
+    pub(crate) fn place(&self, row: usize) -> Place {
         (self.timestamps[row], self.ids.get(row).map_or(0, |id| id.cast_signed()))
     }
 }
@@ -61,12 +61,14 @@ pub(crate) struct Buckets {
     from: i64,
     to: i64,
     parts: BTreeMap<i64, Part>,
+    /// How many points there are.
+    points: u64,
 }
 
 impl Buckets {
     pub(crate) fn new(key: LeafPath, query: &AggregateQuery) -> Self {
         let (from, to) = (query.from.as_millis(), query.to.as_millis() - 1);
-        Self { key, interval: query.interval.as_millis(), from, to, parts: BTreeMap::new() }
+        Self { key, interval: query.interval.as_millis(), from, to, parts: BTreeMap::new(), points: 0 }
     }
 
     /// Adds one point.
@@ -76,7 +78,13 @@ impl Buckets {
         }
     }
 
+    /// How many points there are.
+    pub(crate) fn points(&self) -> u64 {
+        self.points
+    }
+
     fn merge(&mut self, number: i64, part: &Part) {
+        self.points += part.tally.count;
         self.parts.entry(number).and_modify(|present| present.merge(part)).or_insert(*part);
     }
 
@@ -114,12 +122,18 @@ impl Buckets {
     }
 
     /// The series that they make.
-    pub(crate) fn series(self, device_id: DeviceId, query: &AggregateQuery) -> Series {
+    pub(crate) fn series(
+        self,
+        device_id: DeviceId,
+        topic: Option<TopicName>,
+        topics: u64,
+        query: &AggregateQuery,
+    ) -> Series {
         let bucket = |(number, part): (i64, Part)| Bucket {
             start: Timestamp::from_millis(number * self.interval).unwrap_or(Timestamp::MAX),
             value: part.tally.value(query.aggregate),
             count: part.tally.count,
         };
-        Series { device_id, key: self.key, buckets: self.parts.into_iter().map(bucket).collect() }
+        Series { device_id, key: self.key, topic, topics, buckets: self.parts.into_iter().map(bucket).collect() }
     }
 }

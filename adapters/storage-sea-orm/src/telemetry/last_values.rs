@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use pocket_domain::{LatestValue, LeafPath, MAX_DEVICE_KEYS, Payload};
+use pocket_domain::{LeafPath, Payload};
 
 use super::window::Place;
-use crate::entity::time;
-use crate::error::Error;
 
 /// The path of a series, and the key of its topic.
 pub(crate) type Series = (LeafPath, i64);
@@ -62,35 +60,23 @@ impl LastValues {
         self.0.iter().map(entry).sum()
     }
 
-    /// Whether all these paths have values of a later time.
-    pub(super) fn have_all(&self, keys: &[String], time: i64) -> bool {
-        let is_later = |key: &String| {
-            let from = (LeafPath::of_leaf(key), i64::MIN);
-            let same_path = self.0.range(from..).take_while(|((path, _), _)| path.as_str() == key);
-            same_path.map(|(_, last)| last).any(|last| last.place.0 > time)
-        };
-        keys.iter().all(is_later)
-    }
-
-    /// The last value of each path, on whichever topic, as it is told outside.
-    pub(crate) fn told(self) -> Result<Vec<LatestValue>, Error> {
-        let mut told: Vec<(LeafPath, Last)> = Vec::new();
-        for ((path, _), last) in self.0 {
-            if let Some((before, present)) = told.last_mut()
-                && *before == path
-            {
-                if present.place < last.place {
-                    *present = last;
-                }
-            } else if told.len() == MAX_DEVICE_KEYS {
-                break;
-            } else {
-                told.push((path, last));
-            }
+    /// The newest of these, at most so many, and whether there are more.
+    pub(crate) fn newest(self, most: usize) -> (Vec<(Series, Last)>, bool) {
+        let has_more = self.0.len() > most;
+        let mut values: Vec<(Series, Last)> = self.0.into_iter().collect();
+        if has_more {
+            values.sort_unstable_by(|(series, last), (other_series, other)| {
+                other.place.cmp(&last.place).then_with(|| series.cmp(other_series))
+            });
+            values.truncate(most);
         }
-        let value =
-            |(key, last): (LeafPath, Last)| Ok(LatestValue { key, value: last.value, timestamp: time(last.place.0)? });
-        told.into_iter().map(value).collect()
+        (values, has_more)
+    }
+}
+
+impl FromIterator<(Series, Last)> for LastValues {
+    fn from_iter<T: IntoIterator<Item = (Series, Last)>>(values: T) -> Self {
+        Self(values.into_iter().collect())
     }
 }
 
@@ -107,29 +93,19 @@ impl IntoIterator for LastValues {
 mod tests {
     use super::*;
 
-    fn told(values: LastValues) -> Vec<(String, String, u64)> {
-        let told = values.told().unwrap_or_default();
-        let value =
-            |value: LatestValue| (value.key.to_string(), value.value.to_string(), value.timestamp.as_millis() as u64);
-        told.into_iter().map(value).collect()
-    }
-
     #[test]
-    fn of_several_topics_the_last_is_told() {
+    fn the_newest_are_told() {
         let mut values = LastValues::default();
         values.see((5, 1), 7, r#"{"a":1,"b":1}"#.to_owned());
         values.see((6, 2), 8, r#"{"a":2}"#.to_owned());
         values.see((4, 3), 8, r#"{"a":3,"":4}"#.to_owned());
-        let right = [("", "4", 4), ("a", "2", 6), ("b", "1", 5)];
-        assert_eq!(told(values), right.map(|(key, value, at)| (key.to_owned(), value.to_owned(), at)));
-    }
-
-    #[test]
-    fn a_key_without_a_letter_is_found() {
-        let mut values = LastValues::default();
-        values.see((5, 1), 7, r#"{"":1,"a":1}"#.to_owned());
-        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
-        assert!(values.have_all(&keys(&["", "a"]), 4) && !values.have_all(&keys(&[""]), 5));
-        assert!(!values.have_all(&keys(&["b"]), 0));
+        let told = |most| {
+            let (newest, has_more) = values.clone().newest(most);
+            let told: Vec<String> =
+                newest.iter().map(|((path, topic), last)| format!("{path}@{topic}={}", last.value)).collect();
+            (told.join(" "), has_more)
+        };
+        assert_eq!(told(2), ("a@8=2 a@7=1".to_owned(), true));
+        assert_eq!(told(4), ("=4@8 a@7=1 a@8=2 b@7=1".replace("=4@8", "@8=4"), false));
     }
 }

@@ -1,4 +1,4 @@
-//! What a device said last: of each key, the leaf with the last place in the history.
+//! What a device said last: of each key on each topic, the leaf with the last place in the history.
 //!
 //! It is known, not searched: of rows that are in chunks the table of last values tells it, and rows of the log are looked
 //! at once, when they are first asked for. Only for a device whose chunks are older than that table its history is searched.
@@ -6,19 +6,21 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use pocket_domain::{DeviceId, LatestValue, SortOrder, TenantId, Timestamp};
+use pocket_domain::{DeviceId, LatestQuery, LatestValue, LatestValues, SortOrder, TenantId, Timestamp};
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
 use super::chunks::{Chunks, Outline};
 use super::keys;
-use super::last_values::LastValues;
+use super::last_values::{Last, LastValues, Series};
 use super::latest_cache::LogPart;
 use super::latest_table;
 use super::log::Found;
 use super::snapshot::Snapshot;
+use super::wanted_topics;
 use super::window::{Scope, Window};
 use crate::database::Database;
 use crate::devices;
+use crate::entity::time;
 use crate::error::Error;
 
 /// Chunks, and rows of the log, that are read together.
@@ -27,19 +29,58 @@ const ROWS: usize = 1_000;
 /// Rows that are looked at where they are read; more are left to those who decode.
 const FEW: usize = 64;
 
-/// The last value of each key, ordered by key.
-pub(crate) async fn latest(db: &Database, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, Error> {
+/// The last values that are asked for.
+pub(crate) async fn latest(
+    db: &Database,
+    tenant: TenantId,
+    device: DeviceId,
+    query: &LatestQuery,
+) -> Result<LatestValues, Error> {
     let snapshot = Snapshot::begin(db).await?;
-    let Some(device) = devices::find(snapshot.transaction(), tenant, device).await? else { return Ok(Vec::new()) };
-    let Some(mut values) = latest_table::of_device(snapshot.transaction(), device.key).await? else {
+    let transaction = snapshot.transaction();
+    let Some(device) = devices::find(transaction, tenant, device).await? else { return Ok(LatestValues::default()) };
+    let Some(topics) = wanted_topics(transaction, device.tenant, query.topic.as_ref()).await? else {
+        return Ok(LatestValues::default());
+    };
+    let Some(mut values) = latest_table::of_device(transaction, device.key, topics.as_ref(), query.most).await? else {
         drop(snapshot);
         // One at a time; those that wait hold no connection.
         let _turn = db.searching.lock().await;
-        return search(db, tenant, device.tenant, device.key).await;
+        let snapshot = Snapshot::begin(db).await?;
+        let values = search(db, &snapshot, tenant, device.tenant, device.key).await?;
+        return told(db, &snapshot, device.tenant, of_topics(values, topics.as_ref()).collect(), query).await;
     };
     let of_log = of_log(db, &snapshot, tenant, device.key).await?;
-    values.merge(of_log.values.iter().map(|(series, last)| (series.clone(), last.clone())));
-    values.told()
+    let is_wanted = |topic: i64| topics.as_ref().is_none_or(|topics| topics.contains(&topic));
+    let wanted = of_log.values.iter().filter(|((_, topic), _)| is_wanted(*topic));
+    values.merge(wanted.map(|(series, last)| (series.clone(), last.clone())));
+    told(db, &snapshot, device.tenant, values, query).await
+}
+
+/// The values of these topics.
+fn of_topics(values: LastValues, topics: Option<&HashSet<i64>>) -> impl Iterator<Item = (Series, Last)> {
+    values.into_iter().filter(move |((_, topic), _)| topics.is_none_or(|topics| topics.contains(topic)))
+}
+
+/// Values as they are told outside; those of a topic that is gone are left out.
+async fn told(
+    db: &Database,
+    snapshot: &Snapshot<'_>,
+    tenant: i64,
+    values: LastValues,
+    query: &LatestQuery,
+) -> Result<LatestValues, Error> {
+    let (newest, has_more) = values.newest(query.most);
+    let topics = newest.iter().map(|((_, topic), _)| *topic).collect();
+    let names = db.topic_names.of(snapshot.transaction(), Some(tenant), topics).await?;
+    let mut values = Vec::with_capacity(newest.len());
+    for ((key, topic), Last { place: (at, id), value }) in newest {
+        if let Some(topic) = names.get(&topic).cloned() {
+            values.push((id.cast_unsigned(), LatestValue { key, topic, value, timestamp: time(at)? }));
+        }
+    }
+    let told = LatestValues::newest(values, query.most);
+    Ok(LatestValues { has_more, ..told })
 }
 
 /// What the rows of the log say, of which those are read that were not known.
@@ -108,13 +149,18 @@ fn see(values: &mut LastValues, mut rows: Vec<Found>) {
 }
 
 /// Searches the history of a device.
-async fn search(db: &Database, tenant: TenantId, of_tenant: i64, device: i64) -> Result<Vec<LatestValue>, Error> {
-    let snapshot = Snapshot::begin(db).await?;
-    let of_log = of_log(db, &snapshot, tenant, device).await?;
-    of_chunks(&snapshot, tenant, (of_tenant, device), of_log.values.clone()).await?.told()
+async fn search(
+    db: &Database,
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    of_tenant: i64,
+    device: i64,
+) -> Result<LastValues, Error> {
+    let of_log = of_log(db, snapshot, tenant, device).await?;
+    of_chunks(snapshot, tenant, (of_tenant, device), of_log.values.clone()).await
 }
 
-/// The newest chunks first, until every key that the device has in chunks is found, and nothing newer can come.
+/// Reads all chunks of a device, a few at a time: which topics it has in them, only they tell.
 async fn of_chunks(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
@@ -125,15 +171,11 @@ async fn of_chunks(
     let scope = Scope::Device { tenant: of_tenant, key: device };
     let window =
         Window { from: 0, to: Timestamp::MAX.as_millis(), after: None, order: SortOrder::Descending, topics: None };
-    let keys = keys::of_device(snapshot.transaction(), device).await?;
     let mut last: Option<Outline> = None;
     let mut wanted = 1;
     loop {
         let outlines = chunks.outlines(&scope, &window, last.as_ref(), wanted).await?;
         for outline in &outlines {
-            if values.have_all(&keys, outline.last_at) {
-                return Ok(values);
-            }
             let Some((_, content)) = Chunks::contents(snapshot.transaction(), &[outline.key]).await?.pop() else {
                 continue;
             };

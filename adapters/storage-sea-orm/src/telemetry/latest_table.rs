@@ -4,6 +4,8 @@
 //! the chunks at every moment, except for devices that are listed as due, whose chunks were written before there was such a
 //! table.
 
+use std::collections::HashSet;
+
 use pocket_domain::LeafPath;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, Statement, Value};
 
@@ -11,9 +13,6 @@ use super::last_values::{Last, LastValues, Series};
 use crate::broker::insert;
 use crate::entity::corrupt;
 use crate::error::Error;
-
-/// Values of a device that are read; the paths that come first are told.
-const MOST: usize = 20_000;
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -25,24 +24,37 @@ struct Row {
     value: String,
 }
 
-/// The last values of a device; `None` when they are not all there yet.
-pub(super) async fn of_device(connection: &impl ConnectionTrait, device: i64) -> Result<Option<LastValues>, Error> {
-    let bytes = match connection.get_database_backend() {
-        DbBackend::Postgres => "BYTEA",
-        _ => "BLOB",
+/// The newest last values of a device on some topics, or on all, one more than `most` if there are; `None` when they are not
+/// all there yet.
+pub(super) async fn of_device(
+    connection: &impl ConnectionTrait,
+    device: i64,
+    topics: Option<&HashSet<i64>>,
+    most: usize,
+) -> Result<Option<LastValues>, Error> {
+    let backend = connection.get_database_backend();
+    let (bytes, zero, list) = match backend {
+        DbBackend::Postgres => ("BYTEA", "CAST(0 AS BIGINT)", "SELECT unnest($2::bigint[])"),
+        _ => ("BLOB", "0", "SELECT value FROM json_each($2)"),
     };
+    let of_topics = topics.map_or_else(String::new, |_| format!("AND topic IN ({list})"));
     let sql = format!(
-        "SELECT CAST(NULL AS {bytes}) AS path, 0 AS topic, 0 AS timestamp, 0 AS id, '' AS value
+        "SELECT CAST(NULL AS {bytes}) AS path, {zero} AS topic, {zero} AS timestamp, {zero} AS id, '' AS value
         FROM telemetry_latest_due WHERE device = $1
         UNION ALL SELECT path, topic, timestamp, id, value FROM
-            (SELECT path, topic, timestamp, id, value FROM telemetry_latest WHERE device = $1
-            ORDER BY path, topic LIMIT {MOST}) AS kept"
+            (SELECT path, topic, timestamp, id, value FROM telemetry_latest WHERE device = $1 {of_topics}
+            ORDER BY timestamp DESC, id DESC, path LIMIT {}) AS kept",
+        most + 1
     );
-    let sql = match connection.get_database_backend() {
-        DbBackend::Postgres => sql.replace("0 AS", "CAST(0 AS BIGINT) AS"),
-        _ => sql,
-    };
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, [device.into()]);
+    let mut parameters: Vec<Value> = vec![device.into()];
+    if let Some(topics) = topics {
+        let topics: Vec<i64> = topics.iter().copied().collect();
+        parameters.push(match backend {
+            DbBackend::Postgres => topics.into(),
+            _ => serde_json::json!(topics).to_string().into(),
+        });
+    }
+    let statement = Statement::from_sql_and_values(backend, sql, parameters);
     let mut values = LastValues::default();
     for Row { path, topic, timestamp, id, value } in Row::find_by_statement(statement).all(connection).await? {
         let Some(path) = path else { return Ok(None) };

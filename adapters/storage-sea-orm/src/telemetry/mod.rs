@@ -4,6 +4,7 @@ mod aggregate;
 mod buckets;
 mod chunks;
 mod damage;
+mod gather;
 mod keys;
 mod last_values;
 mod latest;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    AggregateQuery, DeviceId, LastSeen, LatestValue, LeafPath, NewTelemetry, NodeName, Series, Telemetry,
+    AggregateQuery, DeviceId, LastSeen, LatestQuery, LatestValues, NewTelemetry, NodeName, Series, Telemetry,
     TelemetryCursor, TelemetryId, TelemetryPage, TelemetryPart, TelemetryQuery, TelemetryScan, TenantId, TimeMark,
     Timestamp, TopicFilter, Usage,
 };
@@ -106,12 +107,14 @@ impl TelemetryStore for TelemetryHistory {
         self.0.read(move |db| async move { aggregate::aggregate(&db, tenant, query).await }).await
     }
 
-    async fn latest(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LatestValue>, StorageError> {
-        self.0.read(move |db| async move { latest::latest(&db, tenant, device).await }).await
-    }
-
-    async fn keys(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<LeafPath>, StorageError> {
-        Ok(self.latest(tenant, device).await?.into_iter().map(|value| value.key).collect())
+    async fn latest(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        query: &LatestQuery,
+    ) -> Result<LatestValues, StorageError> {
+        let query = query.clone();
+        self.0.read(move |db| async move { latest::latest(&db, tenant, device, &query).await }).await
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StorageError> {

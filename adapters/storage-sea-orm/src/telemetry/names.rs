@@ -104,7 +104,7 @@ impl TopicNames {
     }
 
     /// What the keys stand for; those of topics that are gone may be missing.
-    async fn of(
+    pub(super) async fn of(
         &self,
         connection: &impl ConnectionTrait,
         tenant: Option<i64>,

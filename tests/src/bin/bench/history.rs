@@ -117,7 +117,8 @@ async fn one_device(scale: History) -> Vec<Figure> {
     };
     let (newest, back) = (page(None), page(Some(at(DAY))));
     let hourly = shortest(scale, async || telemetry.aggregate(store.tenant, &query).await.expect("means")).await;
-    let latest = shortest(scale, async || telemetry.latest(store.tenant, device(0)).await.expect("values")).await;
+    let all = pocket_domain::LatestQuery::default();
+    let latest = shortest(scale, async || telemetry.latest(store.tenant, device(0), &all).await.expect("values")).await;
     let newest = shortest(scale, async || telemetry.range(store.tenant, &newest).await.expect("rows")).await;
     let back = shortest(scale, async || telemetry.range(store.tenant, &back).await.expect("rows")).await;
     store.close().await;
@@ -158,6 +159,7 @@ fn means(devices: u32, interval: &str, to: i64) -> AggregateQuery {
         from: at(0),
         to: at(to),
         topic: None,
+        group_by: pocket_domain::GroupBy::Device,
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pocket_domain::{
-    Aggregate, DeviceId, LatestValue, LeafPath, NewTelemetry, SortOrder, Telemetry, TelemetryId, TenantId,
+    Aggregate, DeviceId, LatestQuery, LatestValue, NewTelemetry, Series, SortOrder, Telemetry, TelemetryId, TenantId,
 };
 use pocket_ports::Storage;
 use tokio::task::JoinSet;
@@ -182,32 +182,49 @@ fn is_between(question: &Question, told: &Told, before: &[Telemetry], after: &[T
             let (Told::Aggregate(most), Told::Aggregate(least)) = (count.answer(before), count.answer(after)) else {
                 return false;
             };
-            let count = |series: &pocket_domain::Series, start| {
-                series.buckets.iter().find(|bucket| bucket.start == start).map_or(0, |bucket| bucket.count)
+            let count = |all: &[Series], of: &Series, start| {
+                let mut same = all.iter().filter(|series| {
+                    (series.device_id, &series.key, &series.topic) == (of.device_id, &of.key, &of.topic)
+                });
+                let bucket = same.next().and_then(|series| series.buckets.iter().find(|bucket| bucket.start == start));
+                bucket.map_or(0, |bucket| bucket.count)
             };
-            told.len() == most.len()
-                && told.iter().zip(most.iter().zip(&least)).all(|(told, (most, least))| {
-                    told.buckets.iter().chain(&most.buckets).all(|bucket| {
-                        let start = bucket.start;
-                        (count(least, start)..=count(most, start)).contains(&count(told, start))
-                    })
+            told.iter().chain(&most).all(|series| {
+                series.buckets.iter().all(|bucket| {
+                    let start = bucket.start;
+                    (count(&least, series, start)..=count(&most, series, start)).contains(&count(told, series, start))
                 })
+            })
         }
-        (Question::Latest(device), Told::Latest(told)) => is_latest_between(*device, told, before, after),
+        (Question::Latest(device, query), Told::Latest(told)) => {
+            is_latest_between(*device, query, &told.values, before, after)
+        }
         _ => false,
     }
 }
 
-/// Of each key a value that was there, and none older than what is left.
-fn is_latest_between(device: DeviceId, told: &[LatestValue], before: &[Telemetry], after: &[Telemetry]) -> bool {
-    let question = Question::Latest(device);
+/// Of each key on each topic a value that was there, and none older than what is left.
+fn is_latest_between(
+    device: DeviceId,
+    query: &LatestQuery,
+    told: &[LatestValue],
+    before: &[Telemetry],
+    after: &[Telemetry],
+) -> bool {
+    let question = Question::Latest(device, query.clone());
     let Told::Latest(left) = question.answer(after) else { return false };
-    let value_of = |key: &LeafPath| told.iter().find(|value| value.key == *key);
+    let value_of = |of: &LatestValue| told.iter().find(|value| value.key == of.key && value.topic == of.topic);
     let was_there = |value: &LatestValue| {
-        before.iter().filter(|row| row.device_id == device && row.timestamp == value.timestamp).any(|row| {
+        let is_its =
+            |row: &&Telemetry| row.device_id == device && row.timestamp == value.timestamp && row.topic == value.topic;
+        before.iter().filter(is_its).any(|row| {
             row.payload.leaves().iter().any(|leaf| leaf.path == value.key && *leaf.value.json() == *value.value)
         })
     };
-    told.iter().all(was_there)
-        && left.iter().all(|left| value_of(&left.key).is_some_and(|told| told.timestamp >= left.timestamp))
+    let is_told = |left: &LatestValue| match value_of(left) {
+        Some(told) => told.timestamp >= left.timestamp,
+        // Newer ones took its place.
+        None => told.len() == query.most,
+    };
+    told.iter().all(was_there) && left.values.iter().all(is_told)
 }

@@ -1,10 +1,10 @@
 //! Questions about a history, and what a list of its messages answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pocket_domain::{
-    Aggregate, AggregateQuery, Bucket, DeviceId, LatestValue, LeafPath, Series, SortOrder, Tally, Telemetry,
-    TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicFilter,
+    Aggregate, AggregateQuery, Bucket, DeviceId, GroupBy, LatestQuery, LatestValue, LatestValues, LeafPath, Series,
+    SortOrder, Tally, Telemetry, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicFilter, TopicName,
 };
 use pocket_ports::Storage;
 
@@ -20,14 +20,14 @@ const AGGREGATES: [Aggregate; 5] =
 pub(super) enum Question {
     Range(TelemetryQuery),
     Aggregate(AggregateQuery),
-    Latest(DeviceId),
+    Latest(DeviceId, LatestQuery),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Told {
     Range(TelemetryPage),
     Aggregate(Vec<Series>),
-    Latest(Vec<LatestValue>),
+    Latest(LatestValues),
 }
 
 impl World {
@@ -60,13 +60,19 @@ impl World {
             from: at(from),
             to: at(from + self.random.below(100_000)),
             topic: (self.random.below(3) == 0).then(|| TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap()),
+            group_by: self.random.one_of(&[GroupBy::Device, GroupBy::Topic]),
         })
     }
 
     pub(super) fn any_question(&mut self) -> Question {
         match self.random.below(4) {
             0 => self.any_aggregate(),
-            1 => Question::Latest(self.random.one_of(&self.devices)),
+            1 => {
+                let topic =
+                    (self.random.below(2) == 0).then(|| TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap());
+                let most = self.random.one_of(&[3, 1_000]);
+                Question::Latest(self.random.one_of(&self.devices), LatestQuery { topic, most })
+            }
             _ => Question::Range(self.any_query()),
         }
     }
@@ -78,7 +84,9 @@ impl Question {
         match self {
             Self::Range(query) => Told::Range(storage.telemetry.range(tenant, query).await.unwrap()),
             Self::Aggregate(query) => Told::Aggregate(storage.telemetry.aggregate(tenant, query).await.unwrap()),
-            Self::Latest(device) => Told::Latest(storage.telemetry.latest(tenant, *device).await.unwrap()),
+            Self::Latest(device, query) => {
+                Told::Latest(storage.telemetry.latest(tenant, *device, query).await.unwrap())
+            }
         }
     }
 
@@ -87,7 +95,7 @@ impl Question {
         match self {
             Self::Range(query) => Told::Range(page(query, rows)),
             Self::Aggregate(query) => Told::Aggregate(series(query, rows)),
-            Self::Latest(device) => Told::Latest(latest(*device, rows)),
+            Self::Latest(device, query) => Told::Latest(latest(*device, query, rows)),
         }
     }
 }
@@ -120,15 +128,22 @@ fn series(query: &AggregateQuery, rows: &[Telemetry]) -> Vec<Series> {
     let mut told = Vec::new();
     for device in &query.devices {
         for key in &query.keys {
-            let mut buckets: BTreeMap<Timestamp, Tally> = BTreeMap::new();
+            let mut found: BTreeMap<Option<TopicName>, (BTreeSet<TopicName>, BTreeMap<Timestamp, Tally>)> =
+                BTreeMap::new();
+            if query.group_by == GroupBy::Device {
+                found.entry(None).or_default();
+            }
             for row in rows.iter().filter(|row| {
                 row.device_id == *device
                     && (query.from..query.to).contains(&row.timestamp)
                     && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
             }) {
                 let leaves = row.payload.leaves();
-                let point = leaves.iter().find(|leaf| leaf.path == *key).and_then(|leaf| leaf.value.number());
+                let point = leaves.iter().find(|leaf| leaf.path == *key).and_then(|leaf| leaf.value.point());
                 for point in point.into_iter().map(Tally::of) {
+                    let of = (query.group_by == GroupBy::Topic).then(|| row.topic.clone());
+                    let (topics, buckets) = found.entry(of).or_default();
+                    topics.insert(row.topic.clone());
                     let start = query.interval.start_of(row.timestamp);
                     buckets.entry(start).and_modify(|tally| tally.append(point)).or_insert(point);
                 }
@@ -138,20 +153,29 @@ fn series(query: &AggregateQuery, rows: &[Telemetry]) -> Vec<Series> {
                 value: tally.value(query.aggregate),
                 count: tally.count,
             };
-            let buckets = buckets.into_iter().map(bucket).collect();
-            told.push(Series { device_id: *device, key: key.clone(), buckets });
+            told.extend(found.into_iter().map(|(topic, (topics, buckets))| Series {
+                device_id: *device,
+                key: key.clone(),
+                topic,
+                topics: topics.len() as u64,
+                buckets: buckets.into_iter().map(bucket).collect(),
+            }));
         }
     }
     told
 }
 
-fn latest(device: DeviceId, rows: &[Telemetry]) -> Vec<LatestValue> {
+fn latest(device: DeviceId, query: &LatestQuery, rows: &[Telemetry]) -> LatestValues {
     let mut values = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.device_id == device) {
+    let is_wanted = |row: &&Telemetry| {
+        row.device_id == device && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
+    };
+    for row in rows.iter().filter(is_wanted) {
         for leaf in row.payload.leaves() {
-            let (key, value) = (leaf.path.clone(), leaf.value.json().into());
-            values.insert(leaf.path, LatestValue { key, value, timestamp: row.timestamp });
+            let (key, topic, value) = (leaf.path.clone(), row.topic.clone(), leaf.value.json().into());
+            let value = LatestValue { key, topic, value, timestamp: row.timestamp };
+            values.insert((leaf.path, row.topic.clone()), (row.id.as_key(), value));
         }
     }
-    values.into_values().collect()
+    LatestValues::newest(values.into_values().collect(), query.most)
 }

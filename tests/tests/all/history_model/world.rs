@@ -195,7 +195,7 @@ impl World {
 
     pub(super) fn latest(&mut self) {
         let device = self.random.one_of(&self.devices);
-        self.ask(&Question::Latest(device));
+        self.ask(&Question::Latest(device, pocket_domain::LatestQuery::default()));
     }
 
     /// The answer to a question, which is what the list says.

@@ -163,7 +163,7 @@ async fn append(storage: &Storage, tenant_id: TenantId, device_id: DeviceId, at:
 }
 
 async fn told(storage: &Storage, tenant: TenantId, device: DeviceId) -> Value {
-    let values = storage.telemetry.latest(tenant, device).await.unwrap();
+    let values = storage.telemetry.latest(tenant, device, &pocket_domain::LatestQuery::default()).await.unwrap().values;
     values
         .iter()
         .map(|value| (value.key.to_string(), Value::from(&*value.value)))
