@@ -25,7 +25,7 @@ dev *arguments:
     fi
     exec watchexec --restart --stop-signal SIGTERM --exts rs,toml,lock --ignore data -- cargo run -- {{ arguments }}
 
-# Runs all tests; starts a throw-away PostgreSQL, which is installed on Debian when it is missing
+# Runs all tests; starts a throw-away PostgreSQL; on Debian that, PgBouncer and Mosquitto are installed when they are missing
 test *arguments:
     #!/usr/bin/env bash
     set -euo pipefail

@@ -66,17 +66,25 @@ programs=$(find_programs) || {
     programs=$(find_programs) || { say "PostgreSQL was installed, but initdb and pg_ctl are not found"; exit 1; }
 }
 
-# Tests of what stands before a server need PgBouncer, and say so where it is not there.
-command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || {
+# Tests of what stands before a server, and of other brokers, need these, and say so where they are not there.
+missing=()
+for program in pgbouncer mosquitto; do
+    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("$program")
+done
+if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }; then
-        say "PgBouncer is not installed; installing Debian's package pgbouncer"
+        say "installing Debian's packages ${missing[*]}, which are missing"
+        # Only the programs are wanted: no service may take a port.
+        policy=/usr/sbin/policy-rc.d
+        [ -e "$policy" ] && policy= || printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"
         as_root apt-get update -qq >&2 || say "apt-get update failed, trying with the lists that are there"
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends pgbouncer >&2 ||
-            say "PgBouncer could not be installed; the tests that need it will fail"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+            say "${missing[*]} could not be installed; the tests that need them will fail"
+        [ -z "$policy" ] || as_root rm -f "$policy"
     else
-        say "PgBouncer is not installed; the tests that need it will fail"
+        say "${missing[*]}: not installed; the tests that need them will fail"
     fi
-}
+fi
 
 # PostgreSQL refuses to run as root. Debian's package brings the user postgres.
 owner=$(id -un)
