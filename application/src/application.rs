@@ -269,7 +269,7 @@ impl Application {
                 dated_at_arrival: AtomicU64::new(0),
                 topics: Arc::clone(&topics),
                 time: Arc::clone(&time),
-                throttled_proofs: tokio::sync::Semaphore::new(DeviceGateway::THROTTLED_PROOFS),
+                throttled_proofs: FairSlots::new(DeviceGateway::THROTTLED_PROOFS),
                 clock: Arc::clone(&clock),
             }),
             reads,

@@ -1,10 +1,12 @@
-//! A bounded number of places for work that grows with what is stored, shared fairly between tenants.
+//! A bounded number of places for work that grows with what is stored, shared fairly between tenants; or between others who
+//! ask, such as addresses.
 //!
 //! A tenant holds at most its share of the places, so another one always finds some. Callers wait in a line per tenant; a
 //! place that becomes free goes to the next tenant in turn, not to the longest line. The lines are bounded, and so is the
 //! time a caller waits. A caller that goes away leaves its line, or gives back its place, when its future is dropped.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,42 +53,67 @@ pub struct SlotStats {
     pub gone: u64,
 }
 
-/// The places. Clones are the same places.
-#[derive(Clone)]
-pub struct FairSlots(Arc<Shared>);
+/// Who shares places.
+pub trait Sharer: Copy + Eq + Hash + Send + 'static {}
 
-struct Shared {
-    limits: SlotLimits,
-    state: Mutex<State>,
+impl<K: Copy + Eq + Hash + Send + 'static> Sharer for K {}
+
+/// The places. Clones are the same places.
+pub struct FairSlots<K: Sharer = TenantId>(Arc<Shared<K>>);
+
+impl<K: Sharer> Clone for FairSlots<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
-#[derive(Default)]
-struct State {
-    tenants: HashMap<TenantId, Tenant>,
+struct Shared<K: Sharer> {
+    limits: SlotLimits,
+    state: Mutex<State<K>>,
+}
+
+struct State<K: Sharer> {
+    tenants: HashMap<K, Tenant<K>>,
     /// Tenants with a line, the next one first.
-    turns: VecDeque<TenantId>,
+    turns: VecDeque<K>,
     /// The number of the next caller that waits.
     number: u64,
     stats: SlotStats,
 }
 
-#[derive(Default)]
-struct Tenant {
+struct Tenant<K: Sharer> {
     taken: usize,
-    line: VecDeque<(u64, oneshot::Sender<FairSlot>)>,
+    line: VecDeque<(u64, oneshot::Sender<FairSlot<K>>)>,
+}
+
+impl<K: Sharer> Default for State<K> {
+    fn default() -> Self {
+        Self { tenants: HashMap::new(), turns: VecDeque::new(), number: 0, stats: SlotStats::default() }
+    }
+}
+
+impl<K: Sharer> Default for Tenant<K> {
+    fn default() -> Self {
+        Self { taken: 0, line: VecDeque::new() }
+    }
 }
 
 /// A place. It is free again when this is dropped.
-#[derive(Debug)]
-pub struct FairSlot(Option<(TenantId, Arc<Shared>)>);
+pub struct FairSlot<K: Sharer = TenantId>(Option<(K, Arc<Shared<K>>)>);
 
-impl std::fmt::Debug for Shared {
+impl<K: Sharer> std::fmt::Debug for FairSlot<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FairSlot").field(&self.0.as_ref().map(|(_, shared)| shared)).finish()
+    }
+}
+
+impl<K: Sharer> std::fmt::Debug for Shared<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FairSlots").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
-impl FairSlots {
+impl<K: Sharer> FairSlots<K> {
     /// How long a refused caller is asked to wait.
     pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -110,7 +137,7 @@ impl FairSlots {
     ///
     /// # Errors
     /// `Busy` when the tenant holds its share, or when all places are taken.
-    pub fn try_enter(&self, tenant: TenantId) -> Result<FairSlot, Error> {
+    pub fn try_enter(&self, tenant: K) -> Result<FairSlot<K>, Error> {
         let mut state = self.0.lock();
         self.0.take(&mut state, tenant).ok_or_else(|| self.0.refuse(&mut state, tenant))
     }
@@ -119,7 +146,7 @@ impl FairSlots {
     ///
     /// # Errors
     /// `Busy` when the line is full, or when no place becomes free in time.
-    pub async fn enter(&self, tenant: TenantId) -> Result<FairSlot, Error> {
+    pub async fn enter(&self, tenant: K) -> Result<FairSlot<K>, Error> {
         let (waiter, place) = {
             let mut state = self.0.lock();
             if let Some(slot) = self.0.take(&mut state, tenant) {
@@ -147,7 +174,7 @@ impl FairSlots {
     ///
     /// # Errors
     /// None but `Internal`, which should not happen.
-    pub async fn go_on(&self, tenant: TenantId) -> Result<FairSlot, Error> {
+    pub async fn go_on(&self, tenant: K) -> Result<FairSlot<K>, Error> {
         let (_waiter, place) = {
             let mut state = self.0.lock();
             match self.0.take(&mut state, tenant) {
@@ -163,13 +190,13 @@ fn lost() -> Error {
     Error::Internal("a place was lost".into())
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<K: Sharer> Shared<K> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for the tenant, if one is free and nobody of the tenant waits for it.
-    fn take(self: &Arc<Self>, state: &mut State, tenant: TenantId) -> Option<FairSlot> {
+    fn take(self: &Arc<Self>, state: &mut State<K>, tenant: K) -> Option<FairSlot<K>> {
         let (taken, is_line) =
             state.tenants.get(&tenant).map_or((0, false), |tenant| (tenant.taken, !tenant.line.is_empty()));
         if state.stats.taken >= self.limits.places as u64 || taken >= self.limits.share() || is_line {
@@ -178,7 +205,7 @@ impl Shared {
         Some(state.give(tenant, self))
     }
 
-    fn refuse(&self, state: &mut State, tenant: TenantId) -> Error {
+    fn refuse(&self, state: &mut State<K>, tenant: K) -> Error {
         state.stats.refused += 1;
         let share = self.limits.share();
         let of_tenant = state.tenants.get(&tenant).map_or(0, |tenant| tenant.taken);
@@ -187,11 +214,11 @@ impl Shared {
         } else {
             format!("{} requests of this kind are under way, as many as there may be at once", self.limits.places)
         };
-        Error::Busy { limit, retry_after: FairSlots::RETRY_AFTER }
+        Error::Busy { limit, retry_after: FairSlots::<K>::RETRY_AFTER }
     }
 
     /// Gives free places to those who wait, one tenant after the other.
-    fn serve(self: &Arc<Self>, state: &mut State) {
+    fn serve(self: &Arc<Self>, state: &mut State<K>) {
         let mut passed_over = 0;
         while state.stats.taken < self.limits.places as u64
             && passed_over < state.turns.len()
@@ -219,15 +246,15 @@ impl Shared {
     }
 }
 
-impl State {
-    fn give(&mut self, tenant: TenantId, shared: &Arc<Shared>) -> FairSlot {
+impl<K: Sharer> State<K> {
+    fn give(&mut self, tenant: K, shared: &Arc<Shared<K>>) -> FairSlot<K> {
         self.tenants.entry(tenant).or_default().taken += 1;
         self.stats.taken += 1;
         self.stats.served += 1;
         FairSlot(Some((tenant, Arc::clone(shared))))
     }
 
-    fn take_back(&mut self, tenant: TenantId) {
+    fn take_back(&mut self, tenant: K) {
         self.stats.taken -= 1;
         if let Some(of_tenant) = self.tenants.get_mut(&tenant) {
             of_tenant.taken -= 1;
@@ -236,7 +263,7 @@ impl State {
     }
 
     /// Puts a caller at the end of its tenant's line.
-    fn join(&mut self, tenant: TenantId, shared: &Arc<Shared>) -> (Waiter, oneshot::Receiver<FairSlot>) {
+    fn join(&mut self, tenant: K, shared: &Arc<Shared<K>>) -> (Waiter<K>, oneshot::Receiver<FairSlot<K>>) {
         let (sender, receiver) = oneshot::channel();
         let number = self.number;
         self.number += 1;
@@ -250,7 +277,7 @@ impl State {
     }
 
     /// Takes a caller out of its line; `false` when it is not there any more.
-    fn leave(&mut self, tenant: TenantId, number: u64) -> bool {
+    fn leave(&mut self, tenant: K, number: u64) -> bool {
         let Some(of_tenant) = self.tenants.get_mut(&tenant) else { return false };
         let Some(at) = of_tenant.line.iter().position(|(other, _)| *other == number) else { return false };
         of_tenant.line.remove(at);
@@ -262,7 +289,7 @@ impl State {
         true
     }
 
-    fn forget_if_idle(&mut self, tenant: TenantId) {
+    fn forget_if_idle(&mut self, tenant: K) {
         if self.tenants.get(&tenant).is_some_and(|tenant| tenant.taken == 0 && tenant.line.is_empty()) {
             self.tenants.remove(&tenant);
         }
@@ -270,14 +297,14 @@ impl State {
 }
 
 /// A caller in a line. It leaves the line when this is dropped.
-struct Waiter {
-    tenant: TenantId,
+struct Waiter<K: Sharer> {
+    tenant: K,
     number: u64,
     /// `None` when it left already.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<Shared<K>>>,
 }
 
-impl Waiter {
+impl<K: Sharer> Waiter<K> {
     /// Leaves the line without being counted as gone.
     fn leave(mut self) {
         if let Some(shared) = self.shared.take() {
@@ -286,7 +313,7 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl<K: Sharer> Drop for Waiter<K> {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             let mut state = shared.lock();
@@ -297,7 +324,7 @@ impl Drop for Waiter {
     }
 }
 
-impl Drop for FairSlot {
+impl<K: Sharer> Drop for FairSlot<K> {
     fn drop(&mut self) {
         if let Some((tenant, shared)) = self.0.take() {
             let mut state = shared.lock();

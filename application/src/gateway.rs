@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use pocket_domain::{
     AccessRules, DeviceConnection, DeviceEventKind, DeviceStanding, Excerpt, MaxAhead, NewDeviceEvent, NodeName,
@@ -17,6 +18,7 @@ use pocket_ports::{
 
 use crate::activity::ActivityRecorder;
 use crate::credential_cache::{CredentialCache, Known};
+use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::inside::InsidePasses;
 use crate::people::{Pass, People};
 use crate::policy;
@@ -133,14 +135,15 @@ pub struct DeviceGateway {
     pub(crate) dated_at_arrival: AtomicU64,
     pub(crate) topics: Arc<TopicQuota>,
     pub(crate) time: Arc<Timekeeper>,
-    /// Places for log-ins that are heard though others failed too often.
-    pub(crate) throttled_proofs: tokio::sync::Semaphore,
+    /// Places for log-ins that are heard though others failed too often, shared by source addresses.
+    pub(crate) throttled_proofs: FairSlots<IpAddr>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl DeviceGateway {
-    /// Log-ins after too many that failed which are looked up at a time.
-    pub(crate) const THROTTLED_PROOFS: usize = 8;
+    /// Log-ins after too many that failed which are looked up at a time, and which may wait.
+    pub(crate) const THROTTLED_PROOFS: SlotLimits =
+        SlotLimits { places: 8, line: 4_096, lines: 16_384, patience: Duration::from_secs(10) };
 
     /// Checks what a client shows. A device: its token, as the password or the user name, beside its id or anything that is not
     /// another device's. A person: their name, and a bearer token or their password.

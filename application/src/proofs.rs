@@ -4,6 +4,7 @@ use pocket_domain::DeviceToken;
 
 use crate::gateway::{AccessDenied, ClientAccess, ClientCredentials, DeviceGateway};
 use crate::shown::Shown;
+use crate::throttle::network_of;
 
 impl DeviceGateway {
     /// A right token is heard however often others failed: it cannot be guessed, and whoever shows it is nobody who guesses.
@@ -11,8 +12,10 @@ impl DeviceGateway {
         &self,
         credentials: &ClientCredentials<'_>,
     ) -> Result<ClientAccess, AccessDenied> {
-        // A few at a time, so that those who guess do not occupy the database.
-        let _place = self.throttled_proofs.acquire().await.map_err(|_| AccessDenied::TooManyAttempts)?;
+        // A few at a time, so that those who guess do not occupy the database; and addresses in turn, so that one that guesses
+        // holds up nobody else.
+        let source = network_of(credentials.source);
+        let _place = self.throttled_proofs.enter(source).await.map_err(|_| AccessDenied::TooManyAttempts)?;
         let shown = Shown::of(credentials);
         let result = match self.prove_token(&shown).await {
             Err(AccessDenied::BadCredentials) => self.prove_bearer(&shown).await,

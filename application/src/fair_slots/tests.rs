@@ -52,7 +52,7 @@ async fn a_full_line_is_refused_and_lines_of_others_are_not() {
         lines.push(waiting(&slots, tenant(1)).await);
     }
     let refused = slots.enter(tenant(1)).await.unwrap_err();
-    assert!(matches!(refused, Error::Busy { retry_after, .. } if retry_after == FairSlots::RETRY_AFTER));
+    assert!(matches!(refused, Error::Busy { retry_after, .. } if retry_after == FairSlots::<TenantId>::RETRY_AFTER));
     for _ in 0..3 {
         lines.push(waiting(&slots, tenant(2)).await);
     }

@@ -161,3 +161,31 @@ async fn guesses_at_many_devices_from_one_address_are_bounded_and_others_there_g
     assert!((1..1_000 + AT_ONCE).contains(&heard), "{heard} guesses were heard");
     is_let_in(broker, loopback(66), &device).await;
 }
+
+/// Guesses that are under way before the right token comes.
+const CROWD: u64 = 1_000;
+
+#[tokio::test]
+async fn a_right_token_waits_for_no_crowd_of_guesses_from_another_address_latency() {
+    let (platform, device) = start().await;
+    let broker = platform.mqtt();
+    // Neither address is heard any more but for right tokens.
+    for source in [loopback(66), loopback(67)] {
+        for number in 0..=FAILURES {
+            log_in(broker, source, &device.id, &guess(&device.token, number)).await;
+        }
+    }
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let socket = TcpSocket::new_v4().expect("there are sockets");
+        socket.bind(SocketAddr::new(loopback(66), 0)).expect("loopback has the address");
+        let mut client = RawClient { stream: socket.connect(broker).await.expect("the port is open") };
+        client.send(&connect(5, "device", &device.id, &guess(&device.token, number))).await;
+        crowd.push(client);
+    }
+    is_let_in(broker, loopback(67), &device).await;
+    for mut client in crowd {
+        let (_, body) = client.next().await.expect("CONNACK comes");
+        assert_eq!(body[1], NOT_HEARD);
+    }
+}
