@@ -47,6 +47,14 @@ impl DeviceGateway {
         InsidePass { username: USERNAME, password }
     }
 
+    /// Whether a message that bears the mark of a bridge of this process was here before: it comes from somebody else than the bridge
+    /// itself, and in the bridge's tenant.
+    pub fn had_before(&self, access: &ClientAccess, mark: &str) -> bool {
+        let Ok(device) = mark.parse::<DeviceId>() else { return false };
+        let passes = self.inside.0.lock().unwrap_or_else(PoisonError::into_inner);
+        access.principal.device() != Some(device) && passes.values().any(|pass| *pass == (access.tenant_id, device))
+    }
+
     /// The access of who shows a pass; `None` when these are other credentials.
     pub(crate) async fn access_inside(
         &self,

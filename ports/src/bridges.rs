@@ -2,6 +2,9 @@
 
 use pocket_domain::{DeviceId, TenantId, Timestamp};
 
+/// The user property of MQTT 5.0 by which bridges know a message that they have had before. Its value is the id of a bridge's device.
+pub const BRIDGE_MARK: &str = "pocket-bridge";
+
 /// A bridge as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeState {

@@ -33,7 +33,7 @@ pub use async_trait::async_trait;
 pub use access_log::{AccessChange, AccessLog, LoggedChange};
 pub use access_rules::AccessRuleRepository;
 pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer, ValidToken};
-pub use bridges::{BridgeMonitor, BridgeState};
+pub use bridges::{BRIDGE_MARK, BridgeMonitor, BridgeState};
 pub use broker::{
     BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
     StoredSession, SubscriptionRecord,

@@ -5,12 +5,10 @@
 use std::io;
 
 use bytes::Bytes;
+use pocket_ports::BRIDGE_MARK as MARK;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::config::Version;
-
-/// The user property by which a bridge knows a message that it has had before. Its value names a bridge.
-pub(crate) const MARK: &str = "pocket-bridge";
 
 /// CONNECT.
 pub(crate) struct Connect<'a> {

@@ -24,7 +24,7 @@ use crate::router::Routes;
 use crate::turn::Turn;
 use crate::wire::Frame;
 use crate::worker::{Publisher, Worker};
-use crate::{Io, handshake, reason};
+use crate::{Io, echo, handshake, reason};
 
 /// Why a payload that is said to be UTF-8 is refused.
 const NOT_UTF8: &str = "payload is not UTF-8, as its format indicator says";
@@ -218,6 +218,9 @@ impl Connection<'_> {
             return batch.refuse(inbound.refusal(ReasonCode::TopicNameInvalid, Some(words.into())));
         }
         let access = client.access.borrow();
+        if echo::was_here(gateway, &access, inbound) {
+            return batch.refuse(inbound.acknowledgement(None));
+        }
         let accepted = gateway.accept(&access, &inbound.topic, inbound.payload, inbound.retain, batch.received_at);
         drop(access);
         match accepted {

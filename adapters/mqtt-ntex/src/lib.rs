@@ -21,6 +21,7 @@ mod client;
 mod config;
 mod connection;
 mod deliver;
+mod echo;
 mod end_reason;
 mod errands;
 mod fanout;

@@ -136,6 +136,48 @@ async fn everything_both_ways_does_not_go_round_in_circles() {
 }
 
 #[tokio::test]
+async fn two_platforms_may_each_send_everything_to_the_other() {
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (first_port, second_port) = (port(), port());
+    let lines = |port: u16, guest: &Device| {
+        let more = format!("user = '{}'\npassword = '{}'", guest.id, guest.token);
+        bridge(port, &more, "{ filter = '#', direction = 'out' }")
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (first_file, second_file) = (file("first.toml"), file("second.toml"));
+    for name in [&first_file, &second_file] {
+        std::fs::write(name, "").unwrap();
+    }
+    let launch =
+        |port: u16, file: &str| Launch::default().set("mqtt.port", &port.to_string()).env("POCKET_CONFIG", file);
+    let mut first = launch(first_port, &first_file).start().await;
+    let mut second = launch(second_port, &second_file).start().await;
+    let (first_guest, second_guest) =
+        (Device::register(&first.admin().await, "guest").await, Device::register(&second.admin().await, "guest").await);
+    std::fs::write(&first_file, lines(second_port, &second_guest)).unwrap();
+    std::fs::write(&second_file, lines(first_port, &first_guest)).unwrap();
+    for platform in [&mut first, &mut second] {
+        platform.stop().await;
+    }
+    first.start_again().await;
+    second.start_again().await;
+    let (first_admin, second_admin) = (first.admin().await, second.admin().await);
+    tokio::join!(connected(&first_admin), connected(&second_admin));
+    let sensor = Device::register(&first_admin, "sensor").await;
+    let mut here = sensor.connect(&first, "here").await;
+    here.subscribe("#", QoS::AtLeastOnce).await;
+    let mut there = Device::register(&second_admin, "viewer").await.connect(&second, "there").await;
+    there.subscribe("#", QoS::AtLeastOnce).await;
+    here.client.publish("a", QoS::AtLeastOnce, false, "1").await.unwrap();
+    assert_eq!(messages(&mut here, 1).await, numbered("a", 2)[1..]);
+    assert_eq!(messages(&mut there, 1).await, numbered("a", 2)[1..]);
+    let (here_more, there_more) = tokio::join!(rest(&mut here), rest(&mut there));
+    assert!(here_more.is_empty() && there_more.is_empty(), "{here_more:?} {there_more:?}");
+    assert_eq!(first_admin.telemetry("").await.len(), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_lost_while_the_other_broker_is_away() {
     let mut hub = Mosquitto::start(OPEN, &[]).await;
     let (mut platform, _dir, admin, device) =
