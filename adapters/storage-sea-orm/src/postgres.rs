@@ -33,6 +33,9 @@ const TEST_AFTER: Duration = Duration::from_secs(10);
 /// A connection that was not needed for so long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// The driver logs what a server notices, such as that a table is there already, which each start asks.
+const FEW_NOTICES: &str = "SET client_min_messages = warning";
+
 /// Opens the pool of a database that is up to date.
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
     let (suspicion, timeline) = (Arc::default(), Arc::default());
@@ -119,6 +122,7 @@ fn hooks(
             let timeline = Arc::clone(&timeline);
             Box::pin(async move {
                 sqlx::raw_sql(NOTICE_OUR_END).execute(&mut *connection).await?;
+                sqlx::raw_sql(FEW_NOTICES).execute(&mut *connection).await?;
                 // Before anything is read through it.
                 timeline.meets(sqlx::raw_sql(LIFE).fetch_one(connection).await?.try_get("life")?);
                 Ok(())
