@@ -182,19 +182,19 @@ pub(crate) async fn read(reader: &mut (impl AsyncRead + Unpin), version: Version
     }
     let mut body = vec![0; remaining];
     reader.read_exact(&mut body).await?;
-    parse(first, Bytes::from(body), version).ok_or_else(malformed)
+    parse(first, &Bytes::from(body), version).ok_or_else(malformed)
 }
 
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "what came is no packet of MQTT")
 }
 
-fn parse(first: u8, body: Bytes, version: Version) -> Option<Incoming> {
+fn parse(first: u8, body: &Bytes, version: Version) -> Option<Incoming> {
     let mut rest = &body[..];
     let is_5 = version == Version::V5;
     Some(match first >> 4 {
         2 => Incoming::ConnectAck(connect_ack(rest, is_5)?),
-        3 => Incoming::Publish(publish(first, &body, is_5)?),
+        3 => Incoming::Publish(publish(first, body, is_5)?),
         4 => {
             let id = take_u16(&mut rest)?;
             Incoming::PublishAck { id, reason: rest.first().copied().unwrap_or(0) }

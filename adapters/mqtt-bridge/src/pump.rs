@@ -131,8 +131,8 @@ pub(crate) async fn run(
     let (to_remote, for_remote) = unbounded_channel();
     let here = Side::new("the broker of this process".to_owned(), &local, to_local);
     let there = Side::new(config.remote.shown(), &remote, to_remote);
-    subscribe(&here, rules::local_filters(&config.rules), sends_retained);
-    subscribe(&there, rules::remote_filters(&config.rules), false);
+    subscribe(&here, &rules::local_filters(&config.rules), sends_retained);
+    subscribe(&there, &rules::remote_filters(&config.rules), false);
     let mark = config.device_id.to_string();
     let outward = Passage {
         from: &here,
@@ -185,14 +185,14 @@ pub(crate) async fn run(
     ended
 }
 
-fn subscribe(side: &Side, filters: Vec<(String, u8)>, sends_retained: bool) {
+fn subscribe(side: &Side, filters: &[(String, u8)], sends_retained: bool) {
     if filters.is_empty() {
         return;
     }
     // The ids of subscriptions are none of those of messages that are sent.
     let id = u16::MAX;
     side.pending().ids.insert(id, 0);
-    side.send(packet::subscribe(side.version, id, &filters, sends_retained));
+    side.send(packet::subscribe(side.version, id, filters, sends_retained));
 }
 
 fn broken(side: &Side, written: io::Result<()>) -> String {
