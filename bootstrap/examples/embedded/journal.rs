@@ -373,10 +373,13 @@ fn prune(
     rows
 }
 
+/// The topics of points, and the tally of each bucket.
+type Tallies = (HashSet<TopicName>, BTreeMap<Timestamp, Tally>);
+
 /// The series of a key, by topic if that is asked for.
 fn series_of(rows: &[Telemetry], query: &AggregateQuery, device_id: DeviceId, key: &LeafPath) -> Vec<Series> {
     let by_topic = query.group_by == GroupBy::Topic;
-    let mut found: BTreeMap<Option<TopicName>, (HashSet<TopicName>, BTreeMap<Timestamp, Tally>)> = BTreeMap::new();
+    let mut found: BTreeMap<Option<TopicName>, Tallies> = BTreeMap::new();
     if !by_topic {
         found.entry(None).or_default();
     }
@@ -394,7 +397,7 @@ fn series_of(rows: &[Telemetry], query: &AggregateQuery, device_id: DeviceId, ke
         }
     }
     let bucket = |(start, tally): (_, Tally)| Bucket { start, value: tally.value(query.aggregate), count: tally.count };
-    let series = |(topic, (topics, tallies)): (_, (HashSet<TopicName>, BTreeMap<Timestamp, Tally>))| Series {
+    let series = |(topic, (topics, tallies)): (_, Tallies)| Series {
         device_id,
         key: key.clone(),
         topic,

@@ -124,12 +124,14 @@ fn page(query: &TelemetryQuery, rows: &[Telemetry]) -> TelemetryPage {
     TelemetryPage::from_rows(wanted(query, rows).into_iter().take(most).cloned().collect(), query.limit())
 }
 
+/// The topics of points, and the tally of each bucket.
+type Tallies = (BTreeSet<TopicName>, BTreeMap<Timestamp, Tally>);
+
 fn series(query: &AggregateQuery, rows: &[Telemetry]) -> Vec<Series> {
     let mut told = Vec::new();
     for device in &query.devices {
         for key in &query.keys {
-            let mut found: BTreeMap<Option<TopicName>, (BTreeSet<TopicName>, BTreeMap<Timestamp, Tally>)> =
-                BTreeMap::new();
+            let mut found: BTreeMap<Option<TopicName>, Tallies> = BTreeMap::new();
             if query.group_by == GroupBy::Device {
                 found.entry(None).or_default();
             }
