@@ -34,6 +34,7 @@ use crate::throttle::{LoginThrottle, ThrottleLimits};
 use crate::timekeeper::Timekeeper;
 use crate::topic_quota::{TopicLimits, TopicQuota};
 use crate::users::UserService;
+use crate::visits::VisitLog;
 
 /// What the application runs on.
 #[derive(Clone)]
@@ -157,10 +158,13 @@ impl Application {
         let recorder = Arc::clone(&activity);
         let refusals = Arc::<RefusalLog>::default();
         let summary = Arc::clone(&refusals);
+        let visits = Arc::<VisitLog>::default();
+        let of_visits = Arc::clone(&visits);
         let follower = (Arc::clone(&watch), Arc::clone(&storage.access_log));
         let tasks = vec![
             tokio::spawn(async move { recorder.run().await }),
             tokio::spawn(async move { summary.run().await }),
+            tokio::spawn(async move { of_visits.run().await }),
             tokio::spawn(async move { follower.0.follow(follower.1).await }),
             tokio::spawn(removal.run()),
             tokio::spawn(Arc::clone(&topics).run(Arc::clone(&storage.telemetry))),
@@ -263,6 +267,7 @@ impl Application {
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 activity: Arc::clone(&activity),
                 refusals,
+                visits,
                 rules: options.telemetry,
                 throttle: LoginThrottle::new(options.device_throttle),
                 max_ahead: MaxAhead::new(options.time.max_ahead),

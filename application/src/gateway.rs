@@ -28,6 +28,7 @@ use crate::telemetry::TelemetryRules;
 use crate::throttle::LoginThrottle;
 use crate::timekeeper::Timekeeper;
 use crate::topic_quota::TopicQuota;
+use crate::visits::VisitLog;
 
 /// What a client shows when it connects.
 #[derive(Clone, Copy)]
@@ -129,6 +130,7 @@ pub struct DeviceGateway {
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) activity: Arc<ActivityRecorder>,
     pub(crate) refusals: Arc<RefusalLog>,
+    pub(crate) visits: Arc<VisitLog>,
     pub(crate) rules: TelemetryRules,
     pub(crate) throttle: LoginThrottle,
     pub(crate) max_ahead: MaxAhead,
@@ -315,6 +317,7 @@ impl DeviceGateway {
 
     /// A connection of a device was opened. Every one is to be told, and its end too. Of people no presence is kept.
     pub fn connected(&self, access: &ClientAccess, peer: Peer) {
+        self.visits.opened(access.tenant_id, access.principal, &peer);
         let Some(device) = access.principal.device() else { return };
         let connection = DeviceConnection { connected_at: self.clock.now(), peer };
         self.activity.connected(access.tenant_id, device, connection);
@@ -323,6 +326,7 @@ impl DeviceGateway {
     /// A connection of a device is gone, for a reason as [`DeviceEventKind::Disconnected`] has it. `is_last`: the device has
     /// no other connection to this process. Calls about one device must come in the order of what happened.
     pub fn disconnected(&self, access: &ClientAccess, peer: Peer, reason: Cow<'static, str>, is_last: bool) {
+        self.visits.closed(access.tenant_id, access.principal, &peer, &reason);
         let Some(device) = access.principal.device() else { return };
         let event = NewDeviceEvent { at: self.clock.now(), kind: DeviceEventKind::Disconnected(reason), peer };
         self.activity.disconnected(access.tenant_id, device, event, is_last);

@@ -49,6 +49,7 @@ mod token_key;
 mod topic_quota;
 mod usage;
 mod users;
+mod visits;
 
 pub use acceptance::Accepted;
 pub use access_rules::{AccessExplanation, AccessQuestion, AccessRuleService, NewAccessRule};

@@ -8,6 +8,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Files that are left for the REST API, the database and the rest: a quarter, at least and at most so many.
 const RESERVED: (u64, u64) = (96, 1_024);
 
+/// Connections that are wanted where nobody says how many: as many as fit are right then.
+const DEFAULT_CONNECTIONS: usize = 100_000;
+
 /// Raises the limit as far as this process may by itself.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
@@ -20,7 +23,9 @@ pub(crate) fn raise_limit() {
 pub(crate) fn room_for(wanted: usize, pending: usize) -> (usize, usize) {
     let limit = getrlimit(Resource::Nofile).current;
     let (connections, pending) = limit.map_or((wanted, pending), |limit| within(limit, wanted, pending));
-    if connections < wanted {
+    if connections < wanted && wanted == DEFAULT_CONNECTIONS {
+        tracing::info!(connections, files = limit, "so many connections fit the files that this process may open");
+    } else if connections < wanted {
         tracing::warn!(
             connections,
             wanted,

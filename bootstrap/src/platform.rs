@@ -60,7 +60,7 @@ impl Platform {
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
         // First of all, because it fails when another broker has the name of this one.
-        bound.restore().await?;
+        bound.restore(settings).await?;
         if !mqtt.is_empty() {
             // Presence that a crash left behind.
             application.restart_presence().await.map_err(unusable)?;

@@ -1,5 +1,7 @@
 //! `serve`: the platform until somebody asks it to stop.
 
+use std::io::IsTerminal;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Settings;
@@ -8,7 +10,8 @@ use crate::{Failure, Platform, StartBlock, console, open_files};
 /// Threads that run queries and the ingest; SQLite and the transports have their own.
 const RUNTIME_THREADS: usize = 2;
 
-/// Serves until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once.
+/// Serves until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once. SIGHUP stops it in order when its
+/// terminal is gone; of a service it asks for files to be read anew, which happens by itself.
 ///
 /// # Errors
 /// When the platform cannot start, or could not store everything before it stopped.
@@ -29,11 +32,21 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let no_signals = |error| Failure::while_doing("cannot listen for signals", error);
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let has_terminal = std::io::stdin().is_terminal();
     let platform = Platform::start(&settings).await?;
     console::finish(start_block(&settings, &platform))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                if has_terminal {
+                    break;
+                }
+                tracing::info!("SIGHUP: certificates are read again whenever their files change; other settings need a restart");
+            }
+        }
     }
     tracing::info!("stopping");
     tokio::select! {

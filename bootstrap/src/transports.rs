@@ -18,6 +18,8 @@ use pocket_application::Application;
 #[cfg(feature = "transport-mqtt")]
 use pocket_mqtt_ntex::{BoundBroker, Broker, RunningBroker};
 use pocket_ports::BrokerRecords;
+#[cfg(feature = "transport-mqtt")]
+use pocket_ports::{Conflict, StorageError};
 #[cfg(feature = "transport-rest")]
 use pocket_rest_ntex::{BodyLimits, Cors, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
@@ -104,12 +106,14 @@ impl Bound {
     }
 
     /// Reads what an earlier broker of this node left.
-    #[allow(clippy::unused_async, reason = "unused where the transport is left out")]
-    pub(crate) async fn restore(&self) -> Result<(), Failure> {
+    #[allow(unused_variables, clippy::unused_async, reason = "unused where the transport is left out")]
+    pub(crate) async fn restore(&self, settings: &Settings) -> Result<(), Failure> {
         #[cfg(feature = "transport-mqtt")]
         if let Some(bound) = &self.mqtt {
-            let failed = |error| Failure::while_doing("cannot go on with the sessions of MQTT clients", error);
-            bound.broker().restore().await.map_err(failed)?;
+            bound.broker().restore().await.map_err(|error| match error {
+                StorageError::Conflict(Conflict::Node) => Failure::Other(runs_already(settings)),
+                error => Failure::while_doing("cannot go on with the sessions of MQTT clients", error),
+            })?;
         }
         Ok(())
     }
@@ -194,6 +198,22 @@ impl crate::Platform {
     }
 }
 
+/// Another process serves what this one was to serve.
+#[cfg(feature = "transport-mqtt")]
+fn runs_already(settings: &Settings) -> String {
+    let (node, url) = (&settings.node, &settings.database.url);
+    if url.to_string().starts_with("postgres") {
+        return format!(
+            "a broker with the name {node} already runs on {url}: stop it, or give this one another name with POCKET_NODE"
+        );
+    }
+    format!(
+        "the platform already runs on {url}: stop that process, or start this one in a data directory of its own (--data-dir; \
+         now {})",
+        settings.data_dir.display()
+    )
+}
+
 #[cfg(feature = "transport-rest")]
 fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure> {
     // The text of the metrics tells of the server that serves it, which has no meter before it is bound.
@@ -214,7 +234,8 @@ fn bind_rest(settings: &Settings, mut metrics: Metrics) -> Result<Rest, Failure>
             token: token.and_then(|token| MetricsToken::new(token.expose())),
         },
     };
-    let rest = Rest::bind(config).map_err(|error| Failure::Other(error.to_string()))?;
+    let named = "set another port with POCKET_API_PORT, or another address with POCKET_API_HOST";
+    let rest = Rest::bind(config).map_err(|error| Failure::Other(format!("{error}; {named}")))?;
     meter.get_or_init(|| rest.meter());
     Ok(rest)
 }

@@ -49,7 +49,7 @@ const PROGRESS: u32 = 256;
 #[non_exhaustive]
 pub enum RestError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address} for REST: {error}")]
+    #[error("cannot listen on {address} for REST: {}", explain(.error))]
     Bind {
         /// The host and port of the configuration.
         address: String,
@@ -59,6 +59,15 @@ pub enum RestError {
     /// A thread could not be started, or the server ended before it served.
     #[error("cannot start the REST server: {0}")]
     Start(String),
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is taken by another program".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// A server that has its sockets but does not serve yet.

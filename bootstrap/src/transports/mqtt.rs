@@ -25,8 +25,21 @@ pub(super) fn bind(
     metrics.add(move || crate::metrics::broker(&counted.stats()));
     broker.bind().map_err(|error| match error {
         BindError::Tls(error) => Failure::Usage(unusable(&error)),
+        BindError::Address { address, .. } => Failure::Other(format!("{error}; {}", named(settings, address))),
         error => Failure::Other(error.to_string()),
     })
+}
+
+/// The settings of a listener's address.
+fn named(settings: &Settings, address: SocketAddr) -> String {
+    let listeners = &settings.mqtt.listeners;
+    let port = match Some(address) {
+        address if address == listeners.tls => "POCKET_MQTT_TLS_PORT",
+        address if address == listeners.websocket => "POCKET_MQTT_WS_PORT",
+        address if address == listeners.secure_websocket => "POCKET_MQTT_WSS_PORT",
+        _ => "POCKET_MQTT_PORT",
+    };
+    format!("set another port with {port}, or another address with POCKET_MQTT_HOST")
 }
 
 /// Where it listens.
