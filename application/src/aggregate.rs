@@ -34,7 +34,7 @@ impl FromStr for Fill {
     }
 }
 
-/// A question for numbers over time. It names devices by their ids, by a label or by a topic; all that it names must hold.
+/// A query for aggregates over time. It names devices by their ids, by a label or by a topic; all that it names must hold.
 #[derive(Clone, Debug)]
 pub struct AggregateQuestion {
     /// Of these devices; none: of all that the label and the topic leave.
@@ -63,7 +63,7 @@ impl TelemetryService {
     /// How far back a question reaches that does not say from when.
     const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 3_600);
 
-    /// What became of numbers over time: a series for each device and key, in the order in which they are named; devices that
+    /// Aggregates over time: a series for each device and key, in the order in which they are named; devices that
     /// only a label or a topic names are in the order of their ids. Of devices that only a topic names, series without
     /// points are left out.
     ///

@@ -107,11 +107,15 @@ mod tests {
         }
         assert!(!log.has_line(|window| &mut window.opened));
         assert!(!log.has_line(|window| &mut window.closed));
+        let counts = || {
+            let window = log.lock();
+            (window.opened, window.closed)
+        };
         log.sum_up();
-        assert_eq!((log.lock().opened, log.lock().closed), (1, 1), "the window is not over");
+        assert_eq!(counts(), (1, 1), "the window is not over");
         tokio::time::advance(VisitLog::WINDOW).await;
         log.sum_up();
         assert!(log.has_line(|window| &mut window.opened));
-        assert_eq!((log.lock().opened, log.lock().closed), (0, 0));
+        assert_eq!(counts(), (0, 0));
     }
 }

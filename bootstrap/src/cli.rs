@@ -49,7 +49,7 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make people who can log in
+    /// Manage users
     #[command(subcommand)]
     User(UserCommand),
     /// Write the database and the secrets into a new archive while the platform runs; of PostgreSQL only the secrets
@@ -68,7 +68,7 @@ pub enum Command {
     /// The key that the hashes of device tokens are made with
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
-    /// Verify all that the database holds, also while the platform runs; nothing is changed
+    /// Verify the integrity of the database, also while the platform runs; changes nothing
     Check,
     /// Write the telemetry of a tenant, device after device, each oldest first
     Export(ExportOptions),

@@ -8,6 +8,7 @@ mod bridges;
 mod database;
 mod environment;
 mod file;
+mod files;
 mod layers;
 mod listeners;
 mod nearest;
@@ -61,6 +62,14 @@ impl Configuration {
         let mut layers = Layers::read(sources);
         let settings = Reader::new(&layers).settings()?;
         Ok(Self { settings, warnings: std::mem::take(&mut layers.warnings), layers })
+    }
+
+    /// Looks whether the files and directories that it names can be used on this machine.
+    ///
+    /// # Errors
+    /// All that cannot.
+    pub fn check_files(&self) -> Result<(), Problems> {
+        files::check(&self.settings)
     }
 
     /// The effective configuration as a TOML file in which each value says where it came from; secrets are not shown.

@@ -153,7 +153,7 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
     ];
     vec![
         Figure::gauge("ingest_queued", "Messages that wait to be stored", stats.queued),
-        Figure::gauge("ingest_queued_bytes", "Memory that these take", stats.queued_bytes),
+        Figure::gauge("ingest_queued_bytes", "Memory used by the messages in the ingest queue", stats.queued_bytes),
         Figure::counters("ingest_messages", "Messages by what became of them", "fate", fates),
         Figure::counter("ingest_commits", "Transactions", stats.commits),
         Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
@@ -275,7 +275,7 @@ pub(crate) fn activity(stats: ActivityStats) -> Vec<Figure> {
     let dropped = [("event", stats.events_dropped), ("note", stats.notes_dropped)];
     vec![
         Figure::gauge("device_activity_waiting", "Devices of which something waits to be recorded", stats.waiting),
-        Figure::counters("device_activity_dropped", "What was heard of devices and not recorded", "kind", dropped),
+        Figure::counters("device_activity_dropped", "Activity of devices that was not recorded", "kind", dropped),
     ]
 }
 
@@ -321,7 +321,7 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         Figure::counters("mqtt_transport_refused", "Attempts that ended before CONNECT", "step", refused_at),
         Figure::counters("mqtt_tls_reloads", "Changed certificates", "result", reloads),
         Figure::counters("mqtt_packets", "Packets of any kind", "direction", packets),
-        Figure::counters("mqtt_bytes", "Bytes of these", "direction", bytes),
+        Figure::counters("mqtt_bytes", "Bytes of MQTT packets", "direction", bytes),
         Figure::counters("mqtt_received", "Messages from clients", "qos", by_qos(stats.messages_in)),
         Figure::counters("mqtt_sent", "Messages to clients", "qos", by_qos(stats.messages_out)),
         Figure::counter("mqtt_received_payload_bytes", "Payload bytes from clients", stats.payload_bytes_in),
@@ -329,7 +329,7 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         Figure::counter("mqtt_rejected", "Messages refused for their payload", stats.rejected),
         Figure::counter("mqtt_denied", "Messages and subscriptions refused as not authorised", stats.denied),
         Figure::counter("mqtt_held_for_rate", "Pauses of devices that published too fast", stats.held_for_rate),
-        Figure::counters("mqtt_dropped", "Messages that a limit cost", "limit", dropped),
+        Figure::counters("mqtt_dropped", "Messages dropped because of a limit", "limit", dropped),
         Figure::counters("mqtt_closed", "Connections that the broker closed", "reason", closed),
         Figure::gauge("mqtt_kept_bytes", "Bytes that all weighs that is kept for clients", stats.kept_bytes),
         Figure::gauge("mqtt_kept_sessions", "Sessions that outlive their connections", stats.kept_sessions),

@@ -1,14 +1,18 @@
 //! `serve`: the platform until somebody asks it to stop.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Settings;
+use crate::config::{LogFormat, Settings};
+use crate::private_file::Unfinished;
 use crate::{Failure, Platform, StartBlock, console, open_files};
 
 /// Threads that run queries and the ingest; SQLite and the transports have their own.
 const RUNTIME_THREADS: usize = 2;
+
+/// The file in the data directory that has the password of the first administrator, where the output is JSON.
+const PASSWORD_FILE: &str = "first-password";
 
 /// Serves until SIGTERM or SIGINT, then stops in order. A second signal ends the process at once. SIGHUP stops it in order when its
 /// terminal is gone; of a service it asks for files to be read anew, which happens by itself.
@@ -35,7 +39,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let has_terminal = std::io::stdin().is_terminal();
     let platform = Platform::start(&settings).await?;
-    console::finish(start_block(&settings, &platform))?;
+    console::finish(start_block(&settings, &platform)?)?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -56,12 +60,27 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
-fn start_block(settings: &Settings, platform: &Platform) -> StartBlock {
-    StartBlock {
+fn start_block(settings: &Settings, platform: &Platform) -> Result<StartBlock, Failure> {
+    let mut admin = platform.created_admin().map(|admin| (admin.user.username.clone(), admin.generated.clone()));
+    let mut password_file = None;
+    // Programs that read JSON keep it for long.
+    if settings.log.format == LogFormat::Json
+        && let Some(password) = admin.as_mut().and_then(|(_, password)| password.take())
+    {
+        let path = settings.data_dir.join(PASSWORD_FILE);
+        let written = Unfinished::beside(&path).and_then(|mut file| {
+            writeln!(file.file(), "{}", password.expose())?;
+            file.replace()
+        });
+        written.map_err(|error| Failure::while_doing(format_args!("cannot write {}", path.display()), error))?;
+        password_file = Some(path.display().to_string());
+    }
+    Ok(StartBlock {
         api: platform.api(),
         mqtt: platform.mqtt_listeners().to_vec(),
         database: settings.database.url.to_string(),
         data_dir: settings.data_dir.display().to_string(),
-        admin: platform.created_admin().map(|admin| (admin.user.username.clone(), admin.generated.clone())),
-    }
+        admin,
+        password_file,
+    })
 }

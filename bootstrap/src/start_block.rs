@@ -18,6 +18,8 @@ pub struct StartBlock {
     pub data_dir: String,
     /// The administrator who was made just now, with the password if it was generated.
     pub admin: Option<(Username, Option<Password>)>,
+    /// The file that has the password, where the output is read by programs.
+    pub password_file: Option<String>,
 }
 
 impl StartBlock {
@@ -30,12 +32,16 @@ impl StartBlock {
             (Some(_), Some(password)) => {
                 writeln!(f, "  First administrator: {username}, password {} (shown only now)", password.expose())?;
             }
+            (Some(_), None) if self.password_file.is_some() => {
+                let file = self.password_file.as_deref().unwrap_or_default();
+                writeln!(f, "  First administrator: {username}, password in {file} (read it, and remove the file)")?;
+            }
             (Some(_), None) => writeln!(f, "  First administrator: {username}, password as configured")?,
             (None, _) => {}
         }
         let password = password.map_or("PASSWORD", Password::expose);
         writeln!(f, "  Log in:")?;
-        writeln!(f, "    curl -s http://{api}/api/v1/auth/login -H 'content-type: application/json' \\")?;
+        writeln!(f, "    curl -sS http://{api}/api/v1/auth/login -H 'content-type: application/json' \\")?;
         writeln!(f, "      -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'")
     }
 }
@@ -92,6 +98,7 @@ mod tests {
             database: "sqlite://./data/pocket.db?mode=rwc".into(),
             data_dir: "./data".into(),
             admin: Some((Username::parse("admin").unwrap(), Some(Password::generate([0; 20])))),
+            password_file: None,
         }
     }
 
@@ -109,6 +116,14 @@ mod tests {
     fn a_password_that_somebody_chose_is_not_shown() {
         let text = StartBlock { admin: Some((Username::parse("ann").unwrap(), None)), ..block() }.to_string();
         assert!(text.contains("First administrator: ann, password as configured"), "{text}");
+        assert!(text.contains(r#""password":"PASSWORD""#), "{text}");
+    }
+
+    #[test]
+    fn a_password_in_a_file_is_not_shown() {
+        let admin = Some((Username::parse("admin").unwrap(), None));
+        let text = StartBlock { admin, password_file: Some("./data/first-password".into()), ..block() }.to_string();
+        assert!(text.contains("First administrator: admin, password in ./data/first-password"), "{text}");
         assert!(text.contains(r#""password":"PASSWORD""#), "{text}");
     }
 

@@ -24,6 +24,8 @@ use pocket_ports::{Conflict, StorageError};
 use pocket_rest_ntex::{BodyLimits, Cors, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
 use crate::Failure;
+#[cfg(feature = "transport-mqtt")]
+use crate::config::DatabaseKind;
 use crate::config::Settings;
 use crate::features::is_built_in;
 use crate::metrics::Metrics;
@@ -202,7 +204,7 @@ impl crate::Platform {
 #[cfg(feature = "transport-mqtt")]
 fn runs_already(settings: &Settings) -> String {
     let (node, url) = (&settings.node, &settings.database.url);
-    if url.to_string().starts_with("postgres") {
+    if url.kind() == DatabaseKind::Postgres {
         return format!(
             "a broker with the name {node} already runs on {url}: stop it, or give this one another name with POCKET_NODE"
         );

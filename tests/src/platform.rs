@@ -166,6 +166,14 @@ impl Platform {
         matches!(self.process.child.try_wait(), Ok(None))
     }
 
+    /// The process that was started last.
+    ///
+    /// # Panics
+    /// When it ended.
+    pub fn id(&self) -> u32 {
+        self.process.child.id().expect("the platform runs")
+    }
+
     /// Asks it to stop and waits until it did.
     ///
     /// # Panics

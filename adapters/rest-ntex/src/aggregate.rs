@@ -1,14 +1,14 @@
-//! Calls about numbers over time.
+//! Aggregation over time.
 
 use crate::answer::{Answer, ok};
 use crate::dto::aggregate::{AggregateParameters, SeriesList};
 use crate::extract::{App, User};
 use crate::query::Query;
 
-/// Read numbers over time
+/// Aggregate values over time
 ///
 /// The numbers at a path of the payloads, in buckets of equal length that are aligned to UTC. Only numbers count: whatever else
-/// stands at the path is passed over. There is a series for each device and key, in the order in which they are named; where
+/// stands at the path is ignored. There is a series for each device and key, in the order in which they are named; where
 /// only `topic` is given, for each that has numbers. A question may make 10,000 buckets for each of them and 100,000 in all.
 #[utoipa::path(get, path = "/telemetry/aggregate", tag = "telemetry", operation_id = "aggregateTelemetry",
     params(AggregateParameters),

@@ -70,7 +70,7 @@ impl Incoming {
         drop(state.payload.take());
     }
 
-    /// The answer, which goes out now, and after which the rest of the body is passed over.
+    /// The answer, which goes out now, and after which the rest of the body is discarded.
     pub(crate) async fn drain_after(self, answer: Response) -> Response {
         if self.is_over() {
             return answer;

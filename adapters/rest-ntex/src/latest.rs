@@ -12,7 +12,7 @@ use crate::query::Query;
 /// Show the last value of each key of a device on each topic
 ///
 /// A key is a path into the payloads: keys of objects joined by `.`, or `$` for payloads that are no objects. A key that stands
-/// on several topics has a value for each, the newest first. Of more than 1,000 values the newest are told.
+/// on several topics has a value for each, the newest first. Of more than 1,000 values the newest are returned.
 #[utoipa::path(get, path = "/devices/{id}/latest", tag = "telemetry", operation_id = "getLatestValues",
     params(IdParameter, LatestParameters),
     responses((status = 200, description = "The values.", body = LatestValues<'_>)))]

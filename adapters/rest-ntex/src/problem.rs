@@ -90,7 +90,7 @@ impl Problem {
 
     /// No such thing, or none that the caller may know of.
     pub(crate) fn not_found() -> Self {
-        Self::new(Code::NotFound, "there is nothing here, or nothing that you may see")
+        Self::new(Code::NotFound, "not found, or not visible to you")
     }
 
     /// Nobody is logged in.

@@ -13,6 +13,7 @@ pub(super) fn run(command: ConfigCommand, sources: &Sources) -> Result<(), Failu
     let configuration = Configuration::load(sources)?;
     match command {
         ConfigCommand::Check => {
+            configuration.check_files()?;
             let warnings = configuration.warnings.iter().map(|warning| format!("warning: {warning}\n"));
             console::finish(warnings.chain(["ok\n".to_owned()]).collect::<String>())
         }

@@ -6,6 +6,7 @@
 
 mod bridge;
 mod devices;
+mod first_start;
 mod log_ins;
 mod network;
 mod payloads;

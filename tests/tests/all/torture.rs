@@ -124,7 +124,7 @@ async fn half_open_connections_are_closed_in_time_and_others_work_meanwhile() {
 
 #[tokio::test]
 async fn half_open_connections_leave_files_for_the_rest() {
-    let (platform, device) = start(Launch::default().open_files(320)).await;
+    let (platform, device) = start(Launch::default().set("mqtt.max_connections", "5000").open_files(320)).await;
     let neighbour = Neighbour::start(&platform, &device).await;
     let mut streams = Vec::new();
     for _ in 0..400 {

@@ -258,7 +258,7 @@ pub(crate) struct DeviceParameters {
     /// Entries on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
-    /// Entries passed over.
+    /// Entries to skip.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807_u64, default = 0)]
     offset: Option<Whole>,
 }

@@ -56,7 +56,7 @@ pub(crate) struct PageParameters {
     /// Entries on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
-    /// Entries passed over.
+    /// Entries to skip.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807_u64, default = 0)]
     offset: Option<Whole>,
 }
@@ -79,7 +79,7 @@ pub(crate) struct TenantPageParameters {
     /// Entries on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
-    /// Entries passed over.
+    /// Entries to skip.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807_u64, default = 0)]
     offset: Option<Whole>,
 }
@@ -117,7 +117,7 @@ struct Pagination {
     total: u64,
     /// Entries on a page at the most.
     limit: u32,
-    /// Entries passed over.
+    /// Entries to skip.
     offset: u64,
 }
 
