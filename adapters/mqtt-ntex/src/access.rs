@@ -218,7 +218,9 @@ impl Worker {
                 match &renewed {
                     Some(renewed) => self.renew_sleeper(*id, renewed.clone()),
                     // A device that is disabled or gets another token may come back; one that was deleted does not.
-                    None => self.end_sleeper(*id),
+                    None => {
+                        self.end_sleeper(*id);
+                    }
                 }
             }
             tokio::task::yield_now().await;

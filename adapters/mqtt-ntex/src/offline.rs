@@ -56,14 +56,20 @@ impl Worker {
     /// Ends the session of the same device that has waited longest; `false` when none waits.
     pub(crate) async fn end_oldest_session(&self, owner: &Owner) -> bool {
         let Some(oldest) = self.broker.offline.take_oldest(owner) else { return false };
-        tracing::info!(
-            principal = %owner.principal,
-            "a device has more sessions than it has places for: the one that has waited longest ends"
-        );
         let (done, ended) = oneshot::channel();
         self.broker.mailboxes[usize::from(oldest.worker)].post(Letter::EndSession(oldest, done));
         ntex::time::timeout(ANSWER_WITHIN, ended).await.is_ok()
     }
+}
+
+/// Tells the operator which session ended for another one of the same device.
+pub(crate) fn tell_that_it_made_room(owner: &Owner) {
+    tracing::info!(
+        tenant = %owner.tenant_id,
+        principal = %owner.principal,
+        client = ?owner.client_id,
+        "a device has more sessions than it has places for: the one that has waited longest ends"
+    );
 }
 
 #[cfg(test)]

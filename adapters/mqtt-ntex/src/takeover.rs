@@ -229,13 +229,13 @@ impl Worker {
         }
     }
 
-    /// Ends a session that waits for its client.
-    pub(crate) fn end_sleeper(&self, id: SubscriberId) {
+    /// Ends a session that waits for its client, and says whose it was; `None` when it waits no more.
+    pub(crate) fn end_sleeper(&self, id: SubscriberId) -> Option<Owner> {
         // It may have gone on elsewhere meanwhile.
         let Some(Place::Offline(sleeper)) =
             self.table.borrow_mut().remove_if(id, |place| matches!(place, Place::Offline(_)))
         else {
-            return;
+            return None;
         };
         self.broker.registry.forget(&sleeper.owner, id);
         let Sleeper { owner, access, session, index, will, .. } = *sleeper;
@@ -245,6 +245,7 @@ impl Worker {
         if let Some((will, _)) = will {
             self.publish_will(id, &owner, &access, &index, will);
         }
+        Some(owner)
     }
 
     /// Publishes a will, unless a rule that came after it was accepted is against it.

@@ -19,6 +19,7 @@ use crate::errands::{self, Errands};
 use crate::fanout::Fanout;
 use crate::local_subscribers::LOCAL;
 use crate::mailbox::Letter;
+use crate::offline;
 use crate::records;
 use crate::refusals::Refusals;
 use crate::router::{Remote, Routes};
@@ -232,7 +233,9 @@ impl Worker {
             Letter::TakeOver(request) => self.give_up(request),
             Letter::Recheck(change) => self.access_changed(change),
             Letter::EndSession(id, done) => {
-                self.end_sleeper(id);
+                if let Some(owner) = self.end_sleeper(id) {
+                    offline::tell_that_it_made_room(&owner);
+                }
                 // Nobody listens when the client that needs the place is gone.
                 let _ = done.send(());
             }

@@ -14,6 +14,7 @@ mod poolers;
 mod postgres_tls;
 mod readings;
 mod refusals;
+mod sessions;
 mod stage;
 mod times;
 mod token_key;

@@ -43,11 +43,17 @@ impl Stage {
 
     /// A connection and the code of its CONNACK; `None` when it was closed without one.
     pub(super) async fn answer(&self, connect: &Connect) -> (Wire, Option<u8>) {
+        let mut wire = self.opened(connect).await;
+        let code = wire.packet().await.map(|ack| ack[if ack[0] == 0x20 { 3 } else { panic!("{ack:02x?}") }]);
+        (wire, code)
+    }
+
+    /// A connection that has sent its CONNECT.
+    pub(super) async fn opened(&self, connect: &Connect) -> Wire {
         let socket = TcpStream::connect(self.platform.mqtt()).await.expect("the broker listens");
         let mut wire = Wire(socket);
         wire.send(&connect.bytes()).await;
-        let code = wire.packet().await.map(|ack| ack[if ack[0] == 0x20 { 3 } else { panic!("{ack:02x?}") }]);
-        (wire, code)
+        wire
     }
 
     /// The rows of the device's tenant, oldest first.
