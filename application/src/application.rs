@@ -23,7 +23,8 @@ use crate::gateway::{DeviceGateway, LookupCounters};
 use crate::hashing::Hashing;
 use crate::ingest::{BatchingIngest, IngestOptions, IngestStore, NotStored};
 use crate::inside::InsidePasses;
-use crate::people::{KnownPasswords, People};
+use crate::passwords::KnownPasswords;
+use crate::people::People;
 use crate::refusals::RefusalLog;
 use crate::retention::{RetentionStats, RetentionTask, TimeOptions};
 use crate::rule_reader::RuleReader;
@@ -190,7 +191,9 @@ impl Application {
             devices: DeviceService {
                 scope: scope.clone(),
                 devices: Arc::clone(&storage.devices),
+                logins: Arc::clone(&storage.device_logins),
                 token_hasher: Arc::clone(&token_hasher),
+                hashing: hashing.clone(),
                 watch: Arc::clone(&watch),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
@@ -258,6 +261,7 @@ impl Application {
                 people: People {
                     tenants: Arc::clone(&storage.tenants),
                     users: Arc::clone(&storage.users),
+                    device_logins: Arc::clone(&storage.device_logins),
                     issuer: token_issuer,
                     hashing,
                     throttle: people_throttle,

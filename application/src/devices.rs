@@ -7,9 +7,12 @@ use pocket_domain::{
     Device, DeviceFilter, DeviceId, DeviceName, DeviceToken, DeviceUpdate, Invalid, Labels, Notes, Page, PageRequest,
     TenantId, Timestamp,
 };
-use pocket_ports::{AccessChange, Clock, DeviceRepository, DeviceTokenHasher, Entropy, TokenReplacement};
+use pocket_ports::{
+    AccessChange, Clock, DeviceLoginRepository, DeviceRepository, DeviceTokenHasher, Entropy, TokenReplacement,
+};
 
 use crate::access_watch::AccessWatch;
+use crate::hashing::Hashing;
 use crate::policy::Action;
 use crate::scope::Scope;
 use crate::{Caller, Error};
@@ -40,7 +43,9 @@ pub struct RegisteredDevice {
 pub struct DeviceService {
     pub(crate) scope: Scope,
     pub(crate) devices: Arc<dyn DeviceRepository>,
+    pub(crate) logins: Arc<dyn DeviceLoginRepository>,
     pub(crate) token_hasher: Arc<dyn DeviceTokenHasher>,
+    pub(crate) hashing: Hashing,
     pub(crate) watch: Arc<AccessWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pocket_domain::{
-    AccessRules, DeviceConnection, DeviceEventKind, DeviceStanding, Excerpt, MaxAhead, NewDeviceEvent, NodeName,
-    PayloadPolicy, Peer, Principal, TenantId, Timestamp, TokenHash, TopicRights,
+    AccessRules, DeviceConnection, DeviceEventKind, DeviceLoginId, DeviceStanding, Excerpt, MaxAhead, NewDeviceEvent,
+    NodeName, PayloadPolicy, Peer, Principal, TenantId, Timestamp, TokenHash, TopicRights,
 };
 use pocket_ports::{
-    BrokerState, BrokerStore, Clock, DeviceRepository, DeviceTokenHasher, Refused, StorageError, Submission,
-    TelemetryIngest, TenantRepository,
+    BrokerState, BrokerStore, Clock, DeviceCredential, DeviceRepository, DeviceTokenHasher, Refused, StorageError,
+    Submission, TelemetryIngest, TenantRepository,
 };
 
 use crate::activity::ActivityRecorder;
@@ -33,9 +33,9 @@ use crate::visits::VisitLog;
 /// What a client shows when it connects.
 #[derive(Clone, Copy)]
 pub struct ClientCredentials<'a> {
-    /// The device's id, or the person's name; or the device's token, when there is no password.
+    /// The device's id or own user name, or the person's name; or the device's token, when there is no password.
     pub username: Option<&'a str>,
-    /// The device's token, or the person's bearer token.
+    /// The device's token or own password, or the person's bearer token or password.
     pub password: Option<&'a [u8]>,
     /// Where it connects from.
     pub source: IpAddr,
@@ -76,6 +76,8 @@ impl ClientAccess {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     Token(TokenHash),
+    /// A user name and password of a device's own.
+    Login(DeviceLoginId),
     Pass(Pass),
     /// None is needed: it is the program that this runs in, for itself or for a device.
     Host,
@@ -148,7 +150,7 @@ impl DeviceGateway {
         SlotLimits { places: 8, line: 4_096, lines: 16_384, patience: Duration::from_secs(10) };
 
     /// Checks what a client shows. A device: its token, as the password or the user name, beside its id or anything that is not
-    /// another device's. A person: their name, and a bearer token or their password.
+    /// another device's; or its own user name and password. A person: their name, and a bearer token or their password.
     ///
     /// # Errors
     /// See [`AccessDenied`].
@@ -183,6 +185,7 @@ impl DeviceGateway {
     pub async fn recheck(&self, access: &ClientAccess) -> Result<ClientAccess, AccessDenied> {
         let renewed = match access.proof {
             Proof::Token(token) => self.access_from_storage(token).await?,
+            Proof::Login(login) => self.recheck_login(access, login).await?,
             Proof::Absent => return Err(AccessDenied::BadCredentials),
             Proof::Host => return self.host_access(access.tenant_id, access.principal.device()).await,
             Proof::Pass(pass) => {
@@ -202,7 +205,7 @@ impl DeviceGateway {
         match self.known.get(token) {
             Some(known) => {
                 self.lookups.from_cache.fetch_add(1, Ordering::Relaxed);
-                self.judge(token, known)
+                self.judge(Proof::Token(token), known)
             }
             None => self.access_from_storage(token).await,
         }
@@ -213,16 +216,24 @@ impl DeviceGateway {
         self.lookups.from_storage.fetch_add(1, Ordering::Relaxed);
         let epoch = self.known.epoch();
         let credential = self.devices.credential(token).await?.ok_or(AccessDenied::BadCredentials)?;
-        let rules = match credential.is_ruled {
-            true => self.access_rules.read(credential.tenant_id, credential.device_id).await?,
-            false => None,
-        };
+        let rules = self.rules_of(&credential).await?;
         let known = Known { credential, rules };
         self.known.keep(epoch, token, known.clone());
-        self.judge(token, known)
+        self.judge(Proof::Token(token), known)
     }
 
-    fn judge(&self, token: TokenHash, Known { credential, rules }: Known) -> Result<ClientAccess, AccessDenied> {
+    /// The rules that hold for a device, where any do.
+    pub(crate) async fn rules_of(
+        &self,
+        credential: &DeviceCredential,
+    ) -> Result<Option<Arc<AccessRules>>, AccessDenied> {
+        match credential.is_ruled {
+            true => Ok(self.access_rules.read(credential.tenant_id, credential.device_id).await?),
+            false => Ok(None),
+        }
+    }
+
+    pub(crate) fn judge(&self, proof: Proof, Known { credential, rules }: Known) -> Result<ClientAccess, AccessDenied> {
         let until = match DeviceStanding::judge(credential.enabled, credential.expires_at, self.clock.now()) {
             DeviceStanding::Active { until } => until,
             DeviceStanding::Disabled => return Err(AccessDenied::Disabled),
@@ -235,7 +246,7 @@ impl DeviceGateway {
             payload_policy: credential.payload_policy,
             rules,
             rights: TopicRights::TENANT,
-            proof: Proof::Token(token),
+            proof,
         })
     }
 

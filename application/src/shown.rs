@@ -1,8 +1,9 @@
 //! What a client shows when it connects, by its form. Clients put the same secret into different fields.
 
-use pocket_domain::{DeviceToken, Password, Principal, TenantName, Username};
+use pocket_domain::{DevicePassword, DeviceToken, DeviceUsername, Password, Principal, TenantName, Username};
 
 use crate::gateway::{ClientAccess, ClientCredentials};
+use crate::passwords::ShownPassword;
 
 /// User name and password as text, without what forms and files put around them.
 pub(crate) struct Shown<'a> {
@@ -51,9 +52,19 @@ impl<'a> Shown<'a> {
         (token.matches('.').count() == 2).then_some((self.username, token))
     }
 
-    /// A person's tenant, name and password. The tenant may stand before the name, as in `acme/ann`.
-    pub(crate) fn person(&self) -> Option<(TenantName, Username, &'a str)> {
-        let password = self.password.filter(|password| Password::parse(*password).is_ok())?;
+    /// A user name and password of a person or of a device; `None` when it can be neither, so that nothing is looked up or hashed.
+    pub(crate) fn password(&self) -> Option<ShownPassword<'a>> {
+        let password = self.password?;
+        let person = self.person().filter(|_| Password::parse(password).is_ok());
+        // A shorter one than may be chosen now may have come from elsewhere.
+        let may_be_of_device =
+            (1..=DevicePassword::MAX_BYTES).contains(&password.len()) && !DeviceToken::is_written_out(password.trim());
+        let device = DeviceUsername::parse(self.username).ok().filter(|_| may_be_of_device);
+        (person.is_some() || device.is_some()).then_some(ShownPassword { person, device, password })
+    }
+
+    /// A person's tenant and name. The tenant may stand before the name, as in `acme/ann`.
+    fn person(&self) -> Option<(TenantName, Username)> {
         // Of a device that shows a wrong token; a password would take a core to judge.
         if self.is_an_id() || self.token_in_username().is_some() {
             return None;
@@ -62,6 +73,6 @@ impl<'a> Shown<'a> {
             Some((tenant, username)) => (TenantName::parse(tenant).ok()?, username),
             None => (TenantName::default_tenant(), self.username),
         };
-        Some((tenant, Username::parse(username).ok()?, password))
+        Some((tenant, Username::parse(username).ok()?))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DeviceConnection, DeviceId, Invalid, Rejection, TenantId, Timestamp};
+use crate::{DeviceConnection, DeviceId, DeviceUsername, Invalid, Rejection, TenantId, Timestamp};
 
 /// A device of a tenant. Its token is kept apart and never travels with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Device {
     pub notes: Notes,
     /// Whether it may connect.
     pub enabled: bool,
+    /// The user name of its own log-in, beside its token.
+    pub username: Option<DeviceUsername>,
     /// When its present token stops to work by itself.
     pub token_expires_at: Option<Timestamp>,
     /// When it was registered.
@@ -45,6 +47,7 @@ impl Device {
             labels: Labels::default(),
             notes: Notes::default(),
             enabled: true,
+            username: None,
             token_expires_at: None,
             created_at: now,
             updated_at: now,

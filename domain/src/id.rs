@@ -72,6 +72,11 @@ id!(
     "loginId"
 );
 id!(
+    /// Identifies one user name and password of a device: what is put in their place has another id, though it were the same.
+    DeviceLoginId,
+    "deviceLoginId"
+);
+id!(
     /// Identifies a person who may log in.
     UserId,
     "userId"

@@ -13,6 +13,7 @@ mod connection;
 mod dead_letter;
 mod device;
 mod device_event;
+mod device_login;
 mod excerpt;
 mod id;
 mod invalid;
@@ -49,8 +50,9 @@ pub use device::{Device, DeviceFilter, DeviceName, DeviceStanding, DeviceUpdate,
 pub use device_event::{
     DeviceEvent, DeviceEventCursor, DeviceEventId, DeviceEventKind, DeviceEventPage, DeviceEventQuery, NewDeviceEvent,
 };
+pub use device_login::{DevicePassword, DeviceUsername};
 pub use excerpt::Excerpt;
-pub use id::{AccessRuleId, DeviceId, LoginId, TenantId, UserId};
+pub use id::{AccessRuleId, DeviceId, DeviceLoginId, LoginId, TenantId, UserId};
 pub use invalid::Invalid;
 pub use latest::{LatestQuery, LatestValue, LatestValues, MAX_DEVICE_KEYS};
 pub use leaf::{Leaf, LeafPath, LeafValue};

@@ -64,6 +64,12 @@ impl DeviceToken {
         if places == Self::GROUPS * Self::GROUP_CHARS { Ok(Self(token)) } else { Err(wrong()) }
     }
 
+    /// Whether a text is a token as it is shown, with its dashes; upper case does not matter. Twelve characters without dashes may
+    /// be anything, such as the address of a network card.
+    pub fn is_written_out(text: &str) -> bool {
+        Self::parse(text).is_ok_and(|token| token.0.eq_ignore_ascii_case(text))
+    }
+
     /// The clear text, for hashing and for showing a new token once.
     pub fn expose(&self) -> &str {
         &self.0

@@ -132,6 +132,11 @@ impl Password {
         }
     }
 
+    /// The password of a device's log-in, which has bounds of its own.
+    pub(crate) fn of_device(text: String) -> Self {
+        Self(text)
+    }
+
     /// A password of 20 characters that carries 100 of the bits given.
     pub fn generate(random: [u8; 20]) -> Self {
         Self(random.iter().map(|byte| char::from(Self::ALPHABET[usize::from(byte & 31)])).collect())

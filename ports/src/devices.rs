@@ -53,7 +53,8 @@ pub trait DeviceRepository: Send + Sync {
     /// Adds a device with the hash of its token, which expires at `device.token_expires_at`. MUST return
     /// `Conflict(DeviceName)` when the name is taken in the tenant, and MUST accept a name that only another tenant
     /// uses. MUST return `NotFound` when the tenant does not exist. A device that was just added has no connection:
-    /// `online` and `connection` MUST NOT be taken from `device`; see [`PresenceRepository`](crate::PresenceRepository).
+    /// `online` and `connection` MUST NOT be taken from `device`; see [`PresenceRepository`](crate::PresenceRepository). Nor MUST
+    /// `username`; see [`DeviceLoginRepository`](crate::DeviceLoginRepository).
     async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError>;
 
     /// The device of this id, if it belongs to the tenant.

@@ -17,6 +17,7 @@ mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod dead_letters;
+mod device_logins;
 mod devices;
 mod ingest;
 mod presence;
@@ -41,6 +42,7 @@ pub use broker::{
 pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use dead_letters::DeadLetterRepository;
+pub use device_logins::{DeviceLogin, DeviceLoginRepository, NewDeviceLogin};
 pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceRepository, PresenceRepository,
-    TelemetryStore, TenantRepository, UserRepository, WriteStore,
+    AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceLoginRepository, DeviceRepository,
+    PresenceRepository, TelemetryStore, TenantRepository, UserRepository, WriteStore,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -47,6 +47,9 @@ pub enum Conflict {
     /// Another device of the tenant has the name.
     #[error("the device name is taken in this tenant")]
     DeviceName,
+    /// Another device of the tenant has the user name.
+    #[error("another device of this tenant has the user name")]
+    DeviceUsername,
     /// The tenant, or the device, has as many access rules as there may be.
     #[error("there are {max} access rules already, the most that there may be", max = pocket_domain::MAX_ACCESS_RULES)]
     AccessRules,
@@ -118,6 +121,8 @@ pub struct Storage {
     pub users: Arc<dyn UserRepository>,
     /// Devices and their credentials.
     pub devices: Arc<dyn DeviceRepository>,
+    /// User names and passwords of devices.
+    pub device_logins: Arc<dyn DeviceLoginRepository>,
     /// What is heard of devices.
     pub presence: Arc<dyn PresenceRepository>,
     /// Which topics devices may use.

@@ -16,6 +16,7 @@ use crate::code::Code;
 use crate::config::BodyLimits;
 use crate::dto::access_rules::CreateAccessRule;
 use crate::dto::auth::Login;
+use crate::dto::device_credentials::DeviceCredentials;
 use crate::dto::devices::{CreateDevice, RegenerateToken, UpdateDevice};
 use crate::dto::object::Object;
 use crate::dto::telemetry::TelemetryEntries;
@@ -72,6 +73,7 @@ impl Body for SetPassword {}
 impl Body for CreateAccessRule {}
 impl Body for CreateDevice {}
 impl Body for UpdateDevice {}
+impl Body for DeviceCredentials {}
 
 impl Body for RegenerateToken {
     fn absent() -> Option<Self> {

@@ -4,6 +4,7 @@ use pocket_domain::DeviceId;
 
 use crate::answer::{Answer, created_at, no_content, ok};
 use crate::body::Json;
+use crate::dto::device_credentials::DeviceCredentials;
 use crate::dto::devices::{CreateDevice, Device, DeviceParameters, DeviceWithToken, RegenerateToken, UpdateDevice};
 use crate::dto::page::{IdParameter, Page, TenantParameters};
 use crate::extract::{App, Id, User};
@@ -83,6 +84,41 @@ pub(crate) async fn regenerate_token(
     let (expires_at, grace) = (body.0.expires_at(), body.0.grace());
     let registered = app.devices.regenerate_token(&user, query.tenant(), id.0, expires_at, grace).await?;
     created_at(&location(registered.device.id), &DeviceWithToken::from(registered))
+}
+
+/// Give a device a user name and password of its own
+///
+/// It may log in with them over MQTT beside its token, so that firmware keeps what it has. They replace those it has; connections
+/// that were made with the old ones are closed.
+#[utoipa::path(put, path = "/devices/{id}/credentials", tag = "devices", operation_id = "setDeviceCredentials",
+    params(IdParameter, TenantParameters),
+    request_body = DeviceCredentials,
+    responses((status = 200, description = "The device as it is now.", body = Device)))]
+pub(crate) async fn set_credentials(
+    app: App,
+    user: User,
+    query: Query<TenantParameters>,
+    id: Id<DeviceId>,
+    body: Json<DeviceCredentials>,
+) -> Answer {
+    let (username, password) = body.0.parse()?;
+    ok(&Device::from(app.devices.set_login(&user, query.tenant(), id.0, username, password).await?))
+}
+
+/// Remove the user name and password of a device
+///
+/// Connections that were made with them are closed. The token stays.
+#[utoipa::path(delete, path = "/devices/{id}/credentials", tag = "devices", operation_id = "deleteDeviceCredentials",
+    params(IdParameter, TenantParameters),
+    responses((status = 204, description = "The device has no user name and password of its own.")))]
+pub(crate) async fn remove_credentials(
+    app: App,
+    user: User,
+    query: Query<TenantParameters>,
+    id: Id<DeviceId>,
+) -> Answer {
+    app.devices.remove_login(&user, query.tenant(), id.0).await?;
+    no_content()
 }
 
 fn location(id: DeviceId) -> String {

@@ -46,6 +46,8 @@ const BEARER: &str = "bearer";
     devices::update,
     devices::delete,
     devices::regenerate_token,
+    devices::set_credentials,
+    devices::remove_credentials,
     device_events::list,
     latest::latest,
     latest::keys,
@@ -125,6 +127,7 @@ fn operation_of<'a>(path: &'a mut PathItem, call: &Call) -> Option<&'a mut Opera
         "GET" => path.get.as_mut(),
         "POST" => path.post.as_mut(),
         "PATCH" => path.patch.as_mut(),
+        "PUT" => path.put.as_mut(),
         "DELETE" => path.delete.as_mut(),
         _ => None,
     }

@@ -230,7 +230,7 @@ impl From<Conflict> for Problem {
         let detail = conflict.to_string();
         match conflict {
             Conflict::TenantName => Self::field(Code::TenantNameTaken, "name", detail),
-            Conflict::Username => Self::field(Code::UsernameTaken, "username", detail),
+            Conflict::Username | Conflict::DeviceUsername => Self::field(Code::UsernameTaken, "username", detail),
             Conflict::DeviceName => Self::field(Code::DeviceNameTaken, "name", detail),
             Conflict::AccessRules => Self::new(Code::TooManyAccessRules, detail),
             Conflict::LastAdmin => Self::new(Code::LastAdmin, detail),

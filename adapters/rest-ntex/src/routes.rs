@@ -63,6 +63,8 @@ pub(crate) static API: &[Call] = &[
     call!(PATCH "/devices/{id}" user devices::update, DeviceNameTaken),
     call!(DELETE "/devices/{id}" user devices::delete),
     call!(POST "/devices/{id}/regenerate-token" user devices::regenerate_token),
+    call!(PUT "/devices/{id}/credentials" user devices::set_credentials, UsernameTaken, TooManyAttempts),
+    call!(DELETE "/devices/{id}/credentials" user devices::remove_credentials),
     call!(GET "/devices/{id}/events" user device_events::list),
     call!(GET "/devices/{id}/latest" user latest::latest),
     call!(GET "/devices/{id}/keys" user latest::keys),

@@ -36,7 +36,7 @@ impl DeviceRepository for Memory {
         state.require_free_name(device.tenant_id, &device.name, device.id)?;
         let token_entry = Token { device_id: device.id, expires_at: device.token_expires_at, present: true };
         state.tokens.insert(*token.as_bytes(), token_entry);
-        state.devices.insert(device.id, Device { online: false, connection: None, ..device.clone() });
+        state.devices.insert(device.id, Device { online: false, connection: None, username: None, ..device.clone() });
         Ok(())
     }
 
@@ -120,15 +120,7 @@ impl DeviceRepository for Memory {
         let state = self.state();
         Ok(state.tokens.get(token.as_bytes()).and_then(|token| {
             let device = state.devices.get(&token.device_id)?;
-            Some(DeviceCredential {
-                tenant_id: device.tenant_id,
-                device_id: device.id,
-                enabled: device.enabled,
-                expires_at: token.expires_at,
-                payload_policy: state.tenants.get(&device.tenant_id)?.payload_policy,
-                is_ruled: state.rules_of(device.tenant_id, None).next().is_some()
-                    || state.rules_of(device.tenant_id, Some(device.id)).next().is_some(),
-            })
+            state.credential_of(device, token.expires_at)
         }))
     }
 

@@ -11,6 +11,7 @@ mod access_rules;
 mod aggregate;
 mod broker;
 mod dead_letters;
+mod device_logins;
 mod devices;
 mod import;
 mod latest;
@@ -38,6 +39,7 @@ pub fn storage() -> Storage {
         tenants: memory.clone(),
         users: memory.clone(),
         devices: memory.clone(),
+        device_logins: memory.clone(),
         presence: memory.clone(),
         access_rules: memory.clone(),
         write: memory.clone(),

@@ -7,7 +7,7 @@ use pocket_domain::{
     AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, LoginId, NodeName, Page, PageRequest,
     PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, TimeMark, Timestamp, TokenKeyFingerprint, User, UserId,
 };
-use pocket_ports::{AccessChange, LoggedChange, StorageError};
+use pocket_ports::{AccessChange, DeviceCredential, LoggedChange, NewDeviceLogin, StorageError};
 
 use crate::broker::Node;
 use crate::presence::Heard;
@@ -33,6 +33,7 @@ pub(crate) struct State {
     pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
+    pub(crate) device_logins: BTreeMap<DeviceId, NewDeviceLogin>,
     pub(crate) token_key: Option<TokenKeyFingerprint>,
     /// How far tenants are pruned.
     pub(crate) pruned_to: HashMap<TenantId, Timestamp>,
@@ -59,10 +60,24 @@ impl State {
         self.devices.get(&id).filter(|device| device.tenant_id == tenant)
     }
 
+    /// What a credential of a device gives access to.
+    pub(crate) fn credential_of(&self, device: &Device, expires_at: Option<Timestamp>) -> Option<DeviceCredential> {
+        Some(DeviceCredential {
+            tenant_id: device.tenant_id,
+            device_id: device.id,
+            enabled: device.enabled,
+            expires_at,
+            payload_policy: self.tenants.get(&device.tenant_id)?.payload_policy,
+            is_ruled: self.rules_of(device.tenant_id, None).next().is_some()
+                || self.rules_of(device.tenant_id, Some(device.id)).next().is_some(),
+        })
+    }
+
     /// Takes a device away with its tokens, its rules, its messages and what was heard of it.
     pub(crate) fn remove_device(&mut self, tenant: TenantId, id: DeviceId) {
         self.devices.remove(&id);
         self.heard.remove(&id);
+        self.device_logins.remove(&id);
         self.tokens.retain(|_, token| token.device_id != id);
         self.access_rules.retain(|_, rule| rule.device_id != Some(id));
         self.dead_letters.retain(|_, (_, letter)| letter.device_id != id);

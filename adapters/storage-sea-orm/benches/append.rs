@@ -65,6 +65,7 @@ async fn register(storage: &Storage, devices: usize) {
             name: DeviceName::parse(&format!("device {number}")).unwrap(),
             labels: Labels::default(),
             notes: Notes::default(),
+            username: None,
             enabled: true,
             token_expires_at: None,
             created_at: Timestamp::MIN,

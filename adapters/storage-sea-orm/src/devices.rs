@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{
-    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, Labels, Notes, Page, PageRequest,
-    Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, TopicName,
+    Device, DeviceConnection, DeviceFilter, DeviceId, DeviceName, DeviceUpdate, DeviceUsername, Labels, Notes, Page,
+    PageRequest, Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, TopicName,
 };
 use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, KnownTokenKey, StorageError, TokenReplacement};
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::json_rows::{self, Column};
 use crate::name_pattern::NamePattern;
 use crate::together::Question;
-use crate::{access_log, access_rules, device_events, tenants, token_key, tokens};
+use crate::{access_log, access_rules, device_events, device_logins, tenants, token_key, tokens};
 
 /// The devices of a database.
 pub(crate) struct Devices(pub(crate) Arc<Database>);
@@ -89,17 +89,21 @@ pub(crate) struct Row {
     #[sea_orm(nested)]
     device: device::Model,
     online: bool,
+    login: Option<String>,
 }
 
 /// Whether a device has a connection through any broker process.
 const ONLINE: &str = "EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key)";
+
+/// The user name of a device's own log-in.
+const LOGIN: &str = "(SELECT username FROM device_logins WHERE device_logins.device = devices.key)";
 
 fn is_online() -> Expr {
     Expr::cust(ONLINE)
 }
 
 fn rows(query: Select<device::Entity>) -> Selector<SelectModel<Row>> {
-    query.expr_as(is_online(), "online").into_model()
+    query.expr_as(is_online(), "online").expr_as(Expr::cust(LOGIN), "login").into_model()
 }
 
 /// Joins the devices that are there to `rows` with the columns `of_tenant` and `of_device`. Each pair is looked up by itself: an
@@ -128,7 +132,7 @@ impl Question for DeviceLookup {
         });
         let pairs = serde_json::Value::from_iter(pairs).to_string();
         let sql = format!(
-            "{} SELECT rows.of_tenant, devices.*, {ONLINE} AS online FROM rows {THERE}",
+            "{} SELECT rows.of_tenant, devices.*, {ONLINE} AS online, {LOGIN} AS login FROM rows {THERE}",
             json_rows::with(db.backend(), &[("of_tenant", Column::Id), ("of_device", Column::Id)])
         );
         let statement = Statement::from_sql_and_values(db.backend(), sql, [pairs.into()]);
@@ -147,7 +151,12 @@ async fn shown(transaction: &impl ConnectionTrait, tenant: TenantId, id: DeviceI
     Ok(rows(by_id(tenant, id)).one(transaction).await?.ok_or(StorageError::NotFound)?)
 }
 
-async fn require(transaction: &impl ConnectionTrait, tenant: TenantId, id: DeviceId) -> Result<device::Model, Error> {
+/// The device, which nobody else changes until the transaction ends.
+pub(crate) async fn require(
+    transaction: &impl ConnectionTrait,
+    tenant: TenantId,
+    id: DeviceId,
+) -> Result<device::Model, Error> {
     let found = by_id(tenant, id).lock_exclusive().one(transaction).await?;
     Ok(found.ok_or(StorageError::NotFound)?)
 }
@@ -186,7 +195,7 @@ fn labels_text(labels: &Labels) -> String {
 }
 
 fn from_row(tenant: TenantId, row: Row) -> Result<Device, StorageError> {
-    let Row { device: row, online } = row;
+    let Row { device: row, online, login } = row;
     let labels: Vec<String> = serde_json::from_str(&row.labels).map_err(corrupt)?;
     let last_rejection = match (row.rejected_at, row.rejected_topic, row.rejected_reason) {
         (Some(at), Some(topic), Some(reason)) => {
@@ -208,6 +217,7 @@ fn from_row(tenant: TenantId, row: Row) -> Result<Device, StorageError> {
         labels: Labels::parse(&labels).map_err(corrupt)?,
         notes: Notes::parse(&row.notes).map_err(corrupt)?,
         enabled: row.enabled,
+        username: login.as_deref().map(DeviceUsername::parse).transpose().map_err(corrupt)?,
         token_expires_at: row.token_expires_at.map(time).transpose()?,
         created_at: time(row.created_at)?,
         updated_at: time(row.updated_at)?,
@@ -220,7 +230,7 @@ fn from_row(tenant: TenantId, row: Row) -> Result<Device, StorageError> {
 
 /// A device as its row alone says; whether it is online stands elsewhere.
 pub(crate) fn parse(tenant: TenantId, device: device::Model) -> Result<Device, StorageError> {
-    from_row(tenant, Row { device, online: false })
+    from_row(tenant, Row { device, online: false, login: None })
 }
 
 fn to_row(device: &Device, tenant: i64) -> device::ActiveModel {
@@ -348,6 +358,7 @@ impl DeviceRepository for Devices {
                 let transaction = db.begin().await?;
                 let Some(row) = by_id(tenant, id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 tokens::delete_of_device(&transaction, row.key).await?;
+                device_logins::delete_of_device(&transaction, row.key).await?;
                 access_rules::delete_of_device(&transaction, id).await?;
                 dead_letter::Entity::delete_many()
                     .filter(dead_letter::Column::Device.eq(id.as_uuid()))

@@ -96,6 +96,7 @@ fn conflict(message: &str) -> Option<Conflict> {
     [
         ("tenants.name", "tenants_name", Conflict::TenantName),
         ("users.username", "users_username", Conflict::Username),
+        ("device_logins.username", "device_logins_username", Conflict::DeviceUsername),
         ("devices.name", "devices_name", Conflict::DeviceName),
     ]
     .into_iter()

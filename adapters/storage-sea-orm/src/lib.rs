@@ -24,6 +24,7 @@ mod dead_letters;
 mod decoders;
 mod describe;
 mod device_events;
+mod device_logins;
 mod devices;
 #[cfg(feature = "postgres")]
 mod direct;

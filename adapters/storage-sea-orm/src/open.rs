@@ -11,6 +11,7 @@ use crate::access_rules::AccessRules;
 use crate::broker::BrokerTables;
 use crate::database::{Connections, Database};
 use crate::dead_letters::DeadLetters;
+use crate::device_logins::DeviceLogins;
 use crate::devices::Devices;
 use crate::health::Health;
 use crate::keeper::Keeper;
@@ -45,6 +46,7 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         tenants: Arc::new(Tenants(Arc::clone(&database))),
         users: Arc::new(Users(Arc::clone(&database))),
         devices: Arc::new(Devices(Arc::clone(&database))),
+        device_logins: Arc::new(DeviceLogins(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
         write: Arc::new(Batches(Arc::clone(&database))),

@@ -165,6 +165,7 @@ mod tests {
             "users",
             "devices",
             "device_tokens",
+            "device_logins",
             "device_presence",
             "device_events",
             "topics",

@@ -17,7 +17,7 @@ use sea_orm::{NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Sele
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, device, tenant, time, user};
 use crate::error::Error;
-use crate::{access_log, access_rules, tokens};
+use crate::{access_log, access_rules, device_logins, tokens};
 
 /// The tenants of a database.
 pub(crate) struct Tenants(pub(crate) Arc<Database>);
@@ -222,6 +222,7 @@ impl TenantRepository for Tenants {
                 let transaction = db.begin().await?;
                 let Some(row) = by_id(id).lock_exclusive().one(&transaction).await? else { return Ok(false) };
                 tokens::delete_of_tenant(&transaction, row.key).await?;
+                device_logins::delete_of_tenant(&transaction, row.key).await?;
                 forget_pruned(&transaction, row.key).await?;
                 access_rules::delete_of_tenant(&transaction, row.key).await?;
                 user::Entity::delete_many().filter(user::Column::Tenant.eq(row.key)).exec(&transaction).await?;

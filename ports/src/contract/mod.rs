@@ -14,6 +14,7 @@ pub mod broker;
 pub mod dead_letters;
 pub mod device_events;
 pub mod device_filters;
+pub mod device_logins;
 pub mod devices;
 pub mod ended_logins;
 mod fixture;
@@ -114,6 +115,14 @@ macro_rules! storage_contract {
             a_change_of_the_switch_or_the_expiry_is_logged
             a_deleted_device_is_gone_and_its_name_is_free
             a_deleted_device_is_logged
+        }
+        $crate::storage_contract! { @cases $make, device_logins:
+            a_login_is_found_by_its_user_name_and_by_its_device
+            a_new_login_replaces_the_one_before
+            a_taken_user_name_is_a_conflict_in_its_tenant_only
+            logins_of_another_tenant_are_out_of_reach
+            a_new_login_and_a_removed_one_are_logged
+            a_login_goes_with_its_device_and_its_tenant
         }
         $crate::storage_contract! { @cases $make, token_key:
             of_a_new_storage_nothing_is_known
@@ -367,6 +376,7 @@ mod tests {
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),
+            include_str!("device_logins.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),
             include_str!("import.rs"),

@@ -9,6 +9,7 @@ mod devices;
 mod first_start;
 mod log_ins;
 mod network;
+mod own_log_ins;
 mod payloads;
 mod poolers;
 mod postgres_tls;

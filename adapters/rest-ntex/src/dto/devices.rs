@@ -30,6 +30,9 @@ pub(crate) struct Device {
     notes: String,
     /// Whether it may connect.
     enabled: bool,
+    /// The user name of its own that it may log in with beside its token.
+    #[schema(required, example = "tasmota-1")]
+    username: Option<String>,
     /// When its token stops by itself.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     token_expires_at: Option<Moment>,
@@ -82,6 +85,7 @@ impl From<pocket_domain::Device> for Device {
             labels: device.labels.iter().map(|label| label.as_str().to_owned()).collect(),
             notes: device.notes.as_str().to_owned(),
             enabled: device.enabled,
+            username: device.username.as_ref().map(ToString::to_string),
             token_expires_at: device.token_expires_at.map(Moment),
             created_at: device.created_at.into(),
             updated_at: device.updated_at.into(),

@@ -8,6 +8,7 @@ pub(crate) mod aggregate;
 pub(crate) mod auth;
 pub(crate) mod bridges;
 pub(crate) mod dead_letters;
+pub(crate) mod device_credentials;
 pub(crate) mod device_events;
 pub(crate) mod devices;
 pub(crate) mod export;

@@ -21,7 +21,7 @@ async fn a_device_is_registered_with_a_token_that_is_shown_once() {
     assert_eq!(
         device,
         json!({"id": device["id"], "tenantId": device["tenantId"], "name": "boiler-1", "labels": ["hall", "hot"],
-            "notes": "by the door", "enabled": true, "tokenExpiresAt": "2027-01-31T23:00:00.000Z",
+            "notes": "by the door", "enabled": true, "username": null, "tokenExpiresAt": "2027-01-31T23:00:00.000Z",
             "createdAt": "2027-01-15T08:00:00.000Z", "updatedAt": "2027-01-15T08:00:00.000Z",
             "online": false, "connectedAt": null, "remoteAddress": null, "protocol": null, "lastSeenAt": null,
             "lastRejection": null})

@@ -73,6 +73,8 @@ fn matrix() -> Vec<Entry> {
         entry("PATCH /devices/{id}", Operator, |_| json!({})),
         entry("DELETE /devices/{id}", Operator, nothing),
         entry("POST /devices/{id}/regenerate-token", Operator, nothing),
+        entry("PUT /devices/{id}/credentials", Operator, |_| json!({"username": "tasmota-1", "password": "s3cr3t-x"})),
+        entry("DELETE /devices/{id}/credentials", Operator, nothing),
         entry("GET /devices/{id}/events", Viewer, nothing),
         entry("GET /devices/{id}/latest", Viewer, nothing),
         entry("GET /devices/{id}/keys", Viewer, nothing),

@@ -1,11 +1,11 @@
 //! The tables whose rows are read one by one, and what each row must be.
 
-use pocket_domain::{NodeName, TenantId, TokenHash, TopicName};
+use pocket_domain::{DeviceUsername, NodeName, TenantId, TokenHash, TopicName};
 use pocket_ports::StorageError;
 use sea_orm::prelude::Uuid;
 use sea_orm::{FromQueryResult, QueryResult};
 
-use crate::entity::{access_rule, corrupt, dead_letter, device, device_token, tenant, time, topic, user};
+use crate::entity::{access_rule, corrupt, dead_letter, device, device_login, device_token, tenant, time, topic, user};
 use crate::error::Error;
 use crate::{access_rules, device_events, devices, tenants, users};
 
@@ -101,6 +101,8 @@ pub(super) const TABLES: &[Table] = &[
 
 const TOKENS: &str = "device_tokens LEFT JOIN devices ON devices.key = device_tokens.device
     LEFT JOIN tenants ON tenants.key = devices.tenant";
+const LOGINS: &str = "device_logins LEFT JOIN devices ON devices.key = device_logins.device
+    LEFT JOIN tenants ON tenants.key = devices.tenant";
 const PRESENCE: &str = "device_presence LEFT JOIN devices ON devices.key = device_presence.device
     LEFT JOIN tenants ON tenants.key = devices.tenant";
 const EVENTS: &str = "device_events LEFT JOIN devices ON devices.key = device_events.device
@@ -115,6 +117,14 @@ pub(super) const OF_DEVICES: &[Table] = &[
         key: "device_tokens.device",
         owned: Owned::Device,
         check: |row| token(read(row)?),
+    },
+    Table {
+        name: "device_logins",
+        columns: "device_logins.*, tenants.id AS owner_tenant, devices.id AS owner_device",
+        from: LOGINS,
+        key: "device_logins.device",
+        owned: Owned::Device,
+        check: |row| login(&read(row)?),
     },
     Table {
         name: "device_presence",
@@ -167,6 +177,12 @@ fn access_rule(row: &QueryResult) -> Result<(), StorageError> {
 fn dead_letter(row: &QueryResult) -> Result<(), StorageError> {
     let row: dead_letter::Model = read(row)?;
     [row.timestamp, row.received_at, row.at].into_iter().try_for_each(|at| time(at).map(drop))
+}
+
+fn login(row: &device_login::Model) -> Result<(), StorageError> {
+    DeviceUsername::parse(&row.username).map_err(corrupt)?;
+    time(row.created_at)?;
+    if row.password_hash.starts_with('$') { Ok(()) } else { Err(corrupt("the password's hash has no known form")) }
 }
 
 fn token(row: device_token::Model) -> Result<(), StorageError> {

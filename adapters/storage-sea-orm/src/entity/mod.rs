@@ -6,6 +6,7 @@ pub(crate) mod access_change;
 pub(crate) mod access_rule;
 pub(crate) mod dead_letter;
 pub(crate) mod device;
+pub(crate) mod device_login;
 pub(crate) mod device_token;
 pub(crate) mod ended_login;
 pub(crate) mod tenant;

@@ -20,6 +20,7 @@ mod m0016_ended_logins;
 mod m0017_token_key;
 mod m0018_keys_without_wrapper;
 mod m0019_keys_in_use;
+mod m0020_device_logins;
 mod m0026_received;
 
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_token_key::Migration),
             Box::new(m0018_keys_without_wrapper::Migration),
             Box::new(m0019_keys_in_use::Migration),
+            Box::new(m0020_device_logins::Migration),
             Box::new(m0026_received::Migration),
         ]
     }

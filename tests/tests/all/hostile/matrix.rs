@@ -61,6 +61,7 @@ fn body(path: &str, id: &str) -> Value {
         _ if path.ends_with("/password") => json!({ "password": "one more horse battery" }),
         _ if path.ends_with("/telemetry") => json!([{ "deviceId": id, "topic": "t", "payload": 1 }]),
         _ if path.ends_with("/import") => json!({ "deviceId": id, "topic": "t", "payload": 1, "timestamp": 1 }),
+        _ if path.ends_with("/credentials") => json!({ "username": "tasmota-1", "password": "one more horse" }),
         _ if path.contains("/access-rules") => {
             json!({ "deviceId": id, "action": "publish", "effect": "deny", "topic": "#" })
         }
