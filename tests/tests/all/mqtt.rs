@@ -151,7 +151,7 @@ async fn a_malformed_payload_is_shown_at_its_device() {
     let api = platform.admin().await;
     let device = Device::register(&api, "boiler").await;
     let mut client = device.connect(&platform, "x").await;
-    client.publish([("t".to_owned(), "21.5 C".to_owned()), ("t".to_owned(), "21.5".to_owned())]).await;
+    client.publish([("t".to_owned(), "{21.5 C".to_owned()), ("t".to_owned(), "21.5".to_owned())]).await;
     let rows = api.telemetry("").await;
     assert_eq!(rows.len(), 1);
     let path = format!("/api/v1/devices/{}", device.id);

@@ -244,8 +244,9 @@ async fn a_packet_takes_memory_as_it_comes_and_not_as_it_is_announced() {
     for number in 0..count {
         let mut stream = connected(&platform, &device, &format!("p{number}")).await;
         stream.write_all(&wire::header(0x30, LARGEST)).await.unwrap();
-        stream.write_all(b"\0\x01t").await.unwrap();
-        stream.write_all(&begun).await.unwrap();
+        // Of one device only so many may be under way as its share has room for; the others are cut off at once.
+        let _ = stream.write_all(b"\0\x01t").await;
+        let _ = stream.write_all(&begun).await;
         streams.push(stream);
         // One that did not even say who it is.
         let mut stream = open(&platform).await;

