@@ -101,9 +101,11 @@ async fn read_connect(io: &Io, wire: &Wire, deadline: Instant, ticket: Rc<Ticket
     }
 }
 
-/// Who a client says that it is, for the log. A user name that may be a token is not shown.
+/// Who a client says that it is, for the log. A user name that may be a secret is not shown: a token, or one without a password
+/// beside it, which was to be the proof.
 fn shown_by(connect: &Connect) -> String {
-    let is_plain = |name: &&String| !name.is_empty() && DeviceToken::parse(name).is_err();
+    let has_password = connect.password.as_ref().is_some_and(|password| !password.is_empty());
+    let is_plain = |name: &&String| has_password && !name.is_empty() && DeviceToken::parse(name).is_err();
     let client_id = &connect.client_id;
     match connect.username.as_ref().filter(is_plain) {
         Some(username) => format!(" (client id {client_id:.64?}, user name {username:.64?})"),

@@ -134,3 +134,18 @@ async fn a_hangup_of_a_service_loses_nothing_and_who_comes_and_goes_is_in_the_lo
     }
     assert!(!platform.log().contains(&token), "a token is in the log");
 }
+
+#[tokio::test]
+async fn a_user_name_without_a_password_is_no_line_of_the_log() {
+    let platform = Launch::default().start().await;
+    for (user, password) in [("hunter2-is-my-secret", ""), ("somebody", "wrong")] {
+        let mut client = StrictClient::new("mistyped", user, password);
+        assert!(client.connect(platform.mqtt()).await.is_err(), "{user}");
+    }
+    let began = Instant::now();
+    while !platform.log().contains("connection refused") {
+        assert!(began.elapsed() < PATIENCE, "no refusal in the log:\n{}", platform.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!platform.log().contains("hunter2"), "{}", platform.log());
+}
