@@ -62,7 +62,7 @@ check-features:
     }
     check pocket-iot ""
     for feature in storage-sqlite storage-postgres storage-memory transport-mqtt mqtt-tls mqtt-websocket transport-rest \
-        rest-openapi mqtt-tls,mqtt-websocket; do
+        rest-openapi bridge mqtt-tls,mqtt-websocket; do
         check pocket-iot "$feature"
     done
     for feature in "" tls websocket; do
