@@ -45,17 +45,19 @@ as_root() {
     fi
 }
 
-install_programs() {
-    command -v apt-get >/dev/null || return 1
-    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || return 1
-    say "PostgreSQL is not installed; installing Debian's package postgresql"
+# Whether this is Debian, and this script may install packages.
+may_install() {
+    command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }
+}
+
+install_packages() {
+    say "not installed; installing Debian's packages $*"
     as_root apt-get update -qq >&2 || say "apt-get update failed, trying with the lists that are there"
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends postgresql >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 programs=$(find_programs) || {
-    install_programs || {
+    { may_install && install_packages postgresql; } || {
         say "the tests need PostgreSQL (initdb and pg_ctl). Install it and run this again:"
         say "  Debian, Ubuntu: apt-get install postgresql    Fedora: dnf install postgresql-server"
         say "  macOS: brew install postgresql                Arch: pacman -S postgresql"
@@ -72,13 +74,11 @@ for program in pgbouncer mosquitto; do
     command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("$program")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-    if command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }; then
-        say "installing Debian's packages ${missing[*]}, which are missing"
+    if may_install; then
         # Only the programs are wanted: no service may take a port.
         policy=/usr/sbin/policy-rc.d
         [ -e "$policy" ] && policy= || printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"
-        as_root apt-get update -qq >&2 || say "apt-get update failed, trying with the lists that are there"
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+        install_packages "${missing[@]}" ||
             say "${missing[*]} could not be installed; the tests that need them will fail"
         [ -z "$policy" ] || as_root rm -f "$policy"
     else

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::credential_cache::CredentialCache;
 use crate::known_people::KnownPeople;
+use crate::ticks::ticks;
 
 /// Tells the connections of this process about changes made here and elsewhere.
 #[derive(Default)]
@@ -57,8 +58,7 @@ impl AccessWatch {
     pub(crate) async fn follow(&self, log: Arc<dyn AccessLog>) {
         let (mut newest, mut epoch) = (None, log.epoch());
         let mut seen = VecDeque::new();
-        let mut timer = tokio::time::interval(Self::POLL);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut timer = ticks(Self::POLL);
         loop {
             timer.tick().await;
             if let Err(error) = self.read(&*log, &mut newest, &mut epoch, &mut seen).await {

@@ -16,6 +16,8 @@ use pocket_domain::{
 };
 use pocket_ports::{DeviceActivity, PresenceRepository, StorageError};
 
+use crate::ticks::ticks;
+
 /// How much is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActivityOptions {
@@ -158,8 +160,7 @@ impl ActivityRecorder {
 
     /// Records for ever.
     pub(crate) async fn run(&self) {
-        let mut timer = tokio::time::interval(Self::INTERVAL);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut timer = ticks(Self::INTERVAL);
         loop {
             timer.tick().await;
             self.flush().await;

@@ -229,16 +229,19 @@ impl Importer {
             full.map_err(|full| wrong("topic", full.to_string()))?;
         }
         let received_at = row.received_at.unwrap_or(now).min(now);
-        // What is asked for is not removed at once: a row that is too old by all that it says counts from now.
-        let is_kept = self.retention.kept_from(now).is_none_or(|from| timestamp.max(received_at) >= from);
-        Ok(NewTelemetry {
+        let mut message = NewTelemetry {
             tenant_id: self.tenant,
             device_id: row.device_id,
             timestamp,
             topic: row.topic,
             payload: read.payload,
-            received_at: if is_kept { received_at } else { now },
-        })
+            received_at,
+        };
+        // What is asked for is not removed at once: a row that is too old by all that it says counts from now.
+        if self.retention.kept_from(now).is_some_and(|from| message.ages_from() < from) {
+            message.received_at = now;
+        }
+        Ok(message)
     }
 
     async fn is_known(&mut self, device: DeviceId) -> Result<bool, Error> {

@@ -46,6 +46,7 @@ mod shown;
 mod telemetry;
 mod tenants;
 mod throttle;
+mod ticks;
 mod timekeeper;
 mod token_key;
 mod topic_quota;

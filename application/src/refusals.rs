@@ -13,6 +13,8 @@ use std::time::Duration;
 use pocket_domain::{PayloadError, Principal, TenantId, TopicName};
 use tokio::time::Instant;
 
+use crate::ticks::ticks;
+
 /// Which rule or limit refused something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
@@ -269,8 +271,7 @@ impl RefusalLog {
 
     /// Sums up for ever.
     pub(crate) async fn run(&self) {
-        let mut timer = tokio::time::interval(Self::WINDOW / 12);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut timer = ticks(Self::WINDOW / 12);
         loop {
             timer.tick().await;
             self.sum_up();

@@ -9,6 +9,8 @@ use std::time::Duration;
 use pocket_domain::{Peer, Principal, TenantId};
 use tokio::time::Instant;
 
+use crate::ticks::ticks;
+
 /// What was said of connections lately.
 #[derive(Debug)]
 pub(crate) struct VisitLog {
@@ -78,8 +80,7 @@ impl VisitLog {
 
     /// Sums up for ever.
     pub(crate) async fn run(&self) {
-        let mut timer = tokio::time::interval(Self::WINDOW / 12);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut timer = ticks(Self::WINDOW / 12);
         loop {
             timer.tick().await;
             self.sum_up();

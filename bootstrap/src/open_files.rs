@@ -8,9 +8,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Files that are left for the REST API, the database and the rest: a quarter, at least and at most so many.
 const RESERVED: (u64, u64) = (96, 1_024);
 
-/// Connections that are wanted where nobody says how many: as many as fit are right then.
-const DEFAULT_CONNECTIONS: usize = 100_000;
-
 /// Raises the limit as far as this process may by itself.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
@@ -19,11 +16,11 @@ pub(crate) fn raise_limit() {
 }
 
 /// So many of `wanted` connections, and of those whose CONNECT has not come yet, as leave the rest of the process its files; a
-/// warning when those are fewer.
-pub(crate) fn room_for(wanted: usize, pending: usize) -> (usize, usize) {
+/// warning when those are fewer. Where nobody `asked` for a number, as many as fit are right.
+pub(crate) fn room_for(wanted: usize, pending: usize, asked: bool) -> (usize, usize) {
     let limit = getrlimit(Resource::Nofile).current;
     let (connections, pending) = limit.map_or((wanted, pending), |limit| within(limit, wanted, pending));
-    if connections < wanted && wanted == DEFAULT_CONNECTIONS {
+    if connections < wanted && !asked {
         tracing::info!(connections, files = limit, "so many connections fit the files that this process may open");
     } else if connections < wanted {
         tracing::warn!(
@@ -60,6 +57,6 @@ mod tests {
 
     #[test]
     fn what_fits_is_left_as_it_is() {
-        assert_eq!(room_for(1, 1), (1, 1));
+        assert_eq!(room_for(1, 1, true), (1, 1));
     }
 }

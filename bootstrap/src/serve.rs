@@ -2,11 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
+use pocket_application::CreatedAdmin;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{LogFormat, Settings};
 use crate::private_file::Unfinished;
-use crate::{Failure, Platform, StartBlock, console, open_files};
+use crate::{Failure, FirstPassword, Platform, StartBlock, console, open_files};
 
 /// Threads that run queries and the ingest; SQLite and the transports have their own.
 const RUNTIME_THREADS: usize = 2;
@@ -61,26 +62,30 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 }
 
 fn start_block(settings: &Settings, platform: &Platform) -> Result<StartBlock, Failure> {
-    let mut admin = platform.created_admin().map(|admin| (admin.user.username.clone(), admin.generated.clone()));
-    let mut password_file = None;
-    // Programs that read JSON keep it for long.
-    if settings.log.format == LogFormat::Json
-        && let Some(password) = admin.as_mut().and_then(|(_, password)| password.take())
-    {
-        let path = settings.data_dir.join(PASSWORD_FILE);
-        let written = Unfinished::beside(&path).and_then(|mut file| {
-            writeln!(file.file(), "{}", password.expose())?;
-            file.replace()
-        });
-        written.map_err(|error| Failure::while_doing(format_args!("cannot write {}", path.display()), error))?;
-        password_file = Some(path.display().to_string());
-    }
+    let admin = match platform.created_admin() {
+        Some(admin) => Some((admin.user.username.clone(), first_password(settings, admin)?)),
+        None => None,
+    };
     Ok(StartBlock {
         api: platform.api(),
         mqtt: platform.mqtt_listeners().to_vec(),
         database: settings.database.url.to_string(),
         data_dir: settings.data_dir.display().to_string(),
         admin,
-        password_file,
     })
+}
+
+/// Programs that read JSON keep it for long: where they do, a password that was generated goes to a file.
+fn first_password(settings: &Settings, admin: &CreatedAdmin) -> Result<FirstPassword, Failure> {
+    let Some(password) = &admin.generated else { return Ok(FirstPassword::Configured) };
+    if settings.log.format != LogFormat::Json {
+        return Ok(FirstPassword::Told(password.clone()));
+    }
+    let path = settings.data_dir.join(PASSWORD_FILE);
+    let written = Unfinished::beside(&path).and_then(|mut file| {
+        writeln!(file.file(), "{}", password.expose())?;
+        file.replace()
+    });
+    written.map_err(|error| Failure::while_doing(format_args!("cannot write {}", path.display()), error))?;
+    Ok(FirstPassword::InFile(path))
 }

@@ -1,9 +1,12 @@
 //! What a person reads once at start: where things are, how to log in, how a device publishes. Meant for pasting.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use pocket_domain::{Password, Username};
+
+use crate::reachable::reachable;
 
 /// What the block tells. Addresses are those that were bound, so a port 0 has become a real one.
 #[derive(Clone, Debug)]
@@ -16,30 +19,36 @@ pub struct StartBlock {
     pub database: String,
     /// The data directory.
     pub data_dir: String,
-    /// The administrator who was made just now, with the password if it was generated.
-    pub admin: Option<(Username, Option<Password>)>,
-    /// The file that has the password, where the output is read by programs.
-    pub password_file: Option<String>,
+    /// The administrator who was made just now.
+    pub admin: Option<(Username, FirstPassword)>,
+}
+
+/// Where the password of the first administrator is to be had.
+#[derive(Clone, Debug)]
+pub enum FirstPassword {
+    /// Somebody chose it.
+    Configured,
+    /// It was generated, and is told here.
+    Told(Password),
+    /// It was generated, and is in this file, because the output is read by programs.
+    InFile(PathBuf),
 }
 
 impl StartBlock {
     fn login(&self, f: &mut Formatter<'_>, api: SocketAddr) -> fmt::Result {
-        let (username, password) = match &self.admin {
-            Some((username, password)) => (username.as_str(), password.as_ref()),
-            None => ("admin", None),
-        };
-        match (&self.admin, password) {
-            (Some(_), Some(password)) => {
-                writeln!(f, "  First administrator: {username}, password {} (shown only now)", password.expose())?;
+        let (mut username, mut password) = ("admin", "PASSWORD");
+        if let Some((first, where_it_is)) = &self.admin {
+            username = first.as_str();
+            write!(f, "  First administrator: {username}, password ")?;
+            match where_it_is {
+                FirstPassword::Configured => writeln!(f, "as configured")?,
+                FirstPassword::Told(told) => {
+                    password = told.expose();
+                    writeln!(f, "{password} (shown only now)")?;
+                }
+                FirstPassword::InFile(file) => writeln!(f, "in {} (read it, and remove the file)", file.display())?,
             }
-            (Some(_), None) if self.password_file.is_some() => {
-                let file = self.password_file.as_deref().unwrap_or_default();
-                writeln!(f, "  First administrator: {username}, password in {file} (read it, and remove the file)")?;
-            }
-            (Some(_), None) => writeln!(f, "  First administrator: {username}, password as configured")?,
-            (None, _) => {}
         }
-        let password = password.map_or("PASSWORD", Password::expose);
         writeln!(f, "  Log in:")?;
         writeln!(f, "    curl -sS http://{api}/api/v1/auth/login -H 'content-type: application/json' \\")?;
         writeln!(f, "      -d '{{\"username\":\"{username}\",\"password\":\"{password}\"}}'")
@@ -77,16 +86,6 @@ impl Display for StartBlock {
     }
 }
 
-/// An address to connect to: "every address of this machine" is none.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,8 +96,7 @@ mod tests {
             mqtt: vec![("mqtt", "[::]:1883".parse().unwrap())],
             database: "sqlite://./data/pocket.db?mode=rwc".into(),
             data_dir: "./data".into(),
-            admin: Some((Username::parse("admin").unwrap(), Some(Password::generate([0; 20])))),
-            password_file: None,
+            admin: Some((Username::parse("admin").unwrap(), FirstPassword::Told(Password::generate([0; 20])))),
         }
     }
 
@@ -114,15 +112,16 @@ mod tests {
 
     #[test]
     fn a_password_that_somebody_chose_is_not_shown() {
-        let text = StartBlock { admin: Some((Username::parse("ann").unwrap(), None)), ..block() }.to_string();
+        let admin = Some((Username::parse("ann").unwrap(), FirstPassword::Configured));
+        let text = StartBlock { admin, ..block() }.to_string();
         assert!(text.contains("First administrator: ann, password as configured"), "{text}");
         assert!(text.contains(r#""password":"PASSWORD""#), "{text}");
     }
 
     #[test]
     fn a_password_in_a_file_is_not_shown() {
-        let admin = Some((Username::parse("admin").unwrap(), None));
-        let text = StartBlock { admin, password_file: Some("./data/first-password".into()), ..block() }.to_string();
+        let admin = Some((Username::parse("admin").unwrap(), FirstPassword::InFile("./data/first-password".into())));
+        let text = StartBlock { admin, ..block() }.to_string();
         assert!(text.contains("First administrator: admin, password in ./data/first-password"), "{text}");
         assert!(text.contains(r#""password":"PASSWORD""#), "{text}");
     }

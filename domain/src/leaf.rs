@@ -168,7 +168,7 @@ impl Payload {
             return Vec::new();
         }
         let mut leaves = last_of_each(unwrap(leaves), |leaf| leaf.path.as_str());
-        if self.is_object() {
+        if Self::is_object(self.as_str()) {
             for leaf in leaves.iter_mut().filter(|leaf| LeafPath::is_of_roots(&leaf.path.0)) {
                 leaf.path = LeafPath::of_member(&leaf.path.0);
             }
@@ -176,9 +176,9 @@ impl Payload {
         leaves
     }
 
-    /// Whether it is a JSON object.
-    pub fn is_object(&self) -> bool {
-        self.as_str().trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+    /// Whether the text of a payload is a JSON object.
+    pub fn is_object(text: &str) -> bool {
+        text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
     }
 }
 

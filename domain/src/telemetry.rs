@@ -22,6 +22,14 @@ pub struct NewTelemetry {
     pub received_at: Timestamp,
 }
 
+impl NewTelemetry {
+    /// What its age counts from: the later of the time it is about and its arrival. A history that is kept from a time on has
+    /// what has not aged beyond it by either.
+    pub fn ages_from(&self) -> Timestamp {
+        self.timestamp.max(self.received_at)
+    }
+}
+
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
@@ -37,6 +45,13 @@ pub struct Telemetry {
     pub timestamp: Timestamp,
     /// When it arrived.
     pub received_at: Timestamp,
+}
+
+impl Telemetry {
+    /// What its age counts from, as for [`NewTelemetry::ages_from`].
+    pub fn ages_from(&self) -> Timestamp {
+        self.timestamp.max(self.received_at)
+    }
 }
 
 /// Identifies a stored message. Later messages of one database have larger ids.

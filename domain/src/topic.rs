@@ -125,12 +125,17 @@ impl TopicFilter {
 
     /// Whether a topic is meant by this filter.
     pub fn matches(&self, topic: &str) -> bool {
+        Self::text_matches(&self.0, topic)
+    }
+
+    /// Whether a topic is meant by a filter that is only text: what stands behind a prefix may be empty, as no filter may.
+    pub fn text_matches(filter: &str, topic: &str) -> bool {
         // [MQTT-4.7.2-1] a wildcard at the beginning does not match a topic that begins with $
-        if topic.starts_with('$') && self.0.starts_with(['+', '#']) {
+        if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
         let mut levels = topic.split('/');
-        for wanted in self.0.split('/') {
+        for wanted in filter.split('/') {
             match (wanted, levels.next()) {
                 ("#", _) => return true,
                 (_, None) => return false,

@@ -48,7 +48,9 @@ pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, Telem
 pub use presence::{DeviceActivity, PresenceRepository};
 pub use sessions::DeviceSessions;
 pub use storage::{Conflict, DecodingStats, Storage, StorageError, StorageHealth, Upkeep};
-pub use telemetry::{Expired, Held, Import, Imported, Pruned, PrunedTenant, TelemetryStore, TopicNames};
+pub use telemetry::{
+    Expired, Held, Import, Imported, Pruned, PrunedTenant, TelemetryStore, TopicNames, removed_before,
+};
 pub use tenants::{TenantRepository, TenantUpdate};
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};
 pub use write::{BatchNumber, CommittedBatch, WriteBatch, WriteStore};

@@ -142,6 +142,11 @@ pub trait TelemetryStore: Send + Sync {
 /// For these tenants nothing is removed for its age that is not before the time.
 pub type Held = BTreeMap<TenantId, Timestamp>;
 
+/// The time before which a tenant's messages go for their age, where its retention keeps those from `kept_from` on.
+pub fn removed_before(held: &Held, tenant: TenantId, kept_from: Timestamp) -> Timestamp {
+    held.get(&tenant).map_or(kept_from, |held| kept_from.min(*held))
+}
+
 /// How much of a history is too old.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expired {

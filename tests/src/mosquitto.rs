@@ -1,10 +1,11 @@
 //! A Mosquitto of a test's own, as the other broker.
 
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::installed;
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,7 +53,7 @@ impl Mosquitto {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).expect("a log");
-        let mut command = Command::new(program());
+        let mut command = Command::new(installed("mosquitto"));
         command.arg("-c").arg(self.dir.path().join("mosquitto.conf")).arg("-v");
         let errors = log.try_clone().expect("a log");
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("Mosquitto starts");
@@ -85,12 +86,4 @@ impl Drop for Mosquitto {
             let _ = process.wait();
         }
     }
-}
-
-fn program() -> PathBuf {
-    let in_path =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let places = in_path.into_iter().chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    let found = places.map(|place| place.join("mosquitto")).find(|program| program.exists());
-    found.expect("Mosquitto is installed: install Debian's package mosquitto")
 }

@@ -284,7 +284,13 @@ impl Passage<'_> {
             topic,
             ..publish
         };
-        if sent.bytes(self.to.version, self.mark).len() > self.to.max_packet {
+        let id = if sent.qos > 0 { self.to.pending().begin(original) } else { None };
+        sent.id = id.unwrap_or_default();
+        let packet = sent.bytes(self.to.version, self.mark);
+        if packet.len() > self.to.max_packet {
+            if let Some(id) = id {
+                self.to.pending().ids.remove(&id);
+            }
             let bytes = sent.payload.len();
             let why = format!("a message of {bytes} bytes on {} is larger than {} takes", sent.topic, self.to.name);
             self.status.dropped(&why);
@@ -295,15 +301,16 @@ impl Passage<'_> {
             if self.to.is_full() {
                 self.status.dropped(&format!("{} is too slow for messages of QoS 0", self.to.name));
             } else {
-                self.to.send(sent.bytes(self.to.version, self.mark));
+                self.to.send(packet);
                 self.passed.fetch_add(1, Ordering::Relaxed);
             }
             self.answer(qos_of_original, original);
             return Ok(());
         }
-        let id = self.to.pending().begin(original);
-        sent.id = id.ok_or_else(|| format!("{} acknowledges nothing", self.to.name))?;
-        self.to.send(sent.bytes(self.to.version, self.mark));
+        if id.is_none() {
+            return Err(format!("{} acknowledges nothing", self.to.name));
+        }
+        self.to.send(packet);
         Ok(())
     }
 

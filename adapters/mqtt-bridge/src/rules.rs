@@ -1,5 +1,7 @@
 //! Which messages go to the other side, and under which topic.
 
+use pocket_domain::TopicFilter;
+
 use crate::config::{Direction, Rule};
 
 impl Rule {
@@ -47,25 +49,8 @@ fn translate<'a>(
     rules.find_map(|rule| {
         let (from, to) = prefixes(rule);
         let below = topic.strip_prefix(from.as_str())?;
-        matches(&rule.filter, below).then(|| (format!("{to}{below}"), rule.qos))
+        TopicFilter::text_matches(&rule.filter, below).then(|| (format!("{to}{below}"), rule.qos))
     })
-}
-
-/// Whether a filter matches a topic. Topics that begin with `$` are matched by no wildcard. [MQTT-4.7.2-1]
-fn matches(filter: &str, topic: &str) -> bool {
-    if topic.starts_with('$') && filter.starts_with(['#', '+']) {
-        return false;
-    }
-    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
-    loop {
-        match (filter.next(), topic.next()) {
-            (Some("#"), _) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(wanted), Some(level)) if wanted == level => {}
-            (None, None) => return true,
-            _ => return false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -106,7 +91,7 @@ mod tests {
             ("+/x", "$SYS/x", false),
             ("a//b", "a//b", true),
         ] {
-            assert_eq!(matches(filter, topic), fits, "{filter} {topic}");
+            assert_eq!(TopicFilter::text_matches(filter, topic), fits, "{filter} {topic}");
         }
     }
 }

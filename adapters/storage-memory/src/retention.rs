@@ -1,7 +1,7 @@
 //! How much a history takes, and which of it goes: one message at a time, the oldest first.
 
 use pocket_domain::{Telemetry, TelemetryCursor, Tenant, TenantId, Timestamp, Usage, UsagePart};
-use pocket_ports::{Expired, Held, Pruned, PrunedTenant};
+use pocket_ports::{Expired, Held, Pruned, PrunedTenant, removed_before};
 
 use crate::state::State;
 
@@ -30,11 +30,11 @@ impl State {
         for (tenant, retention) in limited.into_iter().filter(|(_, retention)| !retention.keeps_everything()) {
             let mut bytes = self.usage(tenant).total().bytes;
             let Some(history) = self.telemetry.get_mut(&tenant) else { continue };
-            let from = retention.kept_from(now).map(|from| held.get(&tenant).map_or(from, |held| from.min(*held)));
+            let from = retention.kept_from(now).map(|from| removed_before(held, tenant, from));
             let old: Vec<TelemetryCursor> = history
                 .iter()
                 .take_while(|(_, row)| from.is_some_and(|from| row.timestamp < from))
-                .filter(|(_, row)| from.is_some_and(|from| row.received_at < from))
+                .filter(|(_, row)| from.is_some_and(|from| row.ages_from() < from))
                 .map(|(place, _)| *place)
                 .collect();
             for place in old {
@@ -62,7 +62,7 @@ impl State {
     pub(crate) fn expired(&self, tenant: TenantId, before: Timestamp) -> Expired {
         let rows = self.telemetry.get(&tenant).into_iter().flat_map(|history| history.values());
         rows.fold(Expired::default(), |sum, row| Expired {
-            rows: sum.rows + u64::from(row.timestamp.max(row.received_at) < before),
+            rows: sum.rows + u64::from(row.ages_from() < before),
             of: sum.of + 1,
         })
     }

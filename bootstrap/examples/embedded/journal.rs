@@ -19,7 +19,7 @@ use pocket_domain::{
 };
 use pocket_ports::{
     BatchNumber, CommittedBatch, DeadLetterRepository, DeviceRepository, Expired, Held, Import, Imported, Pruned,
-    Storage, StorageError, TelemetryStore, TenantRepository, WriteBatch, WriteStore, async_trait,
+    Storage, StorageError, TelemetryStore, TenantRepository, WriteBatch, WriteStore, async_trait, removed_before,
 };
 use serde_json::{Value, json};
 
@@ -313,7 +313,7 @@ impl TelemetryStore for Journal {
     async fn expired(&self, tenant: TenantId, before: Timestamp) -> Result<Expired, StorageError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = || state.histories.get(&tenant).into_iter().flat_map(|history| history.values());
-        let old = rows().filter(|row| !is_kept(row, before)).count() as u64;
+        let old = rows().filter(|row| row.ages_from() < before).count() as u64;
         Ok(Expired { rows: old, of: rows().count() as u64 })
     }
 
@@ -325,7 +325,7 @@ impl TelemetryStore for Journal {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(history) = state.histories.get_mut(&tenant.id) {
                     let from = tenant.retention.kept_from(now);
-                    let from = from.map(|from| held.get(&tenant.id).map_or(from, |held| from.min(*held)));
+                    let from = from.map(|from| removed_before(held, tenant.id, from));
                     rows += prune(history, tenant.retention, from);
                 }
             }
@@ -348,10 +348,6 @@ fn part_of(row: &Telemetry) -> UsagePart {
     UsagePart { rows: 1, bytes, oldest: at, newest: at }
 }
 
-fn is_kept(row: &Telemetry, from: Timestamp) -> bool {
-    row.timestamp.max(row.received_at) >= from
-}
-
 /// Removes rows that are from before a time and were received before it, then the oldest as long as there are too many.
 fn prune(
     history: &mut BTreeMap<TelemetryCursor, Telemetry>,
@@ -360,7 +356,7 @@ fn prune(
 ) -> u64 {
     let before = history.len();
     if let Some(from) = kept_from {
-        history.retain(|_, row| is_kept(row, from));
+        history.retain(|_, row| row.ages_from() >= from);
     }
     let mut rows = (before - history.len()) as u64;
     let mut bytes: u64 = history.values().map(|row| part_of(row).bytes).sum();

@@ -22,14 +22,6 @@ pub(super) fn check(settings: &Settings) -> Result<(), Problems> {
             readable(&mut problems, "POCKET_MQTT_TLS_CLIENT_CA", authority);
         }
     }
-    for bridge in &settings.bridges {
-        let Some(tls) = &bridge.tls else { continue };
-        for (key, file) in [("ca", &tls.ca), ("certificate", &tls.certificate), ("key", &tls.key)] {
-            if let Some(file) = file {
-                readable(&mut problems, &format!("{key} of the bridge {}", bridge.name), file);
-            }
-        }
-    }
     writable(&mut problems, &settings.data_dir);
     Problems::check(problems)
 }

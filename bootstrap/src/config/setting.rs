@@ -94,6 +94,14 @@ impl<T> Setting<T> {
         self.about.name
     }
 
+    /// Whether a value is the one when nobody says anything.
+    pub(super) fn is_default(&self, value: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.parse(self.about.default).as_ref() == Some(value)
+    }
+
     /// The value of a text, or `None` when it is not allowed.
     pub(super) fn parse(&self, text: &str) -> Option<T> {
         self.rule.parse(text)

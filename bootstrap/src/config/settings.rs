@@ -197,6 +197,13 @@ pub struct MqttSettings {
     pub max_retained: Quota,
 }
 
+impl MqttSettings {
+    /// Whether nobody asks for another number of connections than the default.
+    pub fn has_default_connections(&self) -> bool {
+        table::MQTT_MAX_CONNECTIONS.is_default(&self.max_connections)
+    }
+}
+
 /// A bound of messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {

@@ -1,6 +1,6 @@
 //! Bridges, made from the settings.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pocket_application::{Application, BridgeDevice};
@@ -11,6 +11,7 @@ use pocket_ports::{Clock, Entropy, SystemClock};
 
 use crate::Failure;
 use crate::config::{BridgeDeviceSetting, BridgeDirection, BridgeSettings, Settings};
+use crate::reachable::reachable;
 
 /// Starts the bridges of the settings. They connect again and again until the broker serves.
 pub(super) async fn start(
@@ -88,14 +89,4 @@ fn rule(topic: &crate::config::BridgeTopic) -> Rule {
         remote_prefix: topic.remote_prefix.clone(),
         qos: topic.qos,
     }
-}
-
-/// The address at which this machine reaches what listens on all of its addresses.
-fn reachable(listening: SocketAddr) -> SocketAddr {
-    let ip = match listening.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listening.port())
 }

@@ -49,7 +49,10 @@ pub(super) fn addresses(broker: &BoundBroker) -> Vec<(&'static str, SocketAddr)>
 
 fn config(settings: &Settings) -> MqttConfig {
     let listeners = &settings.mqtt.listeners;
-    let limits = limits(&settings.mqtt);
+    let mut limits = limits(&settings.mqtt);
+    // The rest of the process keeps its files.
+    (limits.connections, limits.pending_connections) =
+        open_files::room_for(limits.connections, limits.pending_connections, !settings.mqtt.has_default_connections());
     MqttConfig {
         address: listeners.tcp,
         tls_address: listeners.tls,
@@ -61,16 +64,9 @@ fn config(settings: &Settings) -> MqttConfig {
         connect_timeout: settings.mqtt.connect_timeout,
         sys_interval: Some(settings.mqtt.sys_interval).filter(|interval| !interval.is_zero()),
         ack_on_receipt: settings.ingest.acknowledge == Acknowledge::Received,
-        limits: within_open_files(limits),
+        limits,
     }
     .with_max_payloads(settings.ingest.max_payload as usize, settings.ingest.max_retained_payload as usize)
-}
-
-/// The limits that leave the rest of the process its files.
-fn within_open_files(mut limits: Limits) -> Limits {
-    (limits.connections, limits.pending_connections) =
-        open_files::room_for(limits.connections, limits.pending_connections);
-    limits
 }
 
 fn tls_files(settings: &TlsSettings) -> TlsFiles {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use pocket_domain::{MaxBytes, Timestamp};
-use pocket_ports::{Held, Pruned};
+use pocket_ports::{Held, Pruned, removed_before};
 
 use super::lease::Lease;
 use super::trim::trim;
@@ -42,7 +42,7 @@ pub(super) async fn prune(
     let is_sized = limited.iter().any(|tenant| tenant.retention.max_bytes.is_some());
     for Limited { key, id, retention } in &limited {
         if let Some(before) = retention.kept_from(now) {
-            let before = held.get(id).map_or(before, |held| before.min(*held));
+            let before = removed_before(held, *id, before);
             let rows = pruned.rows;
             let mut work = Work { db, lease, tenant: *key, met, pruned: &mut pruned };
             let from = before.as_millis();

@@ -219,21 +219,17 @@ fn numbers_of(chunk: &Chunk<'_>, key: &LeafPath) -> Result<Option<Numbers>, Dama
 /// The numbers that a chunk has at `$`: of payloads that are numbers, or of objects with this key.
 fn of_root(chunk: &Chunk<'_>, of_objects: bool) -> Result<Option<Numbers>, Damaged> {
     let Some(numbers) = chunk.numbers(LeafPath::ROOT)? else { return Ok(None) };
-    let (objects, shapes) = chunk.skeletons(|payload, _| is_object(payload))?;
+    let (objects, shapes) = chunk.skeletons(|payload, _| Payload::is_object(payload))?;
     if objects.iter().all(|object| object.is_some() == of_objects) {
         return Ok(Some(numbers));
     }
     Ok(Some(numbers.kept(|row| objects[shapes[row] as usize].is_some() == of_objects)))
 }
 
-fn is_object(payload: &str) -> bool {
-    payload.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
-}
-
 /// The points of a payload at keys, each with whether it is within `values`.
 fn points_of(reader: &mut LeafReader, payload: &str, keys: &[LeafPath], points: &mut [Option<(f64, bool)>]) {
     points.fill(None);
-    let of_object = is_object(payload);
+    let of_object = Payload::is_object(payload);
     for (path, point) in reader.leaves(payload) {
         let (path, is_within) = LeafPath::unwrapped(path).map_or((path, false), |path| (path, true));
         for (key, found) in keys.iter().zip(points.iter_mut()) {

@@ -1,10 +1,10 @@
 //! PostgreSQL behind PgBouncer, in each of its modes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pocket_tests::{Launch, PostgresServer, binary};
+use pocket_tests::{Launch, PostgresServer, binary, installed};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -34,10 +34,10 @@ impl Pooler {
             Some(owner) => {
                 Command::new("chmod").arg("-R").arg("a+rX").arg(dir.path()).status().unwrap();
                 let mut command = Command::new("runuser");
-                command.args(["-u", owner, "--"]).arg(program());
+                command.args(["-u", owner, "--"]).arg(installed("pgbouncer"));
                 command
             }
-            None => Command::new(program()),
+            None => Command::new(installed("pgbouncer")),
         };
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let process = command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -62,14 +62,6 @@ impl Drop for Pooler {
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
     }
-}
-
-fn program() -> PathBuf {
-    let in_path =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let places = in_path.into_iter().chain([PathBuf::from("/usr/sbin")]);
-    let found = places.map(|place| place.join("pgbouncer")).find(|program| program.exists());
-    found.expect("PgBouncer is installed: run `just test`, or install Debian's package pgbouncer")
 }
 
 /// The exit code and words of a command on a database, and how long it took.
