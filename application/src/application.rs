@@ -34,6 +34,7 @@ use crate::tenants::TenantService;
 use crate::throttle::{LoginThrottle, ThrottleLimits};
 use crate::timekeeper::Timekeeper;
 use crate::topic_quota::{TopicLimits, TopicQuota};
+use crate::topic_rules::TopicRuleService;
 use crate::users::UserService;
 use crate::visits::VisitLog;
 
@@ -98,6 +99,8 @@ pub struct Application {
     pub device_events: DeviceEventService,
     /// Which topics devices may use.
     pub access_rules: AccessRuleService,
+    /// How tenants name what is published at topics.
+    pub topic_rules: TopicRuleService,
     /// Logging in.
     pub auth: AuthService,
     /// Telemetry, as people see it.
@@ -211,6 +214,12 @@ impl Application {
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
             },
+            topic_rules: TopicRuleService {
+                scope: scope.clone(),
+                rules: Arc::clone(&storage.topic_rules),
+                devices: Arc::clone(&storage.devices),
+                telemetry: Arc::clone(&storage.telemetry),
+            },
             bridges: BridgeService {
                 tenants: Arc::clone(&storage.tenants),
                 devices: Arc::clone(&storage.devices),
@@ -240,6 +249,7 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 devices: Arc::clone(&storage.devices),
                 store: Arc::clone(&storage.telemetry),
+                topic_rules: Arc::clone(&storage.topic_rules),
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 rules: options.telemetry.clone(),
                 topics: Arc::clone(&topics),

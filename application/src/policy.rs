@@ -15,6 +15,10 @@ pub enum Action {
     ManageDevices,
     /// Write the access rules that hold for all devices of a tenant.
     ManageTenantRules,
+    /// Write the rules by which a tenant names what is published at topics.
+    ManageTopicRules,
+    /// See what such rules would do.
+    PreviewTopicRules,
     /// See devices and access rules.
     ReadDevices,
     /// See how much is stored of a tenant.
@@ -33,11 +37,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ManageTenants,
         Self::ManageUsers,
         Self::ManageDevices,
         Self::ManageTenantRules,
+        Self::ManageTopicRules,
+        Self::PreviewTopicRules,
         Self::ReadDevices,
         Self::ReadUsage,
         Self::WriteTelemetry,
@@ -51,8 +57,10 @@ impl Action {
     pub fn least_role(self) -> Role {
         match self {
             Self::ManageTenants | Self::WatchBroker => Role::PlatformAdmin,
-            Self::ManageUsers | Self::ManageTenantRules | Self::ReadUsage => Role::Admin,
-            Self::ManageDevices | Self::WriteTelemetry | Self::PublishMessages => Role::Operator,
+            Self::ManageUsers | Self::ManageTenantRules | Self::ManageTopicRules | Self::ReadUsage => Role::Admin,
+            Self::ManageDevices | Self::PreviewTopicRules | Self::WriteTelemetry | Self::PublishMessages => {
+                Role::Operator
+            }
             Self::ReadDevices | Self::ReadTelemetry | Self::ReceiveMessages => Role::Viewer,
         }
     }
@@ -120,7 +128,7 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let allowed = |role| Action::ALL.into_iter().filter(|action| permit(&caller(role), *action).is_ok()).count();
-        assert_eq!(Role::ALL.map(allowed), [3, 6, 9, 11]);
+        assert_eq!(Role::ALL.map(allowed), [3, 7, 11, 13]);
     }
 
     #[test]

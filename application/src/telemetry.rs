@@ -10,6 +10,7 @@ use pocket_domain::{
 };
 use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Settled, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
+    TopicRuleRepository,
 };
 
 use crate::fair_slots::FairSlots;
@@ -86,6 +87,7 @@ pub struct TelemetryService {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) store: Arc<dyn TelemetryStore>,
+    pub(crate) topic_rules: Arc<dyn TopicRuleRepository>,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) rules: TelemetryRules,
     pub(crate) reads: FairSlots,

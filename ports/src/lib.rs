@@ -25,6 +25,7 @@ mod sessions;
 mod storage;
 mod telemetry;
 mod tenants;
+mod topic_rules;
 mod users;
 mod write;
 
@@ -52,5 +53,6 @@ pub use telemetry::{
     Expired, Held, Import, Imported, Pruned, PrunedTenant, TelemetryStore, TopicNames, removed_before,
 };
 pub use tenants::{TenantRepository, TenantUpdate};
+pub use topic_rules::TopicRuleRepository;
 pub use users::{ENDED_LOGIN_MARGIN, MAX_ENDED_LOGINS, UserRepository, UserStanding, UserUpdate};
 pub use write::{BatchNumber, CommittedBatch, WriteBatch, WriteStore};

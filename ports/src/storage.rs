@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceLoginRepository, DeviceRepository,
-    PresenceRepository, TelemetryStore, TenantRepository, UserRepository, WriteStore,
+    PresenceRepository, TelemetryStore, TenantRepository, TopicRuleRepository, UserRepository, WriteStore,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -127,6 +127,8 @@ pub struct Storage {
     pub presence: Arc<dyn PresenceRepository>,
     /// Which topics devices may use.
     pub access_rules: Arc<dyn AccessRuleRepository>,
+    /// How tenants name what is published at topics.
+    pub topic_rules: Arc<dyn TopicRuleRepository>,
     /// What messages and the state of brokers are written through.
     pub write: Arc<dyn WriteStore>,
     /// The history of messages.

@@ -21,6 +21,7 @@ use crate::dto::devices::{CreateDevice, RegenerateToken, UpdateDevice};
 use crate::dto::object::Object;
 use crate::dto::telemetry::TelemetryEntries;
 use crate::dto::tenants::{CreateTenant, UpdateTenant};
+use crate::dto::topic_rules::{PreviewTopicRules, TopicRuleList};
 use crate::dto::users::{CreateUser, SetPassword, UpdateUser};
 use crate::extract::{Shared, bearer};
 use crate::fields;
@@ -71,6 +72,8 @@ impl Body for CreateUser {}
 impl Body for UpdateUser {}
 impl Body for SetPassword {}
 impl Body for CreateAccessRule {}
+impl Body for TopicRuleList {}
+impl Body for PreviewTopicRules {}
 impl Body for CreateDevice {}
 impl Body for UpdateDevice {}
 impl Body for DeviceCredentials {}

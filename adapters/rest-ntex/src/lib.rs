@@ -50,6 +50,7 @@ mod telemetry;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod topic_rules;
 mod trusted;
 mod usage;
 mod users;

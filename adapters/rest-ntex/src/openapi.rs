@@ -16,7 +16,7 @@ use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
 use crate::{
     access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
-    telemetry, tenants, usage, users,
+    telemetry, tenants, topic_rules, usage, users,
 };
 
 /// The name of the security scheme in the document.
@@ -56,6 +56,10 @@ const BEARER: &str = "bearer";
     access_rules::list,
     access_rules::get,
     access_rules::delete,
+    topic_rules::get,
+    topic_rules::set,
+    topic_rules::delete,
+    topic_rules::preview,
     telemetry::create,
     telemetry::list,
     export::export,
@@ -83,6 +87,7 @@ struct Api;
         (name = "users", description = "People; for administrators."),
         (name = "devices", description = "What publishes telemetry."),
         (name = "access-rules", description = "Which topics devices may use."),
+        (name = "topic-rules", description = "How values of topics are named."),
         (name = "telemetry", description = "What devices published."),
         (name = "bridges", description = "Connections to other brokers; for platform administrators."),
         (name = "health", description = "For those who watch over the platform."),

@@ -7,7 +7,7 @@ use ntex::web::{self, Route};
 use crate::code::Code;
 use crate::{
     access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
-    openapi, telemetry, tenants, usage, users,
+    openapi, telemetry, tenants, topic_rules, usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -73,6 +73,10 @@ pub(crate) static API: &[Call] = &[
     call!(GET "/access-rules" user access_rules::list, NotFound),
     call!(GET "/access-rules/{id}" user access_rules::get),
     call!(DELETE "/access-rules/{id}" user access_rules::delete),
+    call!(GET "/topic-rules" user topic_rules::get, NotFound),
+    call!(PUT "/topic-rules" user topic_rules::set, NotFound),
+    call!(DELETE "/topic-rules" user topic_rules::delete, NotFound),
+    call!(POST "/topic-rules/preview" user topic_rules::preview, NotFound),
     call!(POST "/telemetry" user telemetry::create, NotFound),
     call!(GET "/telemetry" user telemetry::list, NotFound),
     call!(GET "/telemetry/export" user export::export, NotFound, Unavailable),

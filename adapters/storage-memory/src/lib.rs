@@ -22,6 +22,7 @@ mod scan;
 mod state;
 mod telemetry;
 mod tenants;
+mod topic_rules;
 mod users;
 mod write;
 
@@ -42,6 +43,7 @@ pub fn storage() -> Storage {
         device_logins: memory.clone(),
         presence: memory.clone(),
         access_rules: memory.clone(),
+        topic_rules: memory.clone(),
         write: memory.clone(),
         telemetry: memory.clone(),
         dead_letters: memory.clone(),

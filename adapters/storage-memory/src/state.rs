@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use pocket_domain::{
     AccessRule, AccessRuleId, DeadLetter, DeadLetterId, Device, DeviceId, LoginId, NodeName, Page, PageRequest,
-    PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, TimeMark, Timestamp, TokenKeyFingerprint, User, UserId,
+    PasswordHash, Telemetry, TelemetryCursor, Tenant, TenantId, TimeMark, Timestamp, TokenKeyFingerprint, TopicRules,
+    User, UserId,
 };
 use pocket_ports::{AccessChange, DeviceCredential, LoggedChange, NewDeviceLogin, StorageError};
 
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) devices: BTreeMap<DeviceId, Device>,
     pub(crate) heard: HashMap<DeviceId, Heard>,
     pub(crate) access_rules: BTreeMap<AccessRuleId, AccessRule>,
+    pub(crate) topic_rules: HashMap<TenantId, TopicRules>,
     pub(crate) tokens: HashMap<[u8; 32], Token>,
     pub(crate) device_logins: BTreeMap<DeviceId, NewDeviceLogin>,
     pub(crate) token_key: Option<TokenKeyFingerprint>,

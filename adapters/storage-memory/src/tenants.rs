@@ -74,6 +74,7 @@ impl TenantRepository for Memory {
         state.telemetry.remove(&id);
         state.dead_letters.retain(|_, (tenant, _)| *tenant != id);
         state.access_rules.retain(|_, rule| rule.tenant_id != id);
+        state.topic_rules.remove(&id);
         for device in devices {
             state.remove_device(id, device);
         }

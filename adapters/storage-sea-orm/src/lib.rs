@@ -61,6 +61,7 @@ mod timeline;
 mod together;
 mod token_key;
 mod tokens;
+mod topic_rules;
 mod topics;
 mod upkeep;
 mod users;

@@ -21,6 +21,7 @@ use crate::presence::Presence;
 use crate::room::Room;
 use crate::telemetry::TelemetryHistory;
 use crate::tenants::Tenants;
+use crate::topic_rules::TopicRuleLists;
 use crate::users::Users;
 use crate::write::Batches;
 use crate::{OpenError, keeper, purge};
@@ -49,6 +50,7 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         device_logins: Arc::new(DeviceLogins(Arc::clone(&database))),
         presence: Arc::new(Presence(Arc::clone(&database))),
         access_rules: Arc::new(AccessRules(Arc::clone(&database))),
+        topic_rules: Arc::new(TopicRuleLists(Arc::clone(&database))),
         write: Arc::new(Batches(Arc::clone(&database))),
         telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), Arc::clone(&keeper))),
         dead_letters: Arc::new(DeadLetters(Arc::clone(&database))),

@@ -166,6 +166,7 @@ mod tests {
             "devices",
             "device_tokens",
             "device_logins",
+            "topic_rules",
             "device_presence",
             "device_events",
             "topics",

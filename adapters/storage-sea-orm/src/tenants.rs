@@ -17,7 +17,7 @@ use sea_orm::{NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Sele
 use crate::database::Database;
 use crate::entity::{corrupt, dead_letter, device, tenant, time, user};
 use crate::error::Error;
-use crate::{access_log, access_rules, device_logins, tokens};
+use crate::{access_log, access_rules, device_logins, tokens, topic_rules};
 
 /// The tenants of a database.
 pub(crate) struct Tenants(pub(crate) Arc<Database>);
@@ -225,6 +225,7 @@ impl TenantRepository for Tenants {
                 device_logins::delete_of_tenant(&transaction, row.key).await?;
                 forget_pruned(&transaction, row.key).await?;
                 access_rules::delete_of_tenant(&transaction, row.key).await?;
+                topic_rules::delete_of_tenant(&transaction, row.key).await?;
                 user::Entity::delete_many().filter(user::Column::Tenant.eq(row.key)).exec(&transaction).await?;
                 device::Entity::update_many()
                     .col_expr(device::Column::Deleted, Expr::value(true))

@@ -31,6 +31,7 @@ pub mod telemetry;
 pub mod tenants;
 pub mod token_key;
 pub mod tokens;
+pub mod topic_rules;
 pub mod usage;
 pub mod users;
 pub mod write;
@@ -123,6 +124,11 @@ macro_rules! storage_contract {
             logins_of_another_tenant_are_out_of_reach
             a_new_login_and_a_removed_one_are_logged
             a_login_goes_with_its_device_and_its_tenant
+        }
+        $crate::storage_contract! { @cases $make, topic_rules:
+            topic_rules_are_read_in_the_order_in_which_they_were_set
+            topic_rules_are_those_of_their_tenant_and_go_with_it
+            of_topic_rules_that_are_set_at_once_one_list_stays
         }
         $crate::storage_contract! { @cases $make, token_key:
             of_a_new_storage_nothing_is_known
@@ -388,6 +394,7 @@ mod tests {
             include_str!("telemetry.rs"),
             include_str!("tenants.rs"),
             include_str!("tokens.rs"),
+            include_str!("topic_rules.rs"),
             include_str!("usage.rs"),
             include_str!("users.rs"),
             include_str!("write.rs"),

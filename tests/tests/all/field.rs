@@ -19,4 +19,5 @@ mod sessions;
 mod stage;
 mod times;
 mod token_key;
+mod topic_rules;
 mod topics;

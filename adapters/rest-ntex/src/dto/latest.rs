@@ -1,6 +1,9 @@
 //! The last values and the keys of a device in JSON.
 
-use pocket_domain::{Invalid, LatestValue, TenantId, TopicFilter};
+use std::collections::BTreeMap;
+
+use pocket_application::{NamedValue, NamedValues};
+use pocket_domain::{Invalid, TenantId, TopicFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -46,10 +49,19 @@ pub(crate) struct LatestValues<'a> {
 
 /// The last value of a key on a topic.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct LatestRow<'a> {
     /// Keys of objects joined by `.`, or `$` for a payload that is no object.
+    /// Where a rule names the topic, what it makes of it.
     #[schema(example = "celsius")]
     key: &'a str,
+    /// The key within the payload; there where a rule names the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_key: Option<&'a str>,
+    /// The labels that a rule makes of the topic; there where a rule does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    labels: Option<&'a BTreeMap<String, String>>,
     /// The topic of the message.
     #[schema(example = "boiler/temperature")]
     topic: &'a str,
@@ -66,10 +78,13 @@ impl<'a> LatestValues<'a> {
     ///
     /// # Errors
     /// When a stored value is not JSON.
-    pub(crate) fn of(values: &'a pocket_domain::LatestValues) -> Result<Self, serde_json::Error> {
-        let row = |value: &'a LatestValue| {
+    pub(crate) fn of(values: &'a NamedValues) -> Result<Self, serde_json::Error> {
+        let row = |named: &'a NamedValue| {
+            let value = &named.value;
             Ok(LatestRow {
-                key: value.key.as_str(),
+                key: &named.key,
+                raw_key: named.labels.is_some().then(|| value.key.as_str()),
+                labels: named.labels.as_ref(),
                 topic: value.topic.as_str(),
                 value: serde_json::from_str(&value.value)?,
                 timestamp: value.timestamp.into(),
@@ -102,21 +117,34 @@ pub(crate) struct DeviceKeys {
 
 /// A key on a topic.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct KeyOnTopic {
     /// Keys of objects joined by `.`, or `$` for a payload that is no object.
+    /// Where a rule names the topic, what it makes of it.
     #[schema(example = "celsius")]
     key: String,
+    /// The key within the payload; there where a rule names the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_key: Option<String>,
+    /// The labels that a rule makes of the topic; there where a rule does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
     /// The topic of messages that have it.
     #[schema(example = "boiler/temperature")]
     topic: String,
 }
 
-impl From<pocket_domain::LatestValues> for DeviceKeys {
-    fn from(latest: pocket_domain::LatestValues) -> Self {
+impl From<NamedValues> for DeviceKeys {
+    fn from(latest: NamedValues) -> Self {
         let series: Vec<KeyOnTopic> = latest
             .values
-            .iter()
-            .map(|value| KeyOnTopic { key: value.key.to_string(), topic: value.topic.to_string() })
+            .into_iter()
+            .map(|named| KeyOnTopic {
+                key: named.key,
+                raw_key: named.labels.is_some().then(|| named.value.key.to_string()),
+                labels: named.labels,
+                topic: named.value.topic.to_string(),
+            })
             .collect();
         let mut data: Vec<String> = series.iter().map(|series| series.key.clone()).collect();
         data.dedup();

@@ -22,6 +22,7 @@ pub(crate) mod retention;
 pub(crate) mod telemetry;
 pub(crate) mod tenants;
 pub(crate) mod text;
+pub(crate) mod topic_rules;
 pub(crate) mod usage;
 pub(crate) mod users;
 

@@ -26,6 +26,7 @@ async fn what_belongs_to_another_tenant_is_not_there() {
             json!({"username": "tasmota-1", "password": "s3cr3t-x"}),
         ),
         ("DELETE", format!("/api/v1/devices/{device}/credentials"), Value::Null),
+        ("POST", "/api/v1/topic-rules/preview".to_owned(), json!({"rules": [], "deviceId": device})),
         ("GET", format!("/api/v1/devices/{device}/events"), Value::Null),
         ("GET", format!("/api/v1/users/{user}"), Value::Null),
         ("PATCH", format!("/api/v1/users/{user}"), json!({"role": "viewer"})),

@@ -5,9 +5,11 @@ use pocket_ports::StorageError;
 use sea_orm::prelude::Uuid;
 use sea_orm::{FromQueryResult, QueryResult};
 
-use crate::entity::{access_rule, corrupt, dead_letter, device, device_login, device_token, tenant, time, topic, user};
+use crate::entity::{
+    access_rule, corrupt, dead_letter, device, device_login, device_token, tenant, time, topic, topic_rule, user,
+};
 use crate::error::Error;
-use crate::{access_rules, device_events, devices, tenants, users};
+use crate::{access_rules, device_events, devices, tenants, topic_rules, users};
 
 /// What must be there beside a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,14 @@ pub(super) const TABLES: &[Table] = &[
         key: "access_rules.key",
         owned: Owned::Tenant,
         check: access_rule,
+    },
+    Table {
+        name: "topic_rules",
+        columns: "topic_rules.*, tenants.id AS owner_tenant, NULL AS owner_device",
+        from: "topic_rules LEFT JOIN tenants ON tenants.key = topic_rules.tenant",
+        key: "topic_rules.tenant",
+        owned: Owned::Tenant,
+        check: |row| topic_rules::from_row(&read::<topic_rule::Model>(row)?).map(drop),
     },
     Table {
         name: "topics",

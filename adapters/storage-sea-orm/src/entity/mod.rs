@@ -11,6 +11,7 @@ pub(crate) mod device_token;
 pub(crate) mod ended_login;
 pub(crate) mod tenant;
 pub(crate) mod topic;
+pub(crate) mod topic_rule;
 pub(crate) mod user;
 
 use pocket_domain::Timestamp;

@@ -22,6 +22,7 @@ mod m0018_keys_without_wrapper;
 mod m0019_keys_in_use;
 mod m0020_device_logins;
 mod m0026_received;
+mod m0027_topic_rules;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_keys_in_use::Migration),
             Box::new(m0020_device_logins::Migration),
             Box::new(m0026_received::Migration),
+            Box::new(m0027_topic_rules::Migration),
         ]
     }
 }

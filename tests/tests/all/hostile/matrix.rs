@@ -62,6 +62,8 @@ fn body(path: &str, id: &str) -> Value {
         _ if path.ends_with("/telemetry") => json!([{ "deviceId": id, "topic": "t", "payload": 1 }]),
         _ if path.ends_with("/import") => json!({ "deviceId": id, "topic": "t", "payload": 1, "timestamp": 1 }),
         _ if path.ends_with("/credentials") => json!({ "username": "tasmota-1", "password": "one more horse" }),
+        _ if path.ends_with("/topic-rules") => json!({ "rules": [{ "topic": "+a", "key": "{a}" }] }),
+        _ if path.ends_with("/topic-rules/preview") => json!({ "rules": [], "deviceId": id }),
         _ if path.contains("/access-rules") => {
             json!({ "deviceId": id, "action": "publish", "effect": "deny", "topic": "#" })
         }
@@ -152,6 +154,7 @@ async fn everything(tenants: &TwoTenants, ids: &[String]) -> Vec<Told> {
         "/api/v1/devices".into(),
         "/api/v1/users".into(),
         "/api/v1/access-rules".into(),
+        "/api/v1/topic-rules".into(),
     ] {
         seen.push(told(&tenants.a.admin, &Method::GET, &path, NOBODY).await);
     }
