@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use pocket_domain::{
     Aggregate, AggregateQuery, DeviceFilter, DeviceId, GroupBy, Interval, Invalid, Label, LeafPath, PageRequest,
-    Series, TenantId, Timestamp, TopicFilter,
+    Series, TenantId, Timestamp, TopicFilter, TopicRules,
 };
 
+use crate::latest::NamedSeries;
 use crate::policy::Action;
 use crate::telemetry::TelemetryService;
 use crate::{Caller, Error};
@@ -45,7 +46,7 @@ pub struct AggregateQuestion {
     pub topic: Option<TopicFilter>,
     /// What has a series of its own.
     pub group_by: GroupBy,
-    /// At which paths of the payloads.
+    /// At which keys: those that the tenant's rules make of topics, and paths of payloads.
     pub keys: Vec<LeafPath>,
     /// What is made of the points of a bucket.
     pub aggregate: Aggregate,
@@ -65,7 +66,8 @@ impl TelemetryService {
 
     /// Aggregates over time: a series for each device and key, in the order in which they are named; devices that
     /// only a label or a topic names are in the order of their ids. Of devices that only a topic names, series without
-    /// points are left out.
+    /// points are left out. A key stands for values of topics to which the tenant's rules give it, and for values with this path of
+    /// all other topics.
     ///
     /// # Errors
     /// `NotFound` for a device that the tenant does not have. `Invalid(deviceId)` when nothing names devices;
@@ -76,13 +78,14 @@ impl TelemetryService {
         caller: &Caller,
         tenant: Option<TenantId>,
         question: AggregateQuestion,
-    ) -> Result<Vec<Series>, Error> {
+    ) -> Result<Vec<NamedSeries>, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
         let AggregateQuestion { devices, label, topic, group_by, keys, aggregate, interval, from, to, fill } = question;
         let to = to.unwrap_or_else(|| self.clock.now());
         let from = from.unwrap_or_else(|| to.minus(Self::DEFAULT_RANGE));
         let (devices, keys) = (distinct(devices), distinct(keys));
-        let mut query = AggregateQuery { devices, keys, aggregate, interval, from, to, topic, group_by };
+        let rules = TopicRules::default();
+        let mut query = AggregateQuery { devices, keys, aggregate, interval, from, to, topic, group_by, rules };
         query.check()?;
         let by_topic_only = query.devices.is_empty() && label.is_none();
         if by_topic_only && query.topic.is_none() {
@@ -94,16 +97,18 @@ impl TelemetryService {
             self.devices_among(tenant, query.devices, label.as_ref()).await?
         };
         query.check()?;
+        query.rules = self.topic_rules.get(tenant).await?;
         let place = self.reads.enter(tenant).await?;
         let mut series = self.store.aggregate(tenant, &query).await?;
         drop(place);
         if by_topic_only {
             series.retain(|series| !series.buckets.is_empty());
         }
-        Ok(match fill {
-            Fill::None => series,
-            Fill::Null => series.into_iter().map(|series| series.filled(&query)).collect(),
-        })
+        let told = |series: Series| match fill {
+            Fill::None => NamedSeries::of(series, &query.rules),
+            Fill::Null => NamedSeries::of(series.filled(&query), &query.rules),
+        };
+        Ok(series.into_iter().map(told).collect())
     }
 
     /// The devices that are named and have the label.

@@ -28,6 +28,7 @@ use crate::people::People;
 use crate::refusals::RefusalLog;
 use crate::retention::{RetentionStats, RetentionTask, TimeOptions};
 use crate::rule_reader::RuleReader;
+use crate::rules_of_topics::RulesOfTopics;
 use crate::scope::Scope;
 use crate::telemetry::{TelemetryRules, TelemetryService};
 use crate::tenants::TenantService;
@@ -159,6 +160,7 @@ impl Application {
         let removal =
             RetentionTask::new(Arc::clone(&storage.telemetry), Arc::clone(&time), options.time, Arc::clone(&retention));
         let scope = Scope::new(Arc::clone(&storage.tenants));
+        let topic_rules = Arc::new(RulesOfTopics::new(Arc::clone(&storage.topic_rules)));
         let recorder = Arc::clone(&activity);
         let refusals = Arc::<RefusalLog>::default();
         let summary = Arc::clone(&refusals);
@@ -216,7 +218,7 @@ impl Application {
             },
             topic_rules: TopicRuleService {
                 scope: scope.clone(),
-                rules: Arc::clone(&storage.topic_rules),
+                rules: Arc::clone(&topic_rules),
                 devices: Arc::clone(&storage.devices),
                 telemetry: Arc::clone(&storage.telemetry),
             },
@@ -249,7 +251,7 @@ impl Application {
                 tenants: Arc::clone(&storage.tenants),
                 devices: Arc::clone(&storage.devices),
                 store: Arc::clone(&storage.telemetry),
-                topic_rules: Arc::clone(&storage.topic_rules),
+                topic_rules,
                 ingest: Arc::clone(&ingest) as Arc<dyn TelemetryIngest>,
                 rules: options.telemetry.clone(),
                 topics: Arc::clone(&topics),

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use pocket_domain::{
-    DeviceId, LatestQuery, LatestValue, LatestValues, TenantId, TopicFilter, TopicName, TopicNaming, TopicRules,
+    DeviceId, LatestQuery, LatestValue, LatestValues, LeafPath, Series, TenantId, TopicFilter, TopicName, TopicNaming,
+    TopicRules,
 };
 
 use crate::policy::Action;
@@ -52,6 +53,27 @@ impl NamedValues {
             });
         }
         Self { values, has_more: latest.has_more }
+    }
+}
+
+/// Numbers over time under the key that people ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedSeries {
+    /// The numbers.
+    pub series: Series,
+    /// Of a series of one topic that a rule names: the path of its payloads where the numbers are.
+    pub path: Option<LeafPath>,
+    /// Of such a series: the labels that the rule gives it.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl NamedSeries {
+    pub(crate) fn of(series: Series, rules: &TopicRules) -> Self {
+        let Some((_, naming)) = series.topic.as_ref().and_then(|topic| rules.name(topic.as_str())) else {
+            return Self { series, path: None, labels: None };
+        };
+        let path = naming.path_of(&series.key).unwrap_or_else(|| series.key.clone());
+        Self { series, path: Some(path), labels: Some(naming.labels) }
     }
 }
 

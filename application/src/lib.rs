@@ -41,6 +41,7 @@ pub mod recovery;
 mod refusals;
 mod retention;
 mod rule_reader;
+mod rules_of_topics;
 mod scope;
 mod shown;
 mod telemetry;
@@ -76,7 +77,7 @@ pub use gateway::{AccessDenied, ClientAccess, ClientCredentials, CredentialLooku
 pub use import::{ImportError, ImportPorts, ImportRow, ImportSummary, Importer, WrongLine};
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
 pub use inside::InsidePass;
-pub use latest::{NamedValue, NamedValues};
+pub use latest::{NamedSeries, NamedValue, NamedValues};
 pub use refusals::{RefusalKind, RefusedMessage};
 pub use retention::{RetentionStats, TimeOptions};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};

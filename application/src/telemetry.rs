@@ -10,11 +10,11 @@ use pocket_domain::{
 };
 use pocket_ports::{
     Clock, DeviceRepository, Fate, Refused, Settled, Submission, TelemetryIngest, TelemetryStore, TenantRepository,
-    TopicRuleRepository,
 };
 
 use crate::fair_slots::FairSlots;
 use crate::policy::Action;
+use crate::rules_of_topics::RulesOfTopics;
 use crate::scope::Scope;
 use crate::timekeeper::Timekeeper;
 use crate::topic_quota::TopicQuota;
@@ -87,7 +87,7 @@ pub struct TelemetryService {
     pub(crate) tenants: Arc<dyn TenantRepository>,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) store: Arc<dyn TelemetryStore>,
-    pub(crate) topic_rules: Arc<dyn TopicRuleRepository>,
+    pub(crate) topic_rules: Arc<RulesOfTopics>,
     pub(crate) ingest: Arc<dyn TelemetryIngest>,
     pub(crate) rules: TelemetryRules,
     pub(crate) reads: FairSlots,

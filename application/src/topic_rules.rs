@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pocket_domain::{DeviceId, LatestQuery, TenantId, TopicName, TopicNaming, TopicRules};
-use pocket_ports::{DeviceRepository, TelemetryStore, TopicRuleRepository};
+use pocket_ports::{DeviceRepository, TelemetryStore};
 
 use crate::policy::Action;
+use crate::rules_of_topics::RulesOfTopics;
 use crate::scope::Scope;
 use crate::{Caller, Error};
 
@@ -42,7 +43,7 @@ pub struct Preview {
 /// Use cases of rules for topics.
 pub struct TopicRuleService {
     pub(crate) scope: Scope,
-    pub(crate) rules: Arc<dyn TopicRuleRepository>,
+    pub(crate) rules: Arc<RulesOfTopics>,
     pub(crate) devices: Arc<dyn DeviceRepository>,
     pub(crate) telemetry: Arc<dyn TelemetryStore>,
 }
@@ -54,7 +55,7 @@ impl TopicRuleService {
     /// Those of storage.
     pub async fn get(&self, caller: &Caller, tenant: Option<TenantId>) -> Result<TopicRules, Error> {
         let tenant = self.scope.enter(caller, tenant, Action::ReadTelemetry).await?;
-        Ok(self.rules.get(tenant).await?)
+        Ok(self.rules.stored(tenant).await?)
     }
 
     /// Sets the rules of the tenant in place of those it has. They hold for what is stored already, since they are applied to what is

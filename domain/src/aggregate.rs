@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{DeviceId, Invalid, LeafPath, Timestamp, TopicFilter};
+use crate::{DeviceId, Invalid, LeafPath, Timestamp, TopicFilter, TopicRules};
 
 /// What is made of the points of a bucket. Numbers are points, and so are truth values: true is 1, false is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,6 +167,9 @@ pub struct AggregateQuery {
     pub topic: Option<TopicFilter>,
     /// What has a series of its own.
     pub group_by: GroupBy,
+    /// What the tenant's rules make of topics: a key stands for a value of a topic that they give this key, and for a value with
+    /// this path in topics to which they don't give it.
+    pub rules: TopicRules,
 }
 
 impl AggregateQuery {

@@ -153,6 +153,7 @@ mod tests {
             to: at(5_001),
             topic: None,
             group_by: crate::GroupBy::Device,
+            rules: crate::TopicRules::default(),
         };
         let device_id = DeviceId::new(at(0), [0; 10]);
         let bucket = |start| Bucket { start: at(start), value: 7.0, count: 1 };

@@ -162,6 +162,16 @@ impl TopicNaming {
     pub fn key_of(&self, path: &LeafPath) -> String {
         path.member().map_or_else(|| self.key.clone(), |member| format!("{}.{member}", self.key))
     }
+
+    /// The path of the payload whose value has this key.
+    pub fn path_of(&self, key: &LeafPath) -> Option<LeafPath> {
+        // Keys that are asked for have no `values.` before them.
+        let own = LeafPath::unwrapped(&self.key).unwrap_or(&self.key);
+        match key.as_str().strip_prefix(own)? {
+            "" => Some(LeafPath::of_leaf(LeafPath::ROOT)),
+            rest => rest.strip_prefix('.').map(LeafPath::of_member),
+        }
+    }
 }
 
 /// The rules of a tenant in order: the first that makes a name of a topic counts.
@@ -200,6 +210,12 @@ impl TopicRules {
     /// What the first rule that makes a name of a topic makes of it, and its place.
     pub fn name(&self, topic: &str) -> Option<(usize, TopicNaming)> {
         self.0.iter().enumerate().find_map(|(place, rule)| Some((place, rule.name(topic)?)))
+    }
+
+    /// Where the values that `key` asks for are in payloads of a topic: at the path to which the rules give this key, or else at the
+    /// key itself. So one topic has one path for a key, and a topic that no rule names has the key.
+    pub fn path_in(&self, topic: &str, key: &LeafPath) -> LeafPath {
+        self.name(topic).and_then(|(_, naming)| naming.path_of(key)).unwrap_or_else(|| key.clone())
     }
 
     /// The rules as text, to be stored.
@@ -279,6 +295,35 @@ mod tests {
         let (_, naming) = rules(&[("+room", "room")]).name("kitchen").unwrap();
         for (path, key) in [("$", "room"), ("temp", "room.temp"), ("a.b", "room.a.b"), ("$.$", "room.$")] {
             assert_eq!(naming.key_of(&LeafPath::of_leaf(path)), key);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_asked_for_has_one_path_in_each_topic() {
+        let rules = rules(&[("home/+room/+q", "{q}"), ("z/+", "climate"), ("v/+q", "values.{q}"), ("d", "$")]);
+        for (topic, key, path) in [
+            ("home/kitchen/temp", "temp", "$"),
+            ("home/kitchen/temp", "temp.a.b", "a.b"),
+            ("home/kitchen/temp", "temp.$", "$.$"),
+            ("home/kitchen/temp", "temp.", ""),
+            ("home/kitchen/temp", "temperature", "temperature"),
+            ("home/kitchen/temp", "$", "$"),
+            ("home/kitchen/hum", "temp", "temp"),
+            ("z/attic", "climate.temp", "temp"),
+            ("z/attic", "temp", "temp"),
+            ("v/temp", "values.temp", "$"),
+            ("v/temp", "temp", "$"),
+            ("d", "$.temp", "temp"),
+            ("boiler", "temp", "temp"),
+        ] {
+            let found = rules.path_in(topic, &LeafPath::parse(key).unwrap());
+            assert_eq!(found.as_str(), path, "{topic} {key}");
+        }
+        let (_, naming) = rules.name("z/attic").unwrap();
+        for path in ["$", "$.$", "temp", "a.b", "", "."] {
+            let path = LeafPath::of_leaf(path);
+            let key = LeafPath::of_leaf(&naming.key_of(&path));
+            assert_eq!(naming.path_of(&key), Some(path));
         }
     }
 

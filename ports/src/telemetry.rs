@@ -47,6 +47,7 @@ pub trait TelemetryStore: Send + Sync {
     ///
     /// A point is a leaf ([`Payload::leaves`](pocket_domain::Payload::leaves)) that is a number or a truth value, which is 1 or 0,
     /// at a key of the query, of a message that meets the query's devices, topic and times; `from` is included, `to` is not.
+    /// In messages of a topic the key MUST be taken as [`TopicRules::path_in`](pocket_domain::TopicRules::path_in) of the query's rules says.
     /// Anything else under the key MUST NOT count. Only messages of the tenant MUST count. MUST return one series for each device and key, by
     /// device, then by key, both in the order of the query, also where there are no points, and say how many topics its points are
     /// from. By topic, MUST return a series for each device, key and topic that has points and no others, those of one device and

@@ -39,7 +39,8 @@ fn series(
     let mut points: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let mut topics = BTreeSet::new();
     for row in rows.iter().filter(|row| topic.is_none_or(|topic| row.topic == *topic)) {
-        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
+        let path = query.rules.path_in(row.topic.as_str(), key);
+        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == path);
         if let Some(point) = leaf.and_then(|leaf| leaf.value.point()) {
             topics.insert(&row.topic);
             points.entry(query.interval.start_of(row.timestamp)).or_default().push(point);

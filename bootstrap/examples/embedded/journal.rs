@@ -384,7 +384,8 @@ fn series_of(rows: &[Telemetry], query: &AggregateQuery, device_id: DeviceId, ke
             && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
     };
     for row in rows.iter().filter(wanted) {
-        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == *key);
+        let path = query.rules.path_in(row.topic.as_str(), key);
+        let leaf = row.payload.leaves().into_iter().find(|leaf| leaf.path == path);
         if let Some(point) = leaf.and_then(|leaf| leaf.value.point()).map(Tally::of) {
             let (topics, tallies) = found.entry(by_topic.then(|| row.topic.clone())).or_default();
             topics.insert(row.topic.clone());

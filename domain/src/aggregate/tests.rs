@@ -22,6 +22,7 @@ fn query(interval: &str, from: i64, to: i64) -> AggregateQuery {
         to: at(to),
         topic: None,
         group_by: GroupBy::Device,
+        rules: TopicRules::default(),
     }
 }
 

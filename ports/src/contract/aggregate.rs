@@ -8,7 +8,7 @@ use super::reading::{TOPIC, append, append_payloads};
 use crate::{Storage, StorageError};
 use pocket_domain::{
     Aggregate, AggregateQuery, DeviceId, GroupBy, LeafPath, NewTelemetry, Payload, Series, TenantId, Timestamp,
-    TopicFilter, TopicName,
+    TopicFilter, TopicName, TopicRules,
 };
 
 pub(super) const ALL: [Aggregate; 7] = [
@@ -33,6 +33,7 @@ pub(super) fn of(device: DeviceId, aggregate: Aggregate) -> AggregateQuery {
         to: at(600),
         topic: None,
         group_by: GroupBy::Device,
+        rules: TopicRules::default(),
     }
 }
 
@@ -260,7 +261,7 @@ pub async fn a_deleted_device_has_no_points(storage: &Storage) {
     assert_eq!(found.iter().map(shape).collect::<Vec<_>>(), [vec![], vec![(-20, 1.0, 1)]]);
 }
 
-fn on(tenant: TenantId, device: DeviceId, second: u64, topic: &str, payload: &str) -> NewTelemetry {
+pub(super) fn on(tenant: TenantId, device: DeviceId, second: u64, topic: &str, payload: &str) -> NewTelemetry {
     NewTelemetry {
         payload: Payload::from_stored(payload),
         topic: TopicName::parse(topic).unwrap(),
@@ -269,7 +270,7 @@ fn on(tenant: TenantId, device: DeviceId, second: u64, topic: &str, payload: &st
 }
 
 /// Topic, how many topics, and the count and value of each bucket.
-async fn by_topic(storage: &Storage, tenant: TenantId, query: &AggregateQuery) -> Vec<String> {
+pub(super) async fn by_topic(storage: &Storage, tenant: TenantId, query: &AggregateQuery) -> Vec<String> {
     let told = |series: &Series| {
         let topic = series.topic.as_ref().map_or("-", TopicName::as_str);
         let buckets: Vec<String> =

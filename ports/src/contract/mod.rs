@@ -10,6 +10,7 @@ pub mod access_rules;
 pub mod activity;
 pub mod aggregate;
 pub mod aggregate_numbers;
+pub mod aggregate_rules;
 pub mod broker;
 pub mod dead_letters;
 pub mod device_events;
@@ -312,6 +313,10 @@ macro_rules! storage_contract {
             a_topic_filter_leaves_out_other_points
             a_deleted_device_has_no_points
         }
+        $crate::storage_contract! { @cases $make, aggregate_rules:
+            keys_of_rules_stand_for_values_of_topics
+            of_one_topic_a_key_of_rules_stands_for_one_path
+        }
         $crate::storage_contract! { @cases $make, aggregate_numbers:
             numbers_of_any_size_are_points
             a_sum_beyond_the_range_of_a_double_is_not_finite
@@ -378,6 +383,7 @@ mod tests {
             include_str!("activity.rs"),
             include_str!("aggregate.rs"),
             include_str!("aggregate_numbers.rs"),
+            include_str!("aggregate_rules.rs"),
             include_str!("dead_letters.rs"),
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),

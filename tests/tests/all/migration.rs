@@ -134,6 +134,7 @@ async fn everything_is_readable(storage: &Storage) {
         to: Timestamp::from_millis(HOUR).unwrap(),
         topic: None,
         group_by: pocket_domain::GroupBy::Device,
+        rules: pocket_domain::TopicRules::default(),
     };
     let series = storage.telemetry.aggregate(tenant, &query).await.unwrap();
     assert!(series.iter().all(|series| series.buckets[0].count == ROWS.unsigned_abs()), "{series:?}");

@@ -1,6 +1,8 @@
 //! Numbers over time in JSON.
 
-use pocket_application::{AggregateQuestion, Fill};
+use std::collections::BTreeMap;
+
+use pocket_application::{AggregateQuestion, Fill, NamedSeries};
 use pocket_domain::{Aggregate, Bucket, GroupBy, Interval, Invalid, Label, LeafPath, TenantId, Timestamp, TopicFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -57,7 +59,8 @@ pub(crate) struct AggregateParameters {
     /// Only of topics that this MQTT filter matches. By itself it means all devices of the tenant, which may have 100.
     #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
     topic: Option<String>,
-    /// Paths into the payload, 20 at the most: keys of objects joined by `.`, or `$` for a payload that is no object. Repeated,
+    /// 20 at the most: paths into the payload, keys of objects joined by `.`, or `$` for a payload that is no object; or keys that the
+    /// tenant's rules make of topics. Repeated,
     /// or separated by commas; `\,` is a comma of a key and `\\` a backslash.
     #[param(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["celsius"]))]
     key: List,
@@ -120,6 +123,12 @@ struct Series {
     device_id: String,
     #[schema(example = "celsius")]
     key: String,
+    /// The key within the payload, where `groupBy` is `topic` and a rule names the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_key: Option<String>,
+    /// The labels that a rule makes of the topic, where `groupBy` is `topic` and a rule names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
     /// The topic of the numbers, where `groupBy` is `topic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "boiler/temperature")]
@@ -154,11 +163,13 @@ impl From<Bucket> for BucketRow {
     }
 }
 
-impl From<Vec<pocket_domain::Series>> for SeriesList {
-    fn from(series: Vec<pocket_domain::Series>) -> Self {
-        let row = |series: pocket_domain::Series| Series {
+impl From<Vec<NamedSeries>> for SeriesList {
+    fn from(series: Vec<NamedSeries>) -> Self {
+        let row = |NamedSeries { series, path, labels }: NamedSeries| Series {
             device_id: series.device_id.to_string(),
             key: series.key.to_string(),
+            raw_key: path.map(|path| path.to_string()),
+            labels,
             topic: series.topic.map(|topic| topic.to_string()),
             topics: (series.topics > 1).then_some(series.topics),
             warning: (series.topics > 1).then(|| mixed(series.topics)),

@@ -268,6 +268,7 @@ async fn a_question_whose_caller_went_away_is_not_worked_on() {
             to: Timestamp::from_millis(10_000).unwrap(),
             topic: None,
             group_by: pocket_domain::GroupBy::Device,
+            rules: pocket_domain::TopicRules::default(),
         };
         tokio::spawn(async move { storage.telemetry.aggregate(tenant, &query).await })
     };

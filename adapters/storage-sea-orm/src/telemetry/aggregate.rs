@@ -1,15 +1,16 @@
 //! Numbers over time: columns of chunks, and payloads of rows that are still in the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pocket_domain::{AggregateQuery, DeviceId, Series, SortOrder, TenantId};
 use pocket_ports::StorageError;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 
 use super::chunks::{Chunks, Outline};
-use super::gather::Gathered;
+use super::gather::{Gathered, topics_of};
 use super::log::{Found, Log};
+use super::names::TopicNames;
 use super::snapshot::Snapshot;
 use super::wanted_topics;
 use super::window::{Scope, Window};
@@ -53,8 +54,9 @@ pub(crate) async fn aggregate(db: &Database, tenant: TenantId, query: AggregateQ
             let scope = Scope::Device { tenant: of_tenant, key: *key };
             let chunks = snapshot.chunks(tenant);
             budget.series = series.len();
-            gathered = of_chunks(&chunks, &scope, &window, gathered, &mut budget).await?;
-            gathered = of_log(&snapshot.log(), &chunks, &scope, window, gathered, &mut budget).await?;
+            let topics = Topics { names: &db.topic_names, tenant: of_tenant };
+            gathered = of_chunks(&chunks, &topics, &scope, &window, gathered, &mut budget).await?;
+            gathered = of_log(&snapshot.log(), &chunks, &topics, &scope, window, gathered, &mut budget).await?;
         }
         let names = db.topic_names.of(transaction, of_tenant, gathered.topics()).await?;
         series.extend(gathered.into_series(*device, &names));
@@ -106,8 +108,48 @@ impl Budget {
     }
 }
 
+/// Names of a tenant's topics.
+struct Topics<'a> {
+    names: &'a TopicNames,
+    tenant: i64,
+}
+
+impl Topics<'_> {
+    /// Tells which topics the next points have, where rules make keys of their names.
+    async fn tell(
+        &self,
+        transaction: &DatabaseTransaction,
+        gathered: &mut Gathered,
+        topics: impl Iterator<Item = i64>,
+    ) -> Result<(), Error> {
+        let unknown = gathered.unknown(topics);
+        if !unknown.is_empty() {
+            gathered.learn(&self.names.of(transaction, Some(self.tenant), unknown).await?);
+        }
+        Ok(())
+    }
+
+    /// The same for chunks, whose topics are read off the runtime that commits messages.
+    async fn tell_of_chunks(
+        &self,
+        chunks: &Chunks<'_>,
+        gathered: &mut Gathered,
+        loaded: &Arc<Vec<(Outline, Vec<u8>)>>,
+    ) -> Result<(), Error> {
+        let loaded = Arc::clone(loaded);
+        let topics = chunks.decode(move |still| {
+            let wanted = loaded.iter().take_while(|_| still.is_wanted());
+            // One that cannot be read is reported when its points are taken.
+            wanted.flat_map(|(_, content)| topics_of(content).unwrap_or_default()).collect::<HashSet<i64>>()
+        });
+        let topics = topics.await?;
+        self.tell(chunks.transaction, gathered, topics.into_iter()).await
+    }
+}
+
 async fn of_chunks(
     chunks: &Chunks<'_>,
+    names: &Topics<'_>,
     scope: &Scope,
     window: &Window,
     mut gathered: Gathered,
@@ -121,13 +163,16 @@ async fn of_chunks(
             Chunks::contents(chunks.transaction, &keys).await?.into_iter().collect();
         let loaded: Vec<(Outline, Vec<u8>)> =
             outlines.iter().filter_map(|outline| Some((*outline, contents.remove(&outline.key)?))).collect();
-        let topics = window.topics.clone();
+        let (topics, loaded) = (window.topics.clone(), Arc::new(loaded));
+        if !budget.query.rules.is_empty() {
+            names.tell_of_chunks(chunks, &mut gathered, &loaded).await?;
+        }
         let decoded = chunks.decode(move |still| {
             let (mut unreadable, mut rows) = (Vec::new(), 0);
-            for (outline, content) in loaded.into_iter().take_while(|_| still.is_wanted()) {
-                match gathered.add_chunk(&content, topics.as_ref()) {
+            for (outline, content) in loaded.iter().take_while(|_| still.is_wanted()) {
+                match gathered.add_chunk(content, topics.as_ref()) {
                     Ok(of_chunk) => rows += of_chunk,
-                    Err(damaged) => unreadable.push((outline, damaged)),
+                    Err(damaged) => unreadable.push((*outline, damaged)),
                 }
             }
             (gathered, unreadable, rows)
@@ -148,6 +193,7 @@ async fn of_chunks(
 async fn of_log(
     log: &Log<'_>,
     chunks: &Chunks<'_>,
+    names: &Topics<'_>,
     scope: &Scope,
     mut window: Window,
     mut gathered: Gathered,
@@ -160,6 +206,7 @@ async fn of_log(
         }
         let count = rows.len();
         let last = rows.last().filter(|_| count == ROWS).map(|Found { row, .. }| (row.timestamp, row.id.cast_signed()));
+        names.tell(chunks.transaction, &mut gathered, rows.iter().map(|Found { row, .. }| row.topic)).await?;
         gathered = chunks
             .decode(move |_| {
                 gathered.add_rows(&rows);

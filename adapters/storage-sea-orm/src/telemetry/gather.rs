@@ -8,6 +8,7 @@ use pocket_domain::{Aggregate, AggregateQuery, DeviceId, GroupBy, LeafPath, Payl
 use pocket_telemetry_codec::{Chunk, Damaged, LeafReader, Numbers};
 
 use super::buckets::{Buckets, Times};
+use super::key_paths::{KeyPaths, Paths};
 use super::log::Found;
 
 /// The key that a series is of, by its place in the query, and its topic; 0 for all topics.
@@ -19,12 +20,13 @@ pub(super) struct Gathered {
     series: BTreeMap<Of, Buckets>,
     /// The topics of the points of each key.
     topics: Vec<BTreeSet<i64>>,
+    paths: KeyPaths,
 }
 
 impl Gathered {
     pub(super) fn new(query: &Arc<AggregateQuery>) -> Self {
-        let mut new =
-            Self { query: Arc::clone(query), series: BTreeMap::new(), topics: vec![BTreeSet::new(); query.keys.len()] };
+        let topics = vec![BTreeSet::new(); query.keys.len()];
+        let mut new = Self { query: Arc::clone(query), series: BTreeMap::new(), topics, paths: KeyPaths::new(query) };
         if !new.is_by_topic() {
             for place in 0..query.keys.len() {
                 new.buckets((place, 0));
@@ -51,47 +53,64 @@ impl Gathered {
         if self.is_by_topic() { self.topics.iter().flatten().copied().collect() } else { HashSet::new() }
     }
 
+    /// Those of the topics whose names have to be [learnt](Self::learn) before their points are taken.
+    pub(super) fn unknown(&self, topics: impl Iterator<Item = i64>) -> HashSet<i64> {
+        self.paths.unknown(topics)
+    }
+
+    /// Takes names of topics.
+    pub(super) fn learn(&mut self, names: &HashMap<i64, TopicName>) {
+        self.paths.learn(names);
+    }
+
     /// Takes the points of a chunk, and tells how many rows it has.
     pub(super) fn add_chunk(&mut self, content: &[u8], wanted_topics: Option<&HashSet<i64>>) -> Result<usize, Damaged> {
         let chunk = Chunk::open(content)?;
         let is_wanted = |topic: &i64| wanted_topics.is_none_or(|topics| topics.contains(topic));
-        if !chunk.topics().iter().any(is_wanted) {
+        let parts = self.paths.parts(chunk.topics().iter().copied().filter(is_wanted));
+        let parts: Vec<(Paths, Vec<i64>)> = parts.into_iter().map(|(paths, topics)| (paths.clone(), topics)).collect();
+        if parts.is_empty() {
             return Ok(0);
         }
-        let wanted: Option<Vec<bool>> = match chunk.topics().iter().all(is_wanted) {
-            true => None,
-            false => Some(chunk.row_topics()?.iter().map(is_wanted).collect()),
-        };
         let timestamps = chunk.timestamps()?;
         let is_ordered = matches!(self.query.aggregate, Aggregate::First | Aggregate::Last);
         let ids = if is_ordered { chunk.ids()? } else { Vec::new() };
-        let times = Times { timestamps: &timestamps, ids: &ids, wanted: wanted.as_deref() };
         // All columns first, so that a chunk that is damaged counts for nothing.
-        let columns = columns(&chunk, &self.query.keys)?;
-        let row_topics =
-            if self.needs_topics(&chunk, &columns, wanted_topics) { chunk.row_topics()? } else { Vec::new() };
-        for (place, numbers) in columns.iter().enumerate() {
-            let Some(numbers) = numbers else { continue };
-            match chunk.topics() {
-                [topic] => self.add_column((place, *topic), numbers, &times),
-                _ if self.is_by_topic() => self.add_apart(place, numbers, &times, &row_topics),
-                _ => {
-                    self.note_topics(place, numbers, &times, &row_topics);
-                    self.buckets((place, 0)).add_all(numbers, &times);
+        let paths: Vec<LeafPath> =
+            parts.iter().flat_map(|(paths, _)| paths.iter()).collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let columns = columns(&chunk, &paths)?;
+        let column_of = |path: &LeafPath| columns[paths.binary_search(path).ok()?].as_ref();
+        let is_whole = |topics: &[i64]| topics.len() == chunk.topics().len();
+        let is_clear = |(paths, topics): &(Paths, Vec<i64>)| {
+            is_whole(topics) && (topics.len() == 1 || self.are_known(topics, paths.iter().map(column_of)))
+        };
+        let row_topics = if parts.iter().all(is_clear) { Vec::new() } else { chunk.row_topics()? };
+        for (paths, topics) in &parts {
+            let wanted: Option<Vec<bool>> = (!is_whole(topics)).then(|| {
+                let topics: HashSet<i64> = topics.iter().copied().collect();
+                row_topics.iter().map(|topic| topics.contains(topic)).collect()
+            });
+            let times = Times { timestamps: &timestamps, ids: &ids, wanted: wanted.as_deref() };
+            for (place, numbers) in paths.iter().map(column_of).enumerate() {
+                let Some(numbers) = numbers else { continue };
+                match topics.as_slice() {
+                    [topic] => self.add_column((place, *topic), numbers, &times),
+                    _ if self.is_by_topic() => self.add_apart(place, numbers, &times, &row_topics),
+                    _ => {
+                        self.note_topics(place, numbers, &times, &row_topics);
+                        self.buckets((place, 0)).add_all(numbers, &times);
+                    }
                 }
             }
         }
         Ok(chunk.len())
     }
 
-    /// Whether topics of single rows have to be looked at: those of a chunk with several, unless all are known to have points.
-    fn needs_topics(&self, chunk: &Chunk<'_>, columns: &[Option<Numbers>], wanted: Option<&HashSet<i64>>) -> bool {
-        let is_known = |(place, _): (usize, &Option<Numbers>)| {
-            let mut topics = chunk.topics().iter().filter(|topic| wanted.is_none_or(|wanted| wanted.contains(topic)));
-            topics.all(|topic| self.topics[place].contains(topic))
-        };
-        let mut columns = columns.iter().enumerate().filter(|(_, numbers)| numbers.is_some());
-        chunk.topics().len() > 1 && (self.is_by_topic() || !columns.all(is_known))
+    /// Whether it need not be looked at which topic each point of these columns has: they share a series, and each topic is known to
+    /// have points.
+    fn are_known<'a>(&self, topics: &[i64], columns: impl Iterator<Item = Option<&'a Numbers>>) -> bool {
+        let mut there = columns.enumerate().filter(|(_, numbers)| numbers.is_some());
+        !self.is_by_topic() && there.all(|(place, _)| topics.iter().all(|topic| self.topics[place].contains(topic)))
     }
 
     /// Adds points of one topic.
@@ -135,7 +154,7 @@ impl Gathered {
         let mut reader = LeafReader::new();
         let mut points = vec![None; self.query.keys.len()];
         for Found { row, .. } in rows {
-            points_of(&mut reader, &row.payload, &self.query.keys, &mut points);
+            points_of(&mut reader, &row.payload, self.paths.of(row.topic), &mut points);
             for (place, point) in points.iter().enumerate() {
                 let Some((point, _)) = point else { continue };
                 self.topics[place].insert(row.topic);
@@ -162,6 +181,11 @@ impl Gathered {
         all.sort_by(|(place, one), (other_place, other)| (place, &one.topic).cmp(&(other_place, &other.topic)));
         all.into_iter().map(|(_, series)| series).collect()
     }
+}
+
+/// The topics of the rows of a chunk.
+pub(super) fn topics_of(content: &[u8]) -> Result<Vec<i64>, Damaged> {
+    Ok(Chunk::open(content)?.topics().to_vec())
 }
 
 /// The points of a chunk at each key: its numbers, and its truth values in rows that have no number there.

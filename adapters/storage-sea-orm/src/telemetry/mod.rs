@@ -5,6 +5,7 @@ mod buckets;
 mod chunks;
 mod damage;
 mod gather;
+mod key_paths;
 mod keys;
 mod last_values;
 mod latest;

@@ -160,6 +160,7 @@ fn means(devices: u32, interval: &str, to: i64) -> AggregateQuery {
         to: at(to),
         topic: None,
         group_by: pocket_domain::GroupBy::Device,
+        rules: pocket_domain::TopicRules::default(),
     }
 }
 

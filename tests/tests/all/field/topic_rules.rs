@@ -1,6 +1,8 @@
 //! Rules by which a tenant names what its devices publish, one value a topic.
 
-use pocket_tests::{Launch, PostgresDatabase, TwoTenants};
+use std::time::{Duration, Instant};
+
+use pocket_tests::{Device, Launch, PostgresDatabase, TwoTenants};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, Wire};
@@ -26,6 +28,20 @@ async fn latest(stage: &Stage, query: &str) -> Value {
 
 async fn keys(stage: &Stage) -> Value {
     stage.admin.get(&format!("/api/v1/devices/{}/keys", stage.device.id)).await.expect(200)
+}
+
+/// Series of sums, the buckets put together and without the device.
+async fn sums(stage: &Stage, query: &str) -> Vec<Value> {
+    let path = format!("/api/v1/telemetry/aggregate?deviceId={}&interval=366d&agg=sum&{query}", stage.device.id);
+    let mut answer = stage.admin.get(&path).await.expect(200)["data"].take();
+    for series in answer.as_array_mut().expect("series") {
+        let series = series.as_object_mut().expect("a series");
+        let buckets = series.remove("buckets").expect("buckets");
+        let values = buckets.as_array().expect("buckets").iter().filter_map(|bucket| bucket["value"].as_f64());
+        series.insert("sum".to_owned(), values.sum::<f64>().into());
+        series.remove("deviceId").expect("a device");
+    }
+    answer.as_array().expect("series").clone()
 }
 
 fn home() -> Value {
@@ -60,11 +76,11 @@ async fn topics_become_keys_and_labels(launch: Launch) {
     let rooms: Vec<_> =
         told.as_array().expect("rows").iter().map(|row| (&row["labels"]["room"], &row["value"])).collect();
     assert_eq!(rooms, [(&json!("kitchen"), &json!(22)), (&json!("attic"), &json!(15))]);
-    // Numbers over time are asked for as they are stored.
-    let path = format!("/api/v1/telemetry/aggregate?deviceId={}&interval=366d&agg=sum&", stage.device.id);
-    let stored = stage.admin.get(&format!("{path}key=$&topic=home/kitchen/temp")).await.expect(200);
-    let buckets = stored["data"][0]["buckets"].as_array().expect("buckets");
-    assert_eq!(buckets.iter().filter_map(|bucket| bucket["value"].as_f64()).sum::<f64>(), 43.0);
+    // Numbers over time by the key of the rule, with those that were stored before it, and by the key as it is stored.
+    for query in ["key=temp&topic=home/kitchen/%23", "key=$&topic=home/kitchen/temp"] {
+        let told = sums(&stage, query).await;
+        assert_eq!(told, [json!({ "key": query[4..query.find('&').expect("&")], "sum": 43.0 })], "{query}");
+    }
     assert_eq!(stage.admin.delete(RULES).await.status, 204);
     assert_eq!(stage.admin.delete(RULES).await.status, 204, "there are none any more");
     assert_eq!(stage.admin.get(RULES).await.expect(200), json!({ "rules": [] }));
@@ -150,6 +166,69 @@ async fn keys_of_objects_follow_the_key_of_their_topic() {
         (json!("name"), json!("$"), json!({ "node": "engine" })),
     ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn numbers_of_several_rooms_are_told_apart_or_told_to_be_several() {
+    let stage = Stage::start().await;
+    let mut wire = stage.connected().await;
+    let messages = [
+        ("home/kitchen/temp", "21"),
+        ("home/attic/temp", "15"),
+        ("home/kitchen/door", "true"),
+        ("home/kitchen/mode", "ON"),
+        ("boiler", r#"{"temp":64}"#),
+    ];
+    publish(&mut wire, &messages).await;
+    // Before there is a rule the key is that of the message.
+    assert_eq!(sums(&stage, "key=temp").await, [json!({ "key": "temp", "sum": 64.0 })]);
+    stage.admin.put(RULES, home()).await.expect(200);
+    let together = sums(&stage, "key=temp").await;
+    assert_eq!((&together[0]["sum"], &together[0]["topics"]), (&json!(100.0), &json!(3)));
+    assert!(together[0]["warning"].as_str().is_some_and(|words| words.contains("groupBy=topic")), "{together:?}");
+    let of_room = |room: &str, sum: f64| {
+        let topic = format!("home/{room}/temp");
+        json!({ "key": "temp", "rawKey": "$", "labels": { "room": room }, "topic": topic, "sum": sum })
+    };
+    let boiler = json!({ "key": "temp", "topic": "boiler", "sum": 64.0 });
+    let apart = sums(&stage, "key=temp&groupBy=topic").await;
+    assert_eq!(apart, [boiler, of_room("attic", 15.0), of_room("kitchen", 21.0)]);
+    let one = sums(&stage, "key=temp,door,mode&topic=home/kitchen/%2B").await;
+    let plain = |key: &str, sum: f64| json!({ "key": key, "sum": sum });
+    assert_eq!(one, [plain("temp", 21.0), plain("door", 1.0), plain("mode", 0.0)]);
+    stage.admin.delete(RULES).await;
+    assert_eq!(sums(&stage, "key=temp").await, [plain("temp", 64.0)]);
+}
+
+#[tokio::test]
+async fn rules_that_one_process_sets_count_in_another_within_seconds() {
+    let database = PostgresDatabase::create().await;
+    let launch = |mode: &str| {
+        Launch::default()
+            .set("mode", mode)
+            .set("database.url", &database.url())
+            .set("auth.jwt_secret", &"j".repeat(32))
+            .set("auth.token_key", &"t".repeat(32))
+    };
+    let (one, other) = (launch("all").start().await, launch("api").start().await);
+    let admin = one.admin().await;
+    let beside = other.admin().await;
+    let device = Device::register(&admin, "boiler-1").await;
+    let row = json!({ "deviceId": device.id, "topic": "home/kitchen/temp", "payload": 21 });
+    admin.post("/api/v1/telemetry", row).await.expect(201);
+    let path = format!("/api/v1/devices/{}/latest", device.id);
+    for (rules, expected) in [(home(), "temp"), (json!({ "rules": [] }), "$"), (home(), "temp")] {
+        // The other process knows the rules as they were.
+        beside.get(&path).await.expect(200);
+        admin.put(RULES, rules).await.expect(200);
+        assert_eq!(admin.get(&path).await.expect(200)["data"][0]["key"], expected);
+        assert_eq!(beside.get(RULES).await.expect(200), admin.get(RULES).await.expect(200));
+        let began = Instant::now();
+        while beside.get(&path).await.expect(200)["data"][0]["key"] != expected {
+            assert!(began.elapsed() < Duration::from_secs(5), "the other process has the rules");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pocket_domain::{
-    Aggregate, AggregateQuery, Bucket, DeviceId, GroupBy, LatestQuery, LatestValue, LatestValues, LeafPath, Series,
-    SortOrder, Tally, Telemetry, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicFilter, TopicName,
+    Aggregate, AggregateQuery, Bucket, DeviceId, GroupBy, LatestQuery, LatestValue, LatestValues, Leaf, LeafPath,
+    Series, SortOrder, Tally, Telemetry, TelemetryPage, TelemetryQuery, TenantId, Timestamp, TopicFilter, TopicName,
+    TopicRule, TopicRules,
 };
 use pocket_ports::Storage;
 
@@ -61,7 +62,15 @@ impl World {
             to: at(from + self.random.below(100_000)),
             topic: (self.random.below(3) == 0).then(|| TopicFilter::parse(self.random.one_of(&FILTERS)).unwrap()),
             group_by: self.random.one_of(&[GroupBy::Device, GroupBy::Topic]),
+            rules: self.any_rules(),
         })
+    }
+
+    /// Rules for topics, or none.
+    fn any_rules(&mut self) -> TopicRules {
+        let rules = self.random.one_of(&[&[][..], &[("a/+q", "t")], &[("a/c", "t"), ("a/+q", "b"), ("#", "$")]]);
+        let parsed = rules.iter().filter_map(|(topic, key)| TopicRule::parse(topic, key).ok());
+        TopicRules::new(parsed.collect()).unwrap()
     }
 
     pub(super) fn any_question(&mut self) -> Question {
@@ -141,7 +150,16 @@ fn series(query: &AggregateQuery, rows: &[Telemetry]) -> Vec<Series> {
                     && query.topic.as_ref().is_none_or(|filter| filter.matches(row.topic.as_str()))
             }) {
                 let leaves = row.payload.leaves();
-                let point = leaves.iter().find(|leaf| leaf.path == *key).and_then(|leaf| leaf.value.point());
+                // What `latest` would tell under this key, or else what is stored under it.
+                let naming = query.rules.name(row.topic.as_str());
+                let named = |leaf: &&Leaf<'_>| {
+                    naming.as_ref().is_some_and(|(_, naming)| naming.key_of(&leaf.path) == key.as_str())
+                };
+                let has_name = naming.as_ref().is_some_and(|(_, naming)| naming.path_of(key).is_some());
+                let point = leaves
+                    .iter()
+                    .find(|leaf| if has_name { named(leaf) } else { leaf.path == *key })
+                    .and_then(|leaf| leaf.value.point());
                 for point in point.into_iter().map(Tally::of) {
                     let of = (query.group_by == GroupBy::Topic).then(|| row.topic.clone());
                     let (topics, buckets) = found.entry(of).or_default();
