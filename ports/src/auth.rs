@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pocket_domain::{
-    DeviceToken, LoginId, Password, PasswordHash, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, UserId,
+    DeviceToken, Invalid, LoginId, Password, PasswordHash, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, UserId,
 };
 
 /// Why a secret could not be worked with.
@@ -29,6 +29,19 @@ pub trait PasswordHasher: Send + Sync {
     /// Whether `attempt` is the password of `hash`. Without a hash (nobody has the name) it MUST take as long and be
     /// `false`.
     async fn verify(&self, attempt: String, hash: Option<PasswordHash>) -> Result<bool, AuthError>;
+
+    /// A hash that another program made, so that [`verify`](Self::verify) can compare with it later. MUST refuse one of a form that is
+    /// not known, and one that would take more than tens of milliseconds to compare with. The message MUST NOT repeat the hash.
+    fn adopt(&self, text: &str) -> Result<PasswordHash, Invalid> {
+        let _ = text;
+        Err(Invalid::new("hash", "hashes of other programs are not supported"))
+    }
+
+    /// Whether a hash is at least as strong as those of [`hash`](Self::hash). Others are replaced when their password is shown.
+    fn is_current(&self, hash: &PasswordHash) -> bool {
+        let _ = hash;
+        true
+    }
 }
 
 /// What a bearer token says of its owner.

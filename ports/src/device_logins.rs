@@ -1,7 +1,7 @@
 //! Storage of the user names and passwords that people gave to devices, beside their tokens.
 
 use async_trait::async_trait;
-use pocket_domain::{DeviceId, DeviceLoginId, DeviceUsername, PasswordHash, TenantId, Timestamp};
+use pocket_domain::{Device, DeviceId, DeviceLoginId, DeviceUsername, PasswordHash, TenantId, Timestamp, TokenHash};
 
 use crate::{DeviceCredential, StorageError};
 
@@ -16,6 +16,24 @@ pub struct NewDeviceLogin {
     pub hash: PasswordHash,
     /// The time of the change.
     pub now: Timestamp,
+}
+
+/// A log-in that comes from elsewhere, and the device it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceLoginImport {
+    /// The device.
+    pub device: ImportedDevice,
+    /// Its log-in.
+    pub login: NewDeviceLogin,
+}
+
+/// Which device gets an imported log-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportedDevice {
+    /// One of the tenant.
+    Present(DeviceId),
+    /// One that is added, with the hash of its token.
+    New(Box<Device>, TokenHash),
 }
 
 /// A log-in of a device, and what it gives access to.
@@ -36,6 +54,16 @@ pub trait DeviceLoginRepository: Send + Sync {
     /// tenant has no such device, and `Conflict(DeviceUsername)` when another device of the tenant has the user name. MUST accept
     /// a user name that only other tenants use. MUST log `AccessChange::Device`.
     async fn set(&self, tenant: TenantId, device: DeviceId, login: &NewDeviceLogin) -> Result<(), StorageError>;
+
+    /// Gives devices log-ins as [`set`](Self::set) does, and adds those that are new as [`DeviceRepository::create`] does. MUST do all or
+    /// nothing, and MUST return the errors of the two for whichever comes first.
+    ///
+    /// [`DeviceRepository::create`]: crate::DeviceRepository::create
+    async fn import(&self, tenant: TenantId, logins: &[DeviceLoginImport]) -> Result<(), StorageError>;
+
+    /// Replaces the hash of a log-in by another of the same password; `false` when the log-in is not there any more or its hash is
+    /// another by now. It stays the same log-in: its id MUST NOT change, and no `AccessChange` is logged.
+    async fn replace_hash(&self, login: &DeviceLogin, hash: &PasswordHash) -> Result<bool, StorageError>;
 
     /// Takes the log-in of a device away; `false` when it had none. MUST return `NotFound` when the tenant has no such device, and
     /// MUST log `AccessChange::Device` when there was one. A log-in goes with its device and its tenant.

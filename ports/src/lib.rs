@@ -43,7 +43,7 @@ pub use broker::{
 pub use check::{BrokerRecords, CheckReport, Checked, Finding, StorageCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use dead_letters::DeadLetterRepository;
-pub use device_logins::{DeviceLogin, DeviceLoginRepository, NewDeviceLogin};
+pub use device_logins::{DeviceLogin, DeviceLoginImport, DeviceLoginRepository, ImportedDevice, NewDeviceLogin};
 pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};

@@ -13,6 +13,15 @@ use crate::state::{State, Token, page_of};
 use crate::{Memory, name_pattern};
 
 impl State {
+    pub(crate) fn add_device(&mut self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
+        self.require_tenant(device.tenant_id)?;
+        self.require_free_name(device.tenant_id, &device.name, device.id)?;
+        let token_entry = Token { device_id: device.id, expires_at: device.token_expires_at, present: true };
+        self.tokens.insert(*token.as_bytes(), token_entry);
+        self.devices.insert(device.id, Device { online: false, connection: None, username: None, ..device.clone() });
+        Ok(())
+    }
+
     fn require_free_name(&self, tenant: TenantId, name: &DeviceName, of: DeviceId) -> Result<(), StorageError> {
         let mut devices = self.devices.values();
         if devices.any(|other| other.tenant_id == tenant && other.name == *name && other.id != of) {
@@ -31,13 +40,7 @@ fn meets(device: &Device, filter: &DeviceFilter) -> bool {
 #[async_trait]
 impl DeviceRepository for Memory {
     async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
-        let mut state = self.state();
-        state.require_tenant(device.tenant_id)?;
-        state.require_free_name(device.tenant_id, &device.name, device.id)?;
-        let token_entry = Token { device_id: device.id, expires_at: device.token_expires_at, present: true };
-        state.tokens.insert(*token.as_bytes(), token_entry);
-        state.devices.insert(device.id, Device { online: false, connection: None, username: None, ..device.clone() });
-        Ok(())
+        self.state().add_device(device, token)
     }
 
     async fn get(&self, tenant: TenantId, id: DeviceId) -> Result<Option<Device>, StorageError> {

@@ -17,6 +17,7 @@ use crate::presence::Heard;
 const LOG_KEPT: Duration = Duration::from_secs(3_600);
 
 /// A token's hash stands for a device until it expires.
+#[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) device_id: DeviceId,
     pub(crate) expires_at: Option<Timestamp>,

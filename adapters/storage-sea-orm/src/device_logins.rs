@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, DeviceLoginId, DeviceUsername, PasswordHash, TenantId, Timestamp};
-use pocket_ports::{AccessChange, DeviceCredential, DeviceLogin, DeviceLoginRepository, NewDeviceLogin, StorageError};
+use pocket_ports::{
+    AccessChange, DeviceCredential, DeviceLogin, DeviceLoginImport, DeviceLoginRepository, ImportedDevice,
+    NewDeviceLogin, StorageError,
+};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    Set, Statement, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, Set, Statement, Value,
 };
 
 use crate::database::Database;
@@ -57,6 +60,8 @@ const LOGINS: &str = "
     FROM device_logins JOIN devices ON devices.key = device_logins.device JOIN tenants ON tenants.key = devices.tenant";
 const OF_USERNAME: &str =
     "WHERE device_logins.username = $1 ORDER BY device_logins.created_at, device_logins.id LIMIT $2";
+const REPLACE_HASH: &str = "UPDATE device_logins SET password_hash = $1 WHERE id = $2 AND password_hash = $3
+    AND device = (SELECT key FROM devices WHERE devices.id = $4)";
 const OF_DEVICE: &str = "WHERE devices.id = $1 AND tenants.id = $2";
 
 async fn read(db: &Database, which: &str, values: [Value; 2]) -> Result<Vec<DeviceLogin>, Error> {
@@ -82,6 +87,38 @@ async fn touch(transaction: &DatabaseTransaction, row: device::Model, now: Times
     Ok(())
 }
 
+async fn insert(
+    transaction: &DatabaseTransaction,
+    device: i64,
+    tenant: i64,
+    login: &NewDeviceLogin,
+) -> Result<(), Error> {
+    let new = device_login::ActiveModel {
+        device: Set(device),
+        tenant: Set(tenant),
+        id: Set(login.id.as_uuid()),
+        username: Set(login.username.to_string()),
+        password_hash: Set(login.hash.expose().to_owned()),
+        created_at: Set(login.now.as_millis()),
+    };
+    device_login::Entity::insert(new).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// Gives a device a log-in in place of the one it has.
+async fn replace(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    device: DeviceId,
+    login: &NewDeviceLogin,
+) -> Result<(), Error> {
+    let row = devices::require(transaction, tenant, device).await?;
+    delete_of_device(transaction, row.key).await?;
+    insert(transaction, row.key, row.tenant, login).await?;
+    touch(transaction, row, login.now).await?;
+    access_log::write(transaction, AccessChange::Device { tenant_id: tenant, device_id: device }).await
+}
+
 #[async_trait]
 impl DeviceLoginRepository for DeviceLogins {
     async fn set(&self, tenant: TenantId, device: DeviceId, login: &NewDeviceLogin) -> Result<(), StorageError> {
@@ -89,20 +126,39 @@ impl DeviceLoginRepository for DeviceLogins {
         self.0
             .ask(move |db| async move {
                 let transaction = db.begin().await?;
-                let row = devices::require(&transaction, tenant, device).await?;
-                delete_of_device(&transaction, row.key).await?;
-                let new = device_login::ActiveModel {
-                    device: Set(row.key),
-                    tenant: Set(row.tenant),
-                    id: Set(login.id.as_uuid()),
-                    username: Set(login.username.to_string()),
-                    password_hash: Set(login.hash.expose().to_owned()),
-                    created_at: Set(login.now.as_millis()),
-                };
-                device_login::Entity::insert(new).exec_without_returning(&transaction).await?;
-                touch(&transaction, row, login.now).await?;
-                access_log::write(&transaction, AccessChange::Device { tenant_id: tenant, device_id: device }).await?;
+                replace(&transaction, tenant, device, &login).await?;
                 Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn import(&self, tenant: TenantId, logins: &[DeviceLoginImport]) -> Result<(), StorageError> {
+        let logins = logins.to_vec();
+        self.0
+            .ask(move |db| async move {
+                let transaction = db.begin().await?;
+                for DeviceLoginImport { device, login } in &logins {
+                    match device {
+                        ImportedDevice::Present(device) => replace(&transaction, tenant, *device, login).await?,
+                        ImportedDevice::New(device, token) => {
+                            let (device, tenant) = devices::insert(&transaction, device, *token).await?;
+                            insert(&transaction, device, tenant, login).await?;
+                        }
+                    }
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    async fn replace_hash(&self, login: &DeviceLogin, hash: &PasswordHash) -> Result<bool, StorageError> {
+        let (id, device) = (login.id.as_uuid(), login.credential.device_id.as_uuid());
+        let (from, to) = (login.hash.expose().to_owned(), hash.expose().to_owned());
+        self.0
+            .ask(move |db| async move {
+                let values = [to.into(), id.into(), from.into(), device.into()];
+                let statement = Statement::from_sql_and_values(db.backend(), REPLACE_HASH, values);
+                Ok(db.writer().execute_raw(statement).await?.rows_affected() > 0)
             })
             .await
     }
@@ -137,8 +193,6 @@ impl DeviceLoginRepository for DeviceLogins {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use sea_orm::ConnectionTrait;
-
     use super::*;
     use crate::sample::Sample;
 

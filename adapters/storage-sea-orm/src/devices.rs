@@ -9,8 +9,9 @@ use pocket_domain::{
     PageRequest, Rejection, ScanPlace, TenantId, Timestamp, TokenHash, TokenKeyFingerprint, TopicName,
 };
 use pocket_ports::{AccessChange, DeviceCredential, DeviceRepository, KnownTokenKey, StorageError, TokenReplacement};
+use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait};
 use sea_orm::{IntoActiveModel, NotSet, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SelectModel};
 use sea_orm::{Selector, Set, Statement};
 
@@ -282,6 +283,18 @@ fn changed(row: device::Model, update: DeviceUpdate, now: Timestamp) -> device::
     row
 }
 
+/// Adds a device with its token and returns its key and that of its tenant.
+pub(crate) async fn insert(
+    transaction: &DatabaseTransaction,
+    device: &Device,
+    token: TokenHash,
+) -> Result<(i64, i64), Error> {
+    let tenant = tenants::require(transaction, device.tenant_id).await?;
+    let inserted = device::Entity::insert(to_row(device, tenant)).exec(transaction).await?;
+    tokens::insert(transaction, inserted.last_insert_id, token, device.token_expires_at).await?;
+    Ok((inserted.last_insert_id, tenant))
+}
+
 #[async_trait]
 impl DeviceRepository for Devices {
     async fn create(&self, device: &Device, token: TokenHash) -> Result<(), StorageError> {
@@ -289,9 +302,7 @@ impl DeviceRepository for Devices {
         self.0
             .ask(move |db| async move {
                 let transaction = db.begin().await?;
-                let tenant = tenants::require(&transaction, device.tenant_id).await?;
-                let inserted = device::Entity::insert(to_row(&device, tenant)).exec(&transaction).await?;
-                tokens::insert(&transaction, inserted.last_insert_id, token, device.token_expires_at).await?;
+                insert(&transaction, &device, token).await?;
                 Ok(transaction.commit().await?)
             })
             .await

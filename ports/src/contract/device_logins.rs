@@ -1,10 +1,13 @@
 //! Cases of [`DeviceLoginRepository`](crate::DeviceLoginRepository).
 #![allow(missing_docs, reason = "the name of a case is its documentation")]
 
-use pocket_domain::{DeviceId, DeviceLoginId, DeviceUpdate, DeviceUsername, PasswordHash, TenantId};
+use pocket_domain::{
+    Device, DeviceFilter, DeviceId, DeviceLoginId, DeviceName, DeviceUpdate, DeviceUsername, PageRequest, PasswordHash,
+    TenantId, TokenHash,
+};
 
 use super::fixture::{at, device, logged, new_device_id, tenant};
-use crate::{AccessChange, Conflict, NewDeviceLogin, Storage, StorageError};
+use crate::{AccessChange, Conflict, DeviceLoginImport, ImportedDevice, NewDeviceLogin, Storage, StorageError};
 
 fn username(text: &str) -> DeviceUsername {
     DeviceUsername::parse(text).unwrap()
@@ -113,4 +116,78 @@ pub async fn a_login_goes_with_its_device_and_its_tenant(storage: &Storage) {
     assert_eq!(found(storage, "mqtt").await, []);
     let next = device(storage, acme, "pump").await;
     set(storage, acme, next, "mqtt", 7).await;
+}
+
+fn new_device(tenant: TenantId, name: &str) -> ImportedDevice {
+    let device = Device::new(new_device_id(), tenant, DeviceName::parse(name).unwrap(), at(5));
+    let mut token = [0; 32];
+    token[..16].copy_from_slice(device.id.as_uuid().as_bytes());
+    ImportedDevice::New(Box::new(device), TokenHash::from_bytes(token))
+}
+
+fn import(device: ImportedDevice, name: &str, now: u64) -> DeviceLoginImport {
+    DeviceLoginImport { device, login: login(name, now) }
+}
+
+async fn names(storage: &Storage, tenant: TenantId) -> Vec<String> {
+    let page = storage.devices.list(tenant, &DeviceFilter::default(), PageRequest::default()).await.unwrap();
+    page.items.iter().map(|device| device.name.to_string()).collect()
+}
+
+pub async fn imported_logins_come_with_new_devices_and_to_those_that_are_there(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    set(storage, acme, boiler, "old", 5).await;
+    let before = logged(storage).await.len();
+    let imports = [
+        import(new_device(acme, "pump"), "pump", 6),
+        import(ImportedDevice::Present(boiler), "boiler", 6),
+        import(new_device(acme, "küche"), "küche", 6),
+    ];
+    storage.device_logins.import(acme, &imports).await.unwrap();
+    for import in &imports {
+        assert_eq!(found(storage, import.login.username.as_str()).await, [import.login.id]);
+    }
+    assert_eq!(found(storage, "old").await, []);
+    assert_eq!(names(storage, acme).await, ["boiler", "pump", "küche"]);
+    let ImportedDevice::New(pump, token) = &imports[0].device else { unreachable!() };
+    assert_eq!(storage.devices.credential(*token).await.unwrap().unwrap().device_id, pump.id);
+    assert_eq!(shown(storage, acme, pump.id).await, Some(username("pump")));
+    let logged = logged(storage).await;
+    assert!(logged[before..].contains(&AccessChange::Device { tenant_id: acme, device_id: boiler }));
+}
+
+pub async fn of_an_import_that_is_refused_nothing_stays(storage: &Storage) {
+    let (acme, umbrella) = (tenant(storage, "acme").await, tenant(storage, "umbrella").await);
+    let (boiler, lamp) = (device(storage, acme, "boiler").await, device(storage, acme, "lamp").await);
+    let theirs = device(storage, umbrella, "theirs").await;
+    let kept = set(storage, acme, boiler, "mqtt", 5).await;
+    set(storage, acme, lamp, "taken", 5).await;
+    for (wrong, error) in [
+        (import(new_device(acme, "lamp"), "other", 6), StorageError::Conflict(Conflict::DeviceName)),
+        (import(new_device(acme, "other"), "taken", 6), StorageError::Conflict(Conflict::DeviceUsername)),
+        (import(ImportedDevice::Present(theirs), "other", 6), StorageError::NotFound),
+    ] {
+        let imports =
+            [import(new_device(acme, "pump"), "pump", 6), import(ImportedDevice::Present(boiler), "second", 6), wrong];
+        assert_eq!(storage.device_logins.import(acme, &imports).await, Err(error));
+        assert_eq!(names(storage, acme).await, ["boiler", "lamp"]);
+        assert_eq!((found(storage, "pump").await, found(storage, "mqtt").await), (vec![], vec![kept.id]));
+    }
+}
+
+pub async fn a_hash_is_replaced_while_it_is_the_one_that_was_read(storage: &Storage) {
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    set(storage, acme, boiler, "mqtt", 5).await;
+    let read = storage.device_logins.get(acme, boiler).await.unwrap().unwrap();
+    let before = logged(storage).await.len();
+    let better = PasswordHash::from_phc("$argon2id$better".into());
+    assert_eq!(storage.device_logins.replace_hash(&read, &better).await, Ok(true));
+    let replaced = storage.device_logins.get(acme, boiler).await.unwrap().unwrap();
+    assert_eq!((replaced.id, &replaced.hash), (read.id, &better));
+    assert_eq!(storage.device_logins.replace_hash(&read, &read.hash).await, Ok(false), "it is another by now");
+    assert_eq!(logged(storage).await.len(), before, "connections stay");
+    set(storage, acme, boiler, "mqtt", 6).await;
+    assert_eq!(storage.device_logins.replace_hash(&replaced, &read.hash).await, Ok(false), "it is another log-in");
 }

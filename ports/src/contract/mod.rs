@@ -125,6 +125,9 @@ macro_rules! storage_contract {
             logins_of_another_tenant_are_out_of_reach
             a_new_login_and_a_removed_one_are_logged
             a_login_goes_with_its_device_and_its_tenant
+            imported_logins_come_with_new_devices_and_to_those_that_are_there
+            of_an_import_that_is_refused_nothing_stays
+            a_hash_is_replaced_while_it_is_the_one_that_was_read
         }
         $crate::storage_contract! { @cases $make, topic_rules:
             topic_rules_are_read_in_the_order_in_which_they_were_set
