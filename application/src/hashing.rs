@@ -20,6 +20,8 @@ pub(crate) enum Lane {
     Source(IpAddr),
     /// Of somebody of a tenant.
     Tenant(TenantId, UserId),
+    /// Of nobody who waits: a hash from elsewhere is replaced.
+    Replacing,
 }
 
 impl Lane {
@@ -38,6 +40,7 @@ impl Lane {
         match self {
             Self::Source(source) => Queue::Source(source),
             Self::Tenant(tenant, _) => Queue::Tenant(tenant),
+            Self::Replacing => Queue::Replacing,
         }
     }
 }
@@ -46,6 +49,7 @@ impl Lane {
 enum Queue {
     Source(IpAddr),
     Tenant(TenantId),
+    Replacing,
 }
 
 /// Hashes passwords in turns.
@@ -96,6 +100,11 @@ impl Hashing {
     pub(crate) async fn hash(&self, lane: Lane, password: Password) -> Result<PasswordHash, AuthError> {
         let hasher = Arc::clone(&self.hasher);
         self.run(lane, async move { hasher.hash(password).await }).await
+    }
+
+    /// See [`PasswordHasher::is_current`].
+    pub(crate) fn is_current(&self, hash: &PasswordHash) -> bool {
+        self.hasher.is_current(hash)
     }
 
     /// See [`PasswordHasher::verify`].

@@ -10,10 +10,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pocket_domain::{DeviceLoginId, DeviceUsername, Excerpt, PasswordHash, TenantName, Timestamp, UserId, Username};
+use pocket_domain::{
+    DeviceLoginId, DevicePassword, DeviceUsername, Excerpt, PasswordHash, TenantName, Timestamp, UserId, Username,
+};
 use pocket_ports::DeviceLogin;
 use tokio::time::Instant;
 
@@ -119,7 +121,11 @@ impl People {
             Ok(Some(index)) => {
                 attempt.succeeded();
                 self.passwords.keep(key, index);
-                Ok(candidates.swap_remove(index).owner)
+                let owner = candidates.swap_remove(index).owner;
+                if let Owner::Device(login) = &owner {
+                    self.strengthen(login, shown.password);
+                }
+                Ok(owner)
             }
             // It stays counted.
             Ok(None) => Err(AccessDenied::BadCredentials),
@@ -128,6 +134,25 @@ impl People {
                 Err(error)
             }
         }
+    }
+
+    /// Replaces a hash that came from elsewhere by one of ours, now that its password is known. Nobody waits for it; what finds no
+    /// place among the hashes that are computed is done at a later log-in.
+    fn strengthen(&self, login: &DeviceLogin, password: &str) {
+        if self.hashing.is_current(&login.hash) {
+            return;
+        }
+        let Ok(password) = DevicePassword::inherited(password) else { return };
+        let (hashing, logins, login) = (self.hashing.clone(), Arc::clone(&self.device_logins), login.clone());
+        tokio::spawn(async move {
+            let device = login.credential.device_id;
+            let Ok(hash) = hashing.hash(Lane::Replacing, password.into_password()).await else { return };
+            match logins.replace_hash(&login, &hash).await {
+                Ok(true) => tracing::debug!(%device, "imported password hash replaced by one of argon2id"),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%device, %error, "imported password hash could not be replaced"),
+            }
+        });
     }
 
     /// The owner of a password that is known; nothing is hashed.

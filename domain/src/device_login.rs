@@ -139,6 +139,26 @@ impl DevicePassword {
         Ok(Self(text.to_owned()))
     }
 
+    /// A password that a device has from elsewhere, however weak it is.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or has the form of a device token, which is what it would be taken for. The message does not
+    /// repeat it.
+    pub fn inherited(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("password", "must be 1 to 256 bytes"));
+        }
+        if DeviceToken::is_written_out(text.trim()) {
+            return Err(Invalid::new("password", "must not have the form of a device token, xxxx-yyyy-zzzz"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Why it would not be allowed if somebody chose it now for the device of a user name.
+    pub fn weakness(&self, username: &DeviceUsername) -> Option<Invalid> {
+        Self::parse(&self.0, username).err()
+    }
+
     /// The password on its way to the hasher.
     pub fn into_password(self) -> Password {
         Password::of_device(self.0)
@@ -195,6 +215,12 @@ mod tests {
         {
             assert!(DevicePassword::parse(wrong, &tasmota).is_err(), "{wrong}");
         }
+        for (text, right) in [("a", true), (&"ab".repeat(128), true), ("", false), (&"ab".repeat(129), false)] {
+            assert_eq!(DevicePassword::inherited(text).is_ok(), right, "{text}");
+        }
+        assert!(DevicePassword::inherited("mqtt").unwrap().weakness(&tasmota).is_some());
+        assert!(DevicePassword::inherited("s3cr3t-x").unwrap().weakness(&tasmota).is_none());
+        assert!(DevicePassword::inherited(" 7k3m-9q2x-vt4b").is_err());
         let mut common = DevicePassword::COMMON.to_vec();
         common.sort_unstable();
         common.dedup();

@@ -1,4 +1,4 @@
-//! The secrets of people and devices: argon2id for passwords, HS256 bearer tokens for log-ins, a keyed hash for device
+//! The secrets of people and devices: argon2id for passwords (and hashes from elsewhere, until their password is shown), HS256 bearer tokens for log-ins, a keyed hash for device
 //! tokens, and the operating system's randomness.
 //!
 //! Invariants: no secret is printed by `Debug`; no password is hashed on the thread that asks for it; how many are hashed
@@ -11,6 +11,7 @@ mod device_token;
 mod entropy;
 mod key;
 mod password;
+mod stored_hash;
 
 pub use bearer::JwtIssuer;
 pub use device_token::HmacTokenHasher;

@@ -10,10 +10,12 @@ use std::thread::available_parallelism;
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use async_trait::async_trait;
-use pocket_domain::{Password, PasswordHash};
+use pocket_domain::{Invalid, Password, PasswordHash};
 use pocket_ports::{AuthError, PasswordHasher};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+
+use crate::stored_hash::StoredHash;
 
 /// Memory in KiB, passes and lanes: the OWASP Password Storage Cheat Sheet's setting of argon2id that needs the fewest CPUs
 /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
@@ -89,13 +91,18 @@ impl PasswordHasher for Argon2PasswordHasher {
     async fn verify(&self, attempt: String, hash: Option<PasswordHash>) -> Result<bool, AuthError> {
         self.compute(move || match hash {
             Some(hash) => verify(&attempt, &hash),
-            None => {
-                // As much work as a comparison, so that the time does not tell which names exist.
-                std::hint::black_box(argon2id(&current_params()?, attempt.as_bytes(), &[0; SALT_BYTES])?);
-                Ok(false)
-            }
+            None => nobody(&attempt),
         })
         .await
+    }
+
+    fn adopt(&self, text: &str) -> Result<PasswordHash, Invalid> {
+        StoredHash::parse(text).map_err(|wrong| Invalid::new("hash", wrong))?;
+        Ok(PasswordHash::from_phc(text.to_owned()))
+    }
+
+    fn is_current(&self, hash: &PasswordHash) -> bool {
+        StoredHash::parse(hash.expose()).is_ok_and(|hash| hash.is_current())
     }
 }
 
@@ -105,7 +112,7 @@ impl fmt::Debug for Argon2PasswordHasher {
     }
 }
 
-fn current_params() -> Result<Params, AuthError> {
+pub(crate) fn current_params() -> Result<Params, AuthError> {
     Params::new(MEMORY_KIB, PASSES, LANES, Some(HASH_BYTES)).map_err(backend)
 }
 
@@ -113,40 +120,43 @@ fn hash(password: &str) -> Result<PasswordHash, AuthError> {
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).map_err(backend)?;
     let params = current_params()?;
-    let output = argon2id(&params, password.as_bytes(), &salt)?;
+    let output = argon2id(&params, password.as_bytes(), &salt, HASH_BYTES)?;
     let phc = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
         params: phc::ParamsString::try_from(&params).map_err(backend)?,
         salt: Some(phc::Salt::new(&salt).map_err(backend)?),
-        hash: Some(output),
+        hash: Some(phc::Output::new(&output).map_err(backend)?),
     };
     Ok(PasswordHash::from_phc(phc.to_string()))
 }
 
-/// Compares with the parameters that the hash carries, so that hashes from before a change of them stay good.
+/// Compares in the way that the hash names, so that hashes from before a change of it, and from elsewhere, stay good.
 fn verify(attempt: &str, hash: &PasswordHash) -> Result<bool, AuthError> {
-    let stored = phc::PasswordHash::new(hash.expose()).map_err(backend)?;
-    let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-        return Err(AuthError::Backend("a stored password hash has no salt or no hash".into()));
-    };
-    if stored.algorithm != Algorithm::Argon2id.ident() || stored.version != Some(Version::V0x13.into()) {
-        return Err(AuthError::Backend("a stored password hash is not argon2id of version 19".into()));
+    let stored = StoredHash::parse(hash.expose());
+    let stored = stored.map_err(|wrong| AuthError::Backend(format!("a stored password hash {wrong}")))?;
+    if stored.is_of(attempt.as_bytes())? {
+        return Ok(true);
     }
-    let computed = argon2id(&Params::try_from(&stored).map_err(backend)?, attempt.as_bytes(), &salt)?;
-    // `Output` compares in constant time.
-    Ok(computed == expected)
+    // A quick comparison would tell that the name exists.
+    if stored.is_slow() { Ok(false) } else { nobody(attempt) }
 }
 
-fn argon2id(params: &Params, password: &[u8], salt: &[u8]) -> Result<phc::Output, AuthError> {
+/// As much work as a comparison, so that the time does not tell which names exist.
+fn nobody(attempt: &str) -> Result<bool, AuthError> {
+    std::hint::black_box(argon2id(&current_params()?, attempt.as_bytes(), &[0; SALT_BYTES], HASH_BYTES)?);
+    Ok(false)
+}
+
+pub(crate) fn argon2id(params: &Params, password: &[u8], salt: &[u8], bytes: usize) -> Result<Vec<u8>, AuthError> {
     let blocks = params.block_count();
     let mut memory = Vec::new();
     memory.try_reserve_exact(blocks.max(RESERVED_BLOCKS)).map_err(backend)?;
     memory.resize(blocks, Block::new());
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    let mut output = [0; HASH_BYTES];
+    let mut output = vec![0; bytes];
     argon2.hash_password_into_with_memory(password, salt, &mut output, &mut memory[..]).map_err(backend)?;
-    phc::Output::new(&output).map_err(backend)
+    Ok(output)
 }
 
 fn backend(error: impl fmt::Display) -> AuthError {
@@ -196,11 +206,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_hash_is_an_error_and_no_match() {
-        for damaged in ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2i$v=19$m=1024,t=3,p=1$c29tZXNhbHQ$AAAA"]
+        for damaged in
+            ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1", "$argon2i$v=19$m=1024,t=3,p=1$c29tZXNhbHQ$AAAA", "$7$"]
         {
             let answer = hasher(1, 0).verify("password1234".into(), Some(PasswordHash::from_phc(damaged.into()))).await;
             assert!(matches!(answer, Err(AuthError::Backend(_))), "{damaged}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_program_is_adopted_and_known_as_weaker() {
+        let hasher = hasher(1, 0);
+        let sha512 = "$6$ZClonuUYDBsAl8F8$+Y2pwSPTTdfHMgweTfq7iv7HPNU3mfBsx5E/b6IdPgT2wNwsw2UHsCMETChh1YHGfI9XQW1sEkrwxbX5VTo1zw==";
+        let adopted = hasher.adopt(sha512).unwrap();
+        assert!(hasher.verify("secret".into(), Some(adopted.clone())).await.unwrap());
+        assert!(!hasher.verify("Secret".into(), Some(adopted.clone())).await.unwrap());
+        assert!(!hasher.is_current(&adopted));
+        let own = hasher.hash(password("correct horse battery")).await.unwrap();
+        assert!(hasher.is_current(&own));
+        let refused = hasher.adopt("$2b$12$R9h/cIPz0gi.URNNX3kh2O").unwrap_err();
+        assert!(!refused.to_string().contains("R9h"), "{refused}");
     }
 
     #[tokio::test]
