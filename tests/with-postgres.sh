@@ -70,8 +70,10 @@ programs=$(find_programs) || {
 
 # Tests of what stands before a server, and of other brokers, need these, and say so where they are not there.
 missing=()
-for program in pgbouncer mosquitto; do
-    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("$program")
+for program in pgbouncer mosquitto mosquitto_pub; do
+    package=$program
+    [ "$program" = mosquitto_pub ] && package=mosquitto-clients
+    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     if may_install; then

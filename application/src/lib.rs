@@ -33,6 +33,8 @@ mod ingest;
 mod inside;
 mod known_people;
 mod latest;
+mod login_import;
+mod password_file;
 mod passwords;
 mod people;
 pub mod policy;
@@ -78,6 +80,7 @@ pub use import::{ImportError, ImportPorts, ImportRow, ImportSummary, Importer, W
 pub use ingest::{BatchingIngest, IngestOptions, IngestStats, IngestStore, NotStored};
 pub use inside::InsidePass;
 pub use latest::{NamedSeries, NamedValue, NamedValues};
+pub use login_import::{LineRemark, LoginImportPlan, LoginImportReport, LoginImporter};
 pub use refusals::{RefusalKind, RefusedMessage};
 pub use retention::{RetentionStats, TimeOptions};
 pub use telemetry::{TelemetryInput, TelemetryRules, TelemetryService};

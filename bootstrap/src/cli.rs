@@ -52,6 +52,9 @@ pub enum Command {
     /// Manage users
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage devices
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Write the database and the secrets into a new archive while the platform runs; of PostgreSQL only the secrets
     Backup {
         /// The file to write; it must not exist
@@ -127,6 +130,30 @@ pub enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+}
+
+/// Managing devices.
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Import the users of a Mosquitto password file as devices that log in with the passwords they have; also while the platform runs
+    ImportPasswords(ImportPasswordsOptions),
+}
+
+/// Which users become devices.
+#[derive(Args, Debug)]
+pub struct ImportPasswordsOptions {
+    /// The password file; `-` is stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The name of the tenant
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub tenant: String,
+    /// Give devices that have a user name and password already those of the file; by default they keep theirs
+    #[arg(long)]
+    pub replace: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Which telemetry is written.

@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod config;
+mod device;
 mod export;
 mod health;
 mod import;
@@ -13,7 +14,7 @@ mod user;
 
 use std::future::Future;
 
-use crate::cli::{Cli, Command, TokenKeyCommand};
+use crate::cli::{Cli, Command, DeviceCommand, TokenKeyCommand};
 use crate::config::{Configuration, DatabaseKind};
 use crate::{Failure, logs, serve};
 
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve => serve::run(settings),
         Command::Migrate => once(migrate::run(&settings)),
         Command::User(command) => once(user::run(&settings, command)),
+        Command::Device(DeviceCommand::ImportPasswords(options)) => once(device::import_passwords(&settings, &options)),
         Command::Backup { file, database_only } => once(backup::run(&settings, &file, database_only)),
         Command::Restore { file } => once(restore::run(&settings, &file)),
         Command::TokenKey(TokenKeyCommand::Adopt) => once(token_key::adopt(&settings)),

@@ -10,6 +10,7 @@ mod first_start;
 mod log_ins;
 mod network;
 mod own_log_ins;
+mod password_files;
 mod payloads;
 mod poolers;
 mod postgres_tls;
