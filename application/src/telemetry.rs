@@ -230,6 +230,20 @@ impl TelemetryService {
         }
     }
 
+    /// Whether something is stored of a tenant at topics that a filter matches.
+    ///
+    /// # Errors
+    /// `Busy` when too many reads of the tenant, or of all tenants, are under way.
+    pub async fn has_messages_at(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        topic: &TopicFilter,
+    ) -> Result<bool, Error> {
+        let query = TelemetryQuery { topic: Some(topic.clone()), ..TelemetryQuery::default() }.with_limit(Some(1))?;
+        Ok(!self.range(caller, tenant, &query).await?.rows.is_empty())
+    }
+
     /// A page of a tenant's history.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Aggregation over time.
 
 use crate::answer::{Answer, ok};
+use crate::cut_filters;
 use crate::dto::aggregate::{AggregateParameters, SeriesList};
 use crate::extract::{App, User};
 use crate::query::Query;
@@ -14,6 +15,8 @@ use crate::query::Query;
     params(AggregateParameters),
     responses((status = 200, description = "The series.", body = SeriesList)))]
 pub(crate) async fn aggregate(app: App, user: User, query: Query<AggregateParameters>) -> Answer {
-    let series = app.telemetry.aggregate(&user, query.tenant(), query.question()?).await?;
+    let question = query.question()?;
+    cut_filters::refuse(&app, &user, query.tenant(), question.topic.as_ref()).await?;
+    let series = app.telemetry.aggregate(&user, query.tenant(), question).await?;
     ok(&SeriesList::from(series))
 }

@@ -15,6 +15,7 @@ use pocket_telemetry_text::TextExport;
 
 use crate::answer::Answer;
 use crate::connections;
+use crate::cut_filters;
 use crate::dto::export::ExportParameters;
 use crate::dto::telemetry::TelemetryRow;
 use crate::encoding::accepts_gzip;
@@ -36,7 +37,9 @@ const PIECE: usize = 32 * 1_024;
         (String = "text/csv", example = "id,deviceId,topic,payload,timestamp,receivedAt"),
     ))))]
 pub(crate) async fn export(app: App, user: User, query: Query<ExportParameters>, request: HttpRequest) -> Answer {
-    let exporter = app.telemetry.export(&user, query.tenant(), query.scan()?).await?;
+    let scan = query.scan()?;
+    cut_filters::refuse(&app, &user, query.tenant(), scan.topic.as_ref()).await?;
+    let exporter = app.telemetry.export(&user, query.tenant(), scan).await?;
     let (format, gzip) = (query.format(), accepts_gzip(request.headers()));
     let mut answer = HttpResponse::Ok();
     answer

@@ -3,6 +3,7 @@
 use pocket_domain::DeviceId;
 
 use crate::answer::{Answer, ok};
+use crate::cut_filters;
 use crate::dto::latest::{DeviceKeys, LatestParameters, LatestValues};
 use crate::dto::page::IdParameter;
 use crate::extract::{App, Id, User};
@@ -17,7 +18,9 @@ use crate::query::Query;
     params(IdParameter, LatestParameters),
     responses((status = 200, description = "The values.", body = LatestValues<'_>)))]
 pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>, id: Id<DeviceId>) -> Answer {
-    let values = app.telemetry.latest(&user, query.tenant(), id.0, query.topic()?).await?;
+    let topic = query.topic()?;
+    cut_filters::refuse(&app, &user, query.tenant(), topic.as_ref()).await?;
+    let values = app.telemetry.latest(&user, query.tenant(), id.0, topic).await?;
     let values =
         LatestValues::of(&values).map_err(|error| Problem::internal(format!("a stored value is not JSON: {error}")))?;
     ok(&values)
@@ -30,5 +33,7 @@ pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>,
     params(IdParameter, LatestParameters),
     responses((status = 200, description = "The keys.", body = DeviceKeys)))]
 pub(crate) async fn keys(app: App, user: User, query: Query<LatestParameters>, id: Id<DeviceId>) -> Answer {
-    ok(&DeviceKeys::from(app.telemetry.latest(&user, query.tenant(), id.0, query.topic()?).await?))
+    let topic = query.topic()?;
+    cut_filters::refuse(&app, &user, query.tenant(), topic.as_ref()).await?;
+    ok(&DeviceKeys::from(app.telemetry.latest(&user, query.tenant(), id.0, topic).await?))
 }

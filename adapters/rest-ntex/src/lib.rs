@@ -21,6 +21,7 @@ mod code;
 mod config;
 mod connections;
 mod cors;
+mod cut_filters;
 mod dead_letters;
 mod device_events;
 mod devices;

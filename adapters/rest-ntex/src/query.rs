@@ -61,7 +61,29 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
 fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     let wrong = |Undecodable| Problem::field(Code::Invalid, key, "must be percent-encoded UTF-8");
-    Ok((decode(key).map_err(wrong)?, with_plus(decode(value).map_err(wrong)?)))
+    let name = decode(key).map_err(wrong)?;
+    if name == TOPIC {
+        if value.is_empty() {
+            let message = "must not be empty; in an address # is written as %23, and + as %2B";
+            return Err(Problem::field(Code::Invalid, key, message));
+        }
+        return Ok((name, decode(&with_wildcards(value)).map_err(wrong)?.into_owned().into()));
+    }
+    Ok((name, with_plus(decode(value).map_err(wrong)?)))
+}
+
+/// The name of parameters that are topics or topic filters.
+const TOPIC: &str = "topic";
+
+/// A `+` that stands alone between two `/` is the wildcard of a topic filter, though it was not written as `%2B`. A level that is one
+/// blank can be asked for with `%20`.
+fn with_wildcards(value: &str) -> Cow<'_, str> {
+    if !value.contains('+') {
+        return Cow::Borrowed(value);
+    }
+    let with_slashes = value.replace("%2F", "/").replace("%2f", "/");
+    let levels = with_slashes.split('/').map(|level| if level == "+" { "%2B" } else { level });
+    levels.collect::<Vec<_>>().join("/").into()
 }
 
 /// A `+` that was not written as `%2B` has become a blank. In a time, as in `2026-11-23T00:00:00 01:00`, it can be nothing else.
@@ -209,6 +231,30 @@ mod tests {
         ] {
             assert_eq!(parse::<Parameters>(&format!("name={given}")).unwrap().name.as_deref(), Some(read), "{given}");
         }
+    }
+
+    #[test]
+    fn a_plus_that_is_a_level_of_a_topic_is_a_wildcard() {
+        #[derive(Debug, Deserialize)]
+        struct OfTopic {
+            topic: String,
+        }
+        for (given, read) in [
+            ("+", "+"),
+            ("home/+", "home/+"),
+            ("+/+/temp", "+/+/temp"),
+            ("home%2F+%2ftemp", "home/+/temp"),
+            ("home/%2B", "home/+"),
+            ("home/%20", "home/ "),
+            ("living+room/+/a+b", "living room/+/a b"),
+            ("home/++", "home/  "),
+            ("+/%23", "+/#"),
+            ("home/", "home/"),
+        ] {
+            assert_eq!(parse::<OfTopic>(&format!("topic={given}")).unwrap().topic, read, "{given}");
+        }
+        let empty = parse::<OfTopic>("topic=").unwrap_err().to_string();
+        assert!(empty.contains("topic: must not be empty") && empty.contains("%23"), "{empty}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use pocket_application::Error;
 
 use crate::answer::{Answer, created, ok_with};
 use crate::body::Json;
+use crate::cut_filters;
 use crate::dto::page::TenantParameters;
 use crate::dto::telemetry::{History, Stored, TelemetryEntries, TelemetryParameters};
 use crate::extract::{App, User};
@@ -41,6 +42,7 @@ pub(crate) async fn create(
     responses((status = 200, description = "A page of the history.", body = History)))]
 pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>) -> Answer {
     let wanted = query.query()?;
+    cut_filters::refuse(&app, &user, query.tenant(), wanted.topic.as_ref()).await?;
     let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
     ok_with(History::json(&page, wanted.limit()))
 }

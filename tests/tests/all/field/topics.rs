@@ -237,3 +237,45 @@ async fn a_wrong_filter_is_refused_as_for_messages() {
         }
     }
 }
+
+#[tokio::test]
+async fn filters_that_are_not_percent_encoded_are_understood_or_refused_with_words() {
+    let stage = Stage::start().await;
+    let mut wire = stage.connected().await;
+    publish(&mut wire, &[("home/kitchen/temp", "21"), ("home/attic/temp", "15"), ("slash/", "7")]).await;
+    let id = &stage.device.id;
+    let paths = [
+        "/api/v1/telemetry?topic=".to_owned(),
+        format!("/api/v1/telemetry?deviceId={id}&topic="),
+        "/api/v1/telemetry/export?topic=".to_owned(),
+        format!("/api/v1/devices/{id}/latest?topic="),
+        format!("/api/v1/devices/{id}/keys?topic="),
+        format!("/api/v1/telemetry/aggregate?deviceId={id}&key=$&agg=sum&interval=1h&groupBy=topic&topic="),
+    ];
+    for path in &paths {
+        let told = async |topic: &str| {
+            let response =
+                stage.admin.request(reqwest::Method::GET, &format!("{path}{topic}")).send().await.expect("an answer");
+            (response.status().as_u16(), response.text().await.expect("a body"))
+        };
+        for topic in ["home/+/temp", "home%2F+/temp", "+/+/+", "home/+/%23"] {
+            let (status, body) = told(topic).await;
+            assert!(
+                status == 200 && body.contains("home/kitchen/temp") && body.contains("home/attic/temp"),
+                "{path}{topic}: {body}"
+            );
+        }
+        let (status, body) = told("slash/").await;
+        assert!(status == 200 && body.contains("slash/"), "a topic may end with /: {path}: {body}");
+        // A client drops an unescaped # with all that follows.
+        for topic in ["home/", "home/kitchen/", "", "/"] {
+            let (status, body) = told(topic).await;
+            assert!(status == 422 && body.contains("%23") && body.contains("topic"), "{path}{topic}: {status} {body}");
+        }
+        let (status, body) = told("home/%20/temp").await;
+        assert!(
+            status == 200 && !body.contains("home/kitchen"),
+            "a blank that is written as such is one: {path}: {body}"
+        );
+    }
+}
