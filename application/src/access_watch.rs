@@ -1,7 +1,7 @@
 //! Spreads changes of who may be connected: at once within this process, by the access log to all others.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pocket_ports::{AccessChange, AccessLog, DeviceSessions};
@@ -17,6 +17,9 @@ pub struct AccessWatch {
     sessions: OnceLock<Arc<dyn DeviceSessions>>,
     known: Arc<CredentialCache>,
     people: Arc<KnownPeople>,
+    /// Ends of sessions that this process told its connections of, or is about to, until the log tells of them. A client that
+    /// comes back meanwhile begins a new session, which must not end as well.
+    ended: Mutex<VecDeque<AccessChange>>,
 }
 
 impl AccessWatch {
@@ -24,6 +27,8 @@ impl AccessWatch {
     pub const POLL: Duration = Duration::from_secs(1);
     /// Entries read at once.
     const LIMIT: u32 = 1_000;
+    /// Ends of sessions that are remembered.
+    const MOST_ENDED: usize = 10_000;
     /// How far behind the newest entry the log is read again, for entries that were committed out of order.
     const OVERLAP: u64 = 256;
 
@@ -44,6 +49,31 @@ impl AccessWatch {
         Arc::clone(&self.people)
     }
 
+    /// The connections of this process, if it has any.
+    pub(crate) fn sessions(&self) -> Option<&Arc<dyn DeviceSessions>> {
+        self.sessions.get()
+    }
+
+    /// Remembers that this process is about to log the end of a session, and to announce it.
+    pub(crate) fn begin_end(&self, change: AccessChange) {
+        let mut ended = self.ended();
+        if ended.len() >= Self::MOST_ENDED {
+            ended.pop_front();
+        }
+        ended.push_back(change);
+    }
+
+    /// Forgets an end of a session that this process logged, or could not log; `false` when it is of another process.
+    pub(crate) fn forget_end(&self, change: AccessChange) -> bool {
+        let mut ended = self.ended();
+        let place = ended.iter().position(|own| *own == change);
+        place.is_some_and(|place| ended.remove(place).is_some())
+    }
+
+    fn ended(&self) -> MutexGuard<'_, VecDeque<AccessChange>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells of a change that this process made.
     pub(crate) fn announce(&self, change: AccessChange) {
         // First, so that a connection that is judged anew is not judged by what was.
@@ -54,7 +84,8 @@ impl AccessWatch {
         }
     }
 
-    /// Reads the log for ever. Judging a connection twice is harmless, so the changes of this process come by again.
+    /// Reads the log for ever. Judging a connection twice is harmless, so the changes of this process come by again, but for ends of
+    /// sessions.
     pub(crate) async fn follow(&self, log: Arc<dyn AccessLog>) {
         let (mut newest, mut epoch) = (None, log.epoch());
         let mut seen = VecDeque::new();
@@ -100,7 +131,10 @@ impl AccessWatch {
             }
             seen.push_back(entry.sequence);
             *newest = (*newest).max(Some(entry.sequence));
-            self.announce(entry.change);
+            let is_own = matches!(entry.change, AccessChange::Session { .. }) && self.forget_end(entry.change);
+            if !is_own {
+                self.announce(entry.change);
+            }
         }
         if is_at_end {
             self.known.log_was_read(began);

@@ -17,6 +17,7 @@ use crate::auth::AuthService;
 use crate::bridges::BridgeService;
 use crate::dead_letters::DeadLetterService;
 use crate::device_events::DeviceEventService;
+use crate::device_sessions::DeviceSessionService;
 use crate::devices::DeviceService;
 use crate::fair_slots::{FairSlots, SlotLimits};
 use crate::gateway::{DeviceGateway, LookupCounters};
@@ -98,6 +99,8 @@ pub struct Application {
     pub devices: DeviceService,
     /// What happened to the connections of devices.
     pub device_events: DeviceEventService,
+    /// Sessions of devices with brokers.
+    pub device_sessions: DeviceSessionService,
     /// Which topics devices may use.
     pub access_rules: AccessRuleService,
     /// How tenants name what is published at topics.
@@ -207,6 +210,13 @@ impl Application {
                 scope: scope.clone(),
                 devices: Arc::clone(&storage.devices),
                 presence: Arc::clone(&storage.presence),
+            },
+            device_sessions: DeviceSessionService {
+                scope: scope.clone(),
+                devices: Arc::clone(&storage.devices),
+                store: storage.sessions.clone(),
+                watch: Arc::clone(&watch),
+                node: options.node.clone(),
             },
             access_rules: AccessRuleService {
                 scope: scope.clone(),

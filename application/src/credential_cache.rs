@@ -88,7 +88,7 @@ impl CredentialCache {
             AccessChange::Tenant { tenant_id } => {
                 state.entries.retain(|_, (_, known)| known.credential.tenant_id != tenant_id);
             }
-            AccessChange::User { .. } => {}
+            AccessChange::User { .. } | AccessChange::Session { .. } => {}
             AccessChange::Everything => state.entries.clear(),
         }
     }

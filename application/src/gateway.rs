@@ -297,6 +297,11 @@ impl DeviceGateway {
         }))
     }
 
+    /// The name of the broker.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What the broker of this node left when it ended; `None` when storage keeps no such state, so that none of it needs
     /// to be handed over with [`submit`](Self::submit).
     ///

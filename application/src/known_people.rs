@@ -71,7 +71,7 @@ impl KnownPeople {
             AccessChange::Tenant { tenant_id } => {
                 state.people.retain(|_, (_, standing)| standing.user.tenant_id != tenant_id);
             }
-            AccessChange::Device { .. } => {}
+            AccessChange::Device { .. } | AccessChange::Session { .. } => {}
             AccessChange::Everything => state.people.clear(),
         }
     }

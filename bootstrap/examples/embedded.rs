@@ -119,6 +119,7 @@ fn adapters(dir: &std::path::Path) -> Result<Adapters, Box<dyn Error>> {
             dead_letters: history.clone(),
             telemetry: history,
             broker: None,
+            sessions: None,
             ..registry
         },
         password_hasher: Arc::new(Argon2PasswordHasher::new(

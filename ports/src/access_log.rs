@@ -15,6 +15,15 @@ pub enum AccessChange {
         /// The device.
         device_id: DeviceId,
     },
+    /// One session of a device: it ends, and its connection with it. Nobody's access changes.
+    Session {
+        /// Its tenant.
+        tenant_id: TenantId,
+        /// The device.
+        device_id: DeviceId,
+        /// Which of the device's sessions.
+        client: ClientDigest,
+    },
     /// Those of one person: removed, with another role, or with another password.
     User {
         /// Their tenant.
@@ -29,6 +38,29 @@ pub enum AccessChange {
     },
     /// Those of everybody, because the database may not be what it was; see [`AccessLog::epoch`]. The log has no such entry.
     Everything,
+}
+
+/// Stands for a client id in the log: 64 bits that are the same in every process and version (FNV-1a). Two client ids of one device
+/// with the same digest end together, which only a device that looks for such ids can bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientDigest(u64);
+
+impl ClientDigest {
+    /// That of a client id.
+    pub fn of(client_id: &str) -> Self {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Self(client_id.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// One that was stored.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The number, to be stored.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 /// An entry of the log.

@@ -32,7 +32,7 @@ mod write;
 /// The attribute that implementations of these traits stand under, in the version the ports are built with.
 pub use async_trait::async_trait;
 
-pub use access_log::{AccessChange, AccessLog, LoggedChange};
+pub use access_log::{AccessChange, AccessLog, ClientDigest, LoggedChange};
 pub use access_rules::AccessRuleRepository;
 pub use auth::{AuthError, Claims, DeviceTokenHasher, Entropy, PasswordHasher, TokenIssuer, ValidToken};
 pub use bridges::{BRIDGE_MARK, BridgeMonitor, BridgeState};
@@ -47,7 +47,7 @@ pub use device_logins::{DeviceLogin, DeviceLoginImport, DeviceLoginRepository, I
 pub use devices::{DeviceCredential, DeviceRepository, KnownTokenKey, TokenReplacement};
 pub use ingest::{Fate, IngestError, Receipt, Refused, Settled, Submission, TelemetryIngest};
 pub use presence::{DeviceActivity, PresenceRepository};
-pub use sessions::DeviceSessions;
+pub use sessions::{DeviceSession, DeviceSessions, SessionContent, SessionRepository, SessionSubscription};
 pub use storage::{Conflict, DecodingStats, Storage, StorageError, StorageHealth, Upkeep};
 pub use telemetry::{
     Expired, Held, Import, Imported, Pruned, PrunedTenant, TelemetryStore, TopicNames, removed_before,

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use crate::{
     AccessLog, AccessRuleRepository, BrokerStore, DeadLetterRepository, DeviceLoginRepository, DeviceRepository,
-    PresenceRepository, TelemetryStore, TenantRepository, TopicRuleRepository, UserRepository, WriteStore,
+    PresenceRepository, SessionRepository, TelemetryStore, TenantRepository, TopicRuleRepository, UserRepository,
+    WriteStore,
 };
 
 /// Why storage could not do what was asked. The variants are what a caller can act on.
@@ -138,6 +139,8 @@ pub struct Storage {
     /// What brokers must not forget; `None`: sessions and retained messages end with the process, and what is written is
     /// written by a process without a broker.
     pub broker: Option<Arc<dyn BrokerStore>>,
+    /// The sessions that brokers stored, of all nodes; `None`: none are stored.
+    pub sessions: Option<Arc<dyn SessionRepository>>,
     /// What changed about who may be connected.
     pub access_log: Arc<dyn AccessLog>,
     /// Whether it works.

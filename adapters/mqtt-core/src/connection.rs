@@ -106,7 +106,7 @@ impl Connection {
     }
 
     /// The session ends with the connection, whatever the client asked for.
-    pub(crate) fn end_session_with_connection(&mut self) {
+    pub fn end_session_with_connection(&mut self) {
         (self.session_expiry, self.longest_session) = (0, 0);
     }
 

@@ -121,6 +121,13 @@ impl Session {
         self.outgoing.backlog()
     }
 
+    /// The same messages, and the bytes of their payloads alone. It looks at each of them.
+    pub fn payloads(&self) -> (usize, usize) {
+        self.outgoing
+            .all()
+            .fold((0, 0), |(count, bytes), (delivery, _)| (count + 1, bytes + delivery.message.payload.len()))
+    }
+
     /// Messages that wait for room in the window.
     pub fn queued(&self) -> usize {
         self.outgoing.queued()

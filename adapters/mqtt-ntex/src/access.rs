@@ -83,6 +83,9 @@ impl Worker {
 
     /// Has the sessions that a change concerns judged anew.
     pub(crate) fn access_changed(self: &Rc<Self>, change: AccessChange) {
+        if let AccessChange::Session { tenant_id, device_id, client } = change {
+            return self.end_session_of(tenant_id, device_id, client);
+        }
         self.rechecks.count.set(self.access_changes() + 1);
         let mut recent = self.rechecks.recent.borrow_mut();
         if recent.len() >= REMEMBERED {
@@ -95,6 +98,8 @@ impl Worker {
                 self.recheck_later(tenant_id, Principal::Device(device_id));
             }
             AccessChange::User { tenant_id, user_id } => self.recheck_later(tenant_id, Principal::User(user_id)),
+            // Done above: nobody is judged anew.
+            AccessChange::Session { .. } => {}
             AccessChange::Tenant { tenant_id } => self.add_recheck(tenant_id, |scope| scope.all = true),
             AccessChange::Everything => {
                 let mut tenants: HashSet<TenantId> = HashSet::new();
@@ -265,6 +270,7 @@ pub(crate) fn concerns(change: AccessChange, tenant: TenantId, principal: Princi
         }
         AccessChange::User { tenant_id, user_id } => (tenant, principal) == (tenant_id, Principal::User(user_id)),
         AccessChange::Tenant { tenant_id } => tenant == tenant_id,
+        AccessChange::Session { .. } => false,
         AccessChange::Everything => true,
     }
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use pocket_application::{ClientAccess, DeviceGateway};
-use pocket_domain::TopicRights;
+use pocket_domain::{DeviceId, TenantId, TopicRights};
 use pocket_mqtt_core::{
     Account, Authorizer, Client as Owner, Ledger, Level, Limits, Resource, RuleAuthorizer, StoreKeys, SubscriptionIndex,
 };
-use pocket_ports::{AccessChange, DeviceSessions};
+use pocket_ports::{AccessChange, DeviceSession, DeviceSessions};
 use tokio::sync::Notify;
 
 use crate::bind::BindError;
@@ -252,10 +253,15 @@ impl Broker {
     }
 }
 
+#[async_trait]
 impl DeviceSessions for Broker {
     fn access_changed(&self, change: AccessChange) {
         self.local.access_changed(change);
         self.post_to_all(|| Letter::Recheck(change));
+    }
+
+    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Vec<DeviceSession> {
+        self.list_sessions(tenant, device).await
     }
 }
 

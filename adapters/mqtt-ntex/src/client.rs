@@ -7,7 +7,7 @@ use std::time::Instant;
 use ntex::io::IoRef;
 use ntex::util::BytePages;
 use pocket_application::ClientAccess;
-use pocket_domain::Peer;
+use pocket_domain::{Peer, Timestamp};
 use pocket_mqtt_core::{
     Account, Ack, Client as Owner, Closing, Connection, Disconnect, Packet, ProtocolVersion, Purse, ReasonCode, Reply,
     TenantIndex,
@@ -54,6 +54,10 @@ pub(crate) struct Client {
     pub(crate) last_seen: Cell<Instant>,
     /// Something its task may wait for has happened: an acknowledgement left, or the connection is closing.
     pub(crate) changed: Notify,
+    /// When it connected.
+    pub(crate) connected_at: Timestamp,
+    /// People ended its session, and it is closing.
+    pub(crate) is_ended: Cell<bool>,
     /// Set when another connection of the same client took the session.
     pub(crate) handed_over: Cell<Option<HandedOver>>,
     closing: Cell<Option<Closing>>,
@@ -74,6 +78,7 @@ pub(crate) struct NewClient {
     pub(crate) index: Arc<TenantIndex<SubscriberId>>,
     pub(crate) rate: SharedRate,
     pub(crate) peer: Peer,
+    pub(crate) connected_at: Timestamp,
     pub(crate) seat: Seat,
 }
 
@@ -88,7 +93,8 @@ pub(crate) enum Sent {
 
 impl Client {
     pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
-        let NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, seat } = new;
+        let NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, connected_at, seat } =
+            new;
         let now = Instant::now();
         Self {
             id,
@@ -107,6 +113,8 @@ impl Client {
             pace: Pace::new(now),
             rate,
             peer,
+            connected_at,
+            is_ended: Cell::new(false),
             is_held: Cell::new(false),
             last_seen: Cell::new(now),
             changed: Notify::new(),

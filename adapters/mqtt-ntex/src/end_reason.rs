@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use pocket_mqtt_core::{Closing, ReasonCode};
 
+/// The words for the end of a connection whose session people ended.
+pub(crate) const ENDED: &str = "session_ended";
+
 /// The words for the end of a connection; `closing` is `None` when it was not said, neither by the client nor by the broker.
 pub(crate) fn of(closing: Option<Closing>) -> Cow<'static, str> {
     let words = match closing {

@@ -203,7 +203,8 @@ fn accept(worker: &Rc<Worker>, io: &Io, wire: Wire, begun: Begun, is_layered: bo
     let rate = broker.presence.opened(&access, peer.clone(), &broker.gateway);
     let io = io.get_ref();
     wire.charge_to(&account);
-    let new = NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, seat };
+    let connected_at = broker.gateway.now();
+    let new = NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, connected_at, seat };
     let client = Rc::new(Client::new(id, new));
     worker.counters().connects_accepted.add(1);
     if client.send(Packet::ConnectAck(Box::new(ack))) == Sent::TooLarge {

@@ -21,6 +21,7 @@ mod client;
 mod config;
 mod connection;
 mod deliver;
+mod device_sessions;
 mod echo;
 mod end_reason;
 mod errands;

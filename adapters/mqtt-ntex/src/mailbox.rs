@@ -14,6 +14,7 @@ use pocket_ports::AccessChange;
 use tokio::sync::{Notify, oneshot};
 
 use crate::census::Census;
+use crate::device_sessions::Roll;
 use crate::local_publish::LocalPublish;
 use crate::subscriber::SubscriberId;
 use crate::takeover::Request;
@@ -51,6 +52,8 @@ pub(crate) enum Letter {
     Recheck(AccessChange),
     /// Publish a message that comes from inside the process.
     Publish(Box<LocalPublish>),
+    /// Tell the sessions of a device.
+    ListSessions(Arc<Roll>),
     /// Count what waits in sessions.
     Count(Arc<Census>),
     /// Close all connections.

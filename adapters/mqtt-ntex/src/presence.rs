@@ -87,7 +87,9 @@ impl Presence {
             if is_last {
                 entry.remove();
             }
-            gateway.disconnected(&access, client.peer.clone(), end_reason::of(client.closing()), is_last);
+            let reason =
+                if client.is_ended.get() { end_reason::ENDED.into() } else { end_reason::of(client.closing()) };
+            gateway.disconnected(&access, client.peer.clone(), reason, is_last);
         }
     }
 }

@@ -240,6 +240,7 @@ impl Worker {
                 let _ = done.send(());
             }
             Letter::Publish(publish) => self.publish_local(*publish),
+            Letter::ListSessions(roll) => self.enrol(&roll),
             Letter::Count(census) => self.count(&census),
             Letter::CloseAll(reason) => {
                 let clients = self.table.borrow().clients();

@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::problem::{self, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
 use crate::{
-    access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
-    telemetry, tenants, topic_rules, usage, users,
+    access_rules, aggregate, auth, bridges, dead_letters, device_events, device_sessions, devices, export, health,
+    import, latest, telemetry, tenants, topic_rules, usage, users,
 };
 
 /// The name of the security scheme in the document.
@@ -49,6 +49,8 @@ const BEARER: &str = "bearer";
     devices::set_credentials,
     devices::remove_credentials,
     device_events::list,
+    device_sessions::list,
+    device_sessions::end,
     latest::latest,
     latest::keys,
     access_rules::explain,

@@ -6,8 +6,8 @@ use ntex::web::{self, Route};
 
 use crate::code::Code;
 use crate::{
-    access_rules, aggregate, auth, bridges, dead_letters, device_events, devices, export, health, import, latest,
-    openapi, telemetry, tenants, topic_rules, usage, users,
+    access_rules, aggregate, auth, bridges, dead_letters, device_events, device_sessions, devices, export, health,
+    import, latest, openapi, telemetry, tenants, topic_rules, usage, users,
 };
 
 /// Where the API is, and where it was in the first version of the product: both answer the same.
@@ -66,6 +66,8 @@ pub(crate) static API: &[Call] = &[
     call!(PUT "/devices/{id}/credentials" user devices::set_credentials, UsernameTaken, TooManyAttempts),
     call!(DELETE "/devices/{id}/credentials" user devices::remove_credentials),
     call!(GET "/devices/{id}/events" user device_events::list),
+    call!(GET "/devices/{id}/sessions" user device_sessions::list),
+    call!(DELETE "/devices/{id}/sessions/{clientId}" user device_sessions::end),
     call!(GET "/devices/{id}/latest" user latest::latest),
     call!(GET "/devices/{id}/keys" user latest::keys),
     call!(GET "/devices/{id}/access" user access_rules::explain),

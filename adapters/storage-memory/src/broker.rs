@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NodeName, TenantId, Timestamp, TopicName};
+use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp, TopicName};
 use pocket_ports::{
-    BrokerChange, BrokerKey, BrokerState, BrokerStore, DeliveryRecord, MessageRecord, Progress, SessionRecord,
-    StorageError, StoredSession, SubscriptionRecord,
+    AccessChange, BrokerChange, BrokerKey, BrokerState, BrokerStore, ClientDigest, DeliveryRecord, DeviceSession,
+    MessageRecord, Progress, SessionContent, SessionRecord, SessionRepository, SessionSubscription, StorageError,
+    StoredSession, SubscriptionRecord,
 };
 
 use crate::Memory;
+use crate::presence::Heard;
 use crate::state::State;
 
 /// How far behind the newest key a cleared topic is remembered, so that a message that was retained before is not kept.
@@ -103,6 +105,32 @@ impl Node {
     }
 }
 
+/// A session as people see it.
+fn session(node: &NodeName, stored: &StoredSession) -> DeviceSession {
+    let subscription = |held: &SubscriptionRecord| SessionSubscription {
+        filter: held.filter.clone(),
+        group: held.group.clone(),
+        // The lowest bits of the options are the QoS (5.0, 3.8.3.1).
+        qos: held.options & 0b11,
+        identifier: held.identifier,
+    };
+    let mut content = SessionContent {
+        expiry_seconds: stored.session.expiry_seconds,
+        queued_messages: stored.deliveries.len() as u64,
+        queued_bytes: stored.deliveries.iter().map(|(_, message, _)| message.payload.len() as u64).sum(),
+        ..SessionContent::default()
+    };
+    content.set_subscriptions(stored.subscriptions.iter().map(subscription).collect());
+    DeviceSession {
+        node: node.clone(),
+        client_id: stored.session.client_id.clone(),
+        is_connected: stored.session.left_at.is_none(),
+        since: stored.session.left_at,
+        protocol: None,
+        content: Some(content),
+    }
+}
+
 /// The largest key that a change gives.
 fn last_key(change: &BrokerChange) -> u64 {
     match change {
@@ -131,5 +159,47 @@ impl BrokerStore for Memory {
             state.tenants.contains_key(tenant) && message.expires_at.is_none_or(|at| at > now)
         });
         Ok(BrokerState { sessions: node.sessions(&state), retained: retained.collect(), last_key: node.last_key })
+    }
+}
+
+#[async_trait]
+impl SessionRepository for Memory {
+    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, StorageError> {
+        let state = self.state();
+        if state.device(tenant, device).is_none() {
+            return Ok(Vec::new());
+        }
+        let mut sessions = Vec::new();
+        for (name, node) in &state.brokers {
+            let all = node.sessions(&state).into_iter().filter(|stored| stored.session.device_id == device);
+            sessions.extend(all.map(|stored| session(name, &stored)));
+        }
+        let online = state.heard.get(&device).into_iter().flat_map(Heard::nodes);
+        for (node, connection) in online {
+            let (client_id, protocol) = ((*connection.peer.client_id).into(), Some((*connection.peer.protocol).into()));
+            let known = sessions.iter_mut().find(|session| session.node == *node && session.client_id == client_id);
+            match known {
+                Some(session) if session.is_connected => session.protocol = protocol,
+                Some(_) => {}
+                None => {
+                    let (node, since, content) = (node.clone(), None, None);
+                    sessions.push(DeviceSession { node, client_id, is_connected: true, since, protocol, content });
+                }
+            }
+        }
+        Ok(sessions)
+    }
+
+    async fn end_session(&self, tenant: TenantId, device: DeviceId, client_id: &str) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if state.device(tenant, device).is_none() {
+            return Err(StorageError::NotFound);
+        }
+        for node in state.brokers.values_mut() {
+            node.sessions.retain(|_, session| session.device_id != device || *session.client_id != *client_id);
+        }
+        let client = ClientDigest::of(client_id);
+        state.log(AccessChange::Session { tenant_id: tenant, device_id: device, client });
+        Ok(())
     }
 }

@@ -48,6 +48,7 @@ pub fn storage() -> Storage {
         telemetry: memory.clone(),
         dead_letters: memory.clone(),
         broker: Some(memory.clone()),
+        sessions: Some(memory.clone()),
         access_log: memory.clone(),
         health: memory,
     }

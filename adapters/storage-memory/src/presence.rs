@@ -25,6 +25,11 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
+    /// Through which nodes it is online.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&NodeName, &DeviceConnection)> {
+        self.nodes.iter()
+    }
+
     fn add(&mut self, event: NewDeviceEvent) {
         self.recorded += 1;
         self.events.push_back(DeviceEvent { id: DeviceEventId::from_number(self.recorded), event });

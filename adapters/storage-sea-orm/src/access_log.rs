@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, TenantId, UserId};
-use pocket_ports::{AccessChange, AccessLog, LoggedChange, StorageError};
+use pocket_ports::{AccessChange, AccessLog, ClientDigest, LoggedChange, StorageError};
 use sea_orm::prelude::Uuid;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -28,31 +28,42 @@ pub(crate) struct AccessLogReader(pub(crate) Arc<Database>);
 /// shares it, is either over before the change or sees its entry.
 pub(crate) async fn write(transaction: &DatabaseTransaction, change: AccessChange) -> Result<(), Error> {
     locks::take(transaction, Lock::Access).await?;
-    let (tenant, device, person) = match change {
-        AccessChange::Device { tenant_id, device_id } => (tenant_id, Some(device_id.as_uuid()), None),
-        AccessChange::User { tenant_id, user_id } => (tenant_id, None, Some(user_id.as_uuid())),
-        AccessChange::Tenant { tenant_id } => (tenant_id, None, None),
+    let nothing = Entry::default();
+    let (tenant, entry) = match change {
+        AccessChange::Device { tenant_id, device_id } => {
+            (tenant_id, Entry { device: Some(device_id.as_uuid()), ..nothing })
+        }
+        AccessChange::Session { tenant_id, device_id, client } => {
+            let client = Some(client.bits().cast_signed());
+            (tenant_id, Entry { device: Some(device_id.as_uuid()), client, ..nothing })
+        }
+        AccessChange::User { tenant_id, user_id } => (tenant_id, Entry { person: Some(user_id.as_uuid()), ..nothing }),
+        AccessChange::Tenant { tenant_id } => (tenant_id, nothing),
         AccessChange::Everything => return Ok(()),
     };
-    add(transaction, tenant.as_uuid(), device, person).await
+    add(transaction, tenant.as_uuid(), entry).await
 }
 
 /// Adds an entry that concerns nobody, so that appends look up anew which keys there are. It is the last step of its
 /// transaction, which has the lock.
 pub(crate) async fn keys_went(transaction: &DatabaseTransaction) -> Result<(), Error> {
-    add(transaction, Uuid::nil(), None, None).await
+    add(transaction, Uuid::nil(), Entry::default()).await
 }
 
-async fn add(
-    transaction: &DatabaseTransaction,
-    tenant: Uuid,
+/// Whom an entry is about, within its tenant.
+#[derive(Default)]
+struct Entry {
     device: Option<Uuid>,
     person: Option<Uuid>,
-) -> Result<(), Error> {
+    /// The digest of the client id of a session that ends.
+    client: Option<i64>,
+}
+
+async fn add(transaction: &DatabaseTransaction, tenant: Uuid, entry: Entry) -> Result<(), Error> {
     let backend = transaction.get_database_backend();
     let now = time_now(backend);
-    let sql = format!("INSERT INTO access_changes (tenant, device, person, at) VALUES (?, ?, ?, {now})");
-    let values = vec![tenant.into(), device.into(), person.into()];
+    let sql = format!("INSERT INTO access_changes (tenant, device, person, client, at) VALUES (?, ?, ?, ?, {now})");
+    let values = vec![tenant.into(), entry.device.into(), entry.person.into(), entry.client.into()];
     transaction.execute_raw(statement(backend, &sql, values)).await?;
     let sql =
         format!("DELETE FROM access_changes WHERE sequence <= (SELECT max(sequence) FROM access_changes) - {KEPT}");
@@ -74,6 +85,11 @@ pub(crate) async fn latest(connection: &impl ConnectionTrait) -> Result<i64, Err
 fn from_row(row: &access_change::Model) -> LoggedChange {
     let tenant_id = TenantId::from_uuid(row.tenant);
     let change = match (row.device, row.person) {
+        (Some(device), _) if row.client.is_some() => AccessChange::Session {
+            tenant_id,
+            device_id: DeviceId::from_uuid(device),
+            client: ClientDigest::from_bits(row.client.unwrap_or_default().cast_unsigned()),
+        },
         (Some(device), _) => AccessChange::Device { tenant_id, device_id: DeviceId::from_uuid(device) },
         (None, Some(person)) => AccessChange::User { tenant_id, user_id: UserId::from_uuid(person) },
         (None, None) => AccessChange::Tenant { tenant_id },

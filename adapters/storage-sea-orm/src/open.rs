@@ -55,6 +55,7 @@ pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> S
         telemetry: Arc::new(TelemetryHistory(Arc::clone(&database), Arc::clone(&keeper))),
         dead_letters: Arc::new(DeadLetters(Arc::clone(&database))),
         broker: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
+        sessions: Some(Arc::new(BrokerTables(Arc::clone(&database)))),
         access_log: Arc::new(AccessLogReader(Arc::clone(&database))),
         health: Arc::new(Health(database, keeper)),
     }

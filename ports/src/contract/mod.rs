@@ -12,6 +12,7 @@ pub mod aggregate;
 pub mod aggregate_numbers;
 pub mod aggregate_rules;
 pub mod broker;
+pub mod broker_sessions;
 pub mod dead_letters;
 pub mod device_events;
 pub mod device_filters;
@@ -225,6 +226,12 @@ macro_rules! storage_contract {
             a_retained_message_that_expired_is_not_loaded
             nodes_do_not_see_each_other
         }
+        $crate::storage_contract! { @cases $make, broker_sessions:
+            sessions_of_a_device_are_told_with_what_they_hold
+            what_a_device_connected_with_is_told_where_no_session_is_stored
+            a_session_that_people_end_is_forgotten_and_logged
+            digests_of_client_ids_stay_what_they_are
+        }
         $crate::storage_contract! { @cases $make, broker:
             nothing_is_stored_at_first
             a_session_comes_back_as_it_was
@@ -391,6 +398,7 @@ mod tests {
             include_str!("device_events.rs"),
             include_str!("device_filters.rs"),
             include_str!("broker.rs"),
+            include_str!("broker_sessions.rs"),
             include_str!("device_logins.rs"),
             include_str!("devices.rs"),
             include_str!("history.rs"),

@@ -30,8 +30,14 @@ async fn make() -> WithJournal {
     let registry = pocket_storage_memory::storage();
     let history = journal::Journal::open(&directory.path().join("journal"), &registry).unwrap();
     let history = Arc::new(history);
-    let storage =
-        Storage { write: history.clone(), dead_letters: history.clone(), telemetry: history, broker: None, ..registry };
+    let storage = Storage {
+        write: history.clone(),
+        dead_letters: history.clone(),
+        telemetry: history,
+        broker: None,
+        sessions: None,
+        ..registry
+    };
     WithJournal { storage, _directory: directory }
 }
 

@@ -5,6 +5,7 @@
 //! apart, so that one that fails can be named.
 
 mod bridge;
+mod device_sessions;
 mod devices;
 mod first_start;
 mod log_ins;

@@ -10,6 +10,7 @@ pub(crate) mod bridges;
 pub(crate) mod dead_letters;
 pub(crate) mod device_credentials;
 pub(crate) mod device_events;
+pub(crate) mod device_sessions;
 pub(crate) mod devices;
 pub(crate) mod export;
 pub(crate) mod import;

@@ -27,6 +27,8 @@ async fn what_belongs_to_another_tenant_is_not_there() {
         ),
         ("DELETE", format!("/api/v1/devices/{device}/credentials"), Value::Null),
         ("POST", "/api/v1/topic-rules/preview".to_owned(), json!({"rules": [], "deviceId": device})),
+        ("GET", format!("/api/v1/devices/{device}/sessions"), Value::Null),
+        ("DELETE", format!("/api/v1/devices/{device}/sessions/one"), Value::Null),
         ("GET", format!("/api/v1/devices/{device}/events"), Value::Null),
         ("GET", format!("/api/v1/users/{user}"), Value::Null),
         ("PATCH", format!("/api/v1/users/{user}"), json!({"role": "viewer"})),

@@ -76,6 +76,8 @@ fn matrix() -> Vec<Entry> {
         entry("PUT /devices/{id}/credentials", Operator, |_| json!({"username": "tasmota-1", "password": "s3cr3t-x"})),
         entry("DELETE /devices/{id}/credentials", Operator, nothing),
         entry("GET /devices/{id}/events", Viewer, nothing),
+        entry("GET /devices/{id}/sessions", Viewer, nothing),
+        entry("DELETE /devices/{id}/sessions/{clientId}", Operator, nothing),
         entry("GET /devices/{id}/latest", Viewer, nothing),
         entry("GET /devices/{id}/keys", Viewer, nothing),
         Entry { query: "topic=a&action=publish", ..entry("GET /devices/{id}/access", Viewer, nothing) },

@@ -6,14 +6,15 @@
 mod load;
 mod plan;
 pub(crate) mod rows;
+mod sessions;
 mod statements;
 mod write;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pocket_domain::{NodeName, Timestamp};
-use pocket_ports::{BrokerChange, BrokerState, BrokerStore, StorageError};
+use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp};
+use pocket_ports::{BrokerChange, BrokerState, BrokerStore, DeviceSession, SessionRepository, StorageError};
 
 use sea_orm::DbBackend;
 
@@ -56,5 +57,17 @@ impl BrokerStore for BrokerTables {
         let node = node.clone();
         // Of a large broker it takes long.
         self.0.run_to_its_end(move |db| async move { load::load(&db, node.as_str(), now).await }).await
+    }
+}
+
+#[async_trait]
+impl SessionRepository for BrokerTables {
+    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, StorageError> {
+        self.0.run(move |db| async move { sessions::list(&db, tenant, device).await }).await
+    }
+
+    async fn end_session(&self, tenant: TenantId, device: DeviceId, client_id: &str) -> Result<(), StorageError> {
+        let client_id = client_id.to_owned();
+        self.0.run_to_its_end(move |db| async move { sessions::end(&db, tenant, device, &client_id).await }).await
     }
 }

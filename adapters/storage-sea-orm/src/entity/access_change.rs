@@ -10,6 +10,7 @@ pub struct Model {
     pub tenant: Uuid,
     pub device: Option<Uuid>,
     pub person: Option<Uuid>,
+    pub client: Option<i64>,
     pub at: i64,
 }
 

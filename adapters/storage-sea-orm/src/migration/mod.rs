@@ -23,6 +23,7 @@ mod m0019_keys_in_use;
 mod m0020_device_logins;
 mod m0026_received;
 mod m0027_topic_rules;
+mod m0028_ended_sessions;
 
 use std::path::PathBuf;
 
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_device_logins::Migration),
             Box::new(m0026_received::Migration),
             Box::new(m0027_topic_rules::Migration),
+            Box::new(m0028_ended_sessions::Migration),
         ]
     }
 }
