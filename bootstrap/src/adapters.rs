@@ -89,6 +89,30 @@ pub(crate) async fn open_storage(settings: &DatabaseSettings) -> Result<Storage,
     }
 }
 
+/// Whether what the address of the database names on this machine can be used. Nothing is changed, and no server is asked.
+///
+/// # Errors
+/// What is wrong, without the name of the setting.
+pub(crate) fn check_address(settings: &Settings) -> Result<(), String> {
+    let database = &settings.database;
+    match database.url.kind() {
+        DatabaseKind::Memory => Ok(()),
+        // The data directory is made at the start, and was looked at by itself.
+        DatabaseKind::Sqlite
+            if !settings.data_dir.exists()
+                && database_file(database).is_ok_and(|file| file.parent() == Some(&*settings.data_dir)) =>
+        {
+            Ok(())
+        }
+        #[cfg(any(feature = "storage-sqlite", feature = "storage-postgres"))]
+        DatabaseKind::Sqlite | DatabaseKind::Postgres => {
+            pocket_storage_sea_orm::check_address(&sea_orm_options(database)).map_err(|error| error.to_string())
+        }
+        #[allow(unreachable_patterns, reason = "reached where a feature is left out")]
+        kind => Err(not_built_in(kind).to_string()),
+    }
+}
+
 /// Brings the schema of the database up to date and tells what was done.
 ///
 /// # Errors

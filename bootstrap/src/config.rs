@@ -64,12 +64,13 @@ impl Configuration {
         Ok(Self { settings, warnings: std::mem::take(&mut layers.warnings), layers })
     }
 
-    /// Looks whether the files and directories that it names can be used on this machine.
+    /// Looks whether the files and directories that it names can be used on this machine. What the address of the database names was
+    /// looked at before.
     ///
     /// # Errors
     /// All that cannot.
-    pub fn check_files(&self) -> Result<(), Problems> {
-        files::check(&self.settings)
+    pub fn check_files(&self, database: Result<(), String>) -> Result<(), Problems> {
+        files::check(&self.settings, database)
     }
 
     /// The effective configuration as a TOML file in which each value says where it came from; secrets are not shown.

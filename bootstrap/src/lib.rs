@@ -22,6 +22,7 @@ mod private_file;
 mod reachable;
 mod secrets;
 mod serve;
+mod serving;
 mod start_block;
 mod token_key;
 mod transports;

@@ -9,9 +9,11 @@ use pocket_application::{
     TelemetryRules, ThrottleLimits, TimeOptions, TopicLimits, prepare,
 };
 use pocket_domain::TenantShare;
+use pocket_ports::{Conflict, StorageError};
 
 use crate::config::{FailureLimits, Settings};
 use crate::metrics::{self, Metrics};
+use crate::serving::{self, Serving};
 use crate::transports::{Bound, Running};
 use crate::{Failure, adapters};
 
@@ -23,6 +25,7 @@ pub struct Platform {
     mqtt: Vec<(&'static str, SocketAddr)>,
     created_admin: Option<CreatedAdmin>,
     shutdown_timeout: Duration,
+    _serving: Option<Serving>,
 }
 
 impl Platform {
@@ -36,6 +39,10 @@ impl Platform {
         if !settings.mode.serves_mqtt() {
             // The name of the node is that of the broker, which may run beside this process.
             adapters.storage.broker = None;
+        }
+        if let Err(failure) = claim_node(settings, &adapters).await {
+            adapters.storage.health.close().await;
+            return Err(failure);
         }
         let application = Application::start(adapters.clone(), options(settings));
         let mut metrics = Metrics::default();
@@ -56,7 +63,9 @@ impl Platform {
         metrics.add(move || metrics::storage(&*health));
         let retention = Arc::clone(&application.retention);
         metrics.add(move || metrics::retention(&retention));
-        let bound = Bound::bind(settings, &application, metrics)?;
+        let bound = Bound::bind(settings, &application, metrics)
+            .map_err(|failure| serving::or_runs_already(settings, failure))?;
+        let serving = Serving::note(settings);
         let (api, mqtt) = (bound.api(), bound.mqtt());
         let created_admin = first_start(settings, &adapters).await?;
         // First of all, because it fails when another broker has the name of this one.
@@ -67,7 +76,7 @@ impl Platform {
         }
         let transports = bound.serve(settings, &application).await?;
         let shutdown_timeout = settings.shutdown_timeout;
-        Ok(Self { application, transports, api, mqtt, created_admin, shutdown_timeout })
+        Ok(Self { application, transports, api, mqtt, created_admin, shutdown_timeout, _serving: serving })
     }
 
     /// Where REST listens, with the port that was found when any was asked for.
@@ -115,6 +124,15 @@ impl Platform {
             self.shutdown_timeout.as_secs()
         )))
     }
+}
+
+/// Takes the name of the broker before any port: another broker that has the name has the ports too, and it is the reason.
+async fn claim_node(settings: &Settings, adapters: &Adapters) -> Result<(), Failure> {
+    let Some(broker) = &adapters.storage.broker else { return Ok(()) };
+    broker.claim(&settings.node).await.map_err(|error| match error {
+        StorageError::Conflict(Conflict::Node) => serving::runs_already(settings),
+        error => unusable(error),
+    })
 }
 
 async fn first_start(settings: &Settings, adapters: &Adapters) -> Result<Option<CreatedAdmin>, Failure> {

@@ -24,11 +24,11 @@ use pocket_ports::{Conflict, StorageError};
 use pocket_rest_ntex::{BodyLimits, Cors, MetricsToken, Rest, RestConfig, RestMeter, RunningRest};
 
 use crate::Failure;
-#[cfg(feature = "transport-mqtt")]
-use crate::config::DatabaseKind;
 use crate::config::Settings;
 use crate::features::is_built_in;
 use crate::metrics::Metrics;
+#[cfg(feature = "transport-mqtt")]
+use crate::serving;
 
 /// How long threads that have nothing left to do may take to end.
 #[cfg(feature = "transport-mqtt")]
@@ -113,7 +113,7 @@ impl Bound {
         #[cfg(feature = "transport-mqtt")]
         if let Some(bound) = &self.mqtt {
             bound.broker().restore().await.map_err(|error| match error {
-                StorageError::Conflict(Conflict::Node) => Failure::Other(runs_already(settings)),
+                StorageError::Conflict(Conflict::Node) => serving::runs_already(settings),
                 error => Failure::while_doing("cannot go on with the sessions of MQTT clients", error),
             })?;
         }
@@ -198,22 +198,6 @@ impl crate::Platform {
     pub fn broker(&self) -> Option<&Arc<Broker>> {
         self.transports.mqtt.as_ref().map(RunningBroker::broker)
     }
-}
-
-/// Another process serves what this one was to serve.
-#[cfg(feature = "transport-mqtt")]
-fn runs_already(settings: &Settings) -> String {
-    let (node, url) = (&settings.node, &settings.database.url);
-    if url.kind() == DatabaseKind::Postgres {
-        return format!(
-            "a broker with the name {node} already runs on {url}: stop it, or give this one another name with POCKET_NODE"
-        );
-    }
-    format!(
-        "the platform already runs on {url}: stop that process, or start this one in a data directory of its own (--data-dir; \
-         now {})",
-        settings.data_dir.display()
-    )
 }
 
 #[cfg(feature = "transport-rest")]

@@ -74,5 +74,5 @@ pub use check::open_check;
 pub use describe::{Description, describe, known_migrations};
 pub use error::OpenError;
 pub use migration::MigrationReport;
-pub use open::{migrate, open};
+pub use open::{check_address, migrate, open};
 pub use options::{Options, Sealing, Synchronous};

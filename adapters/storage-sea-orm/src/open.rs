@@ -42,6 +42,22 @@ pub async fn open(options: Options) -> Result<Storage, OpenError> {
     Ok(ports_of(database, keeper))
 }
 
+/// Whether what an address names on this machine can be used, without connecting: the file of SQLite, and the files of certificates
+/// of a PostgreSQL address. Nothing is changed.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_address(options: &Options) -> Result<(), OpenError> {
+    match options.kind()? {
+        #[cfg(feature = "sqlite")]
+        crate::options::Kind::Sqlite => crate::sqlite::check_file(&options.url),
+        #[cfg(feature = "postgres")]
+        crate::options::Kind::Postgres => crate::postgres::check_address(&options.url),
+        #[allow(unreachable_patterns, reason = "reached when a kind is not built in")]
+        kind => Err(OpenError::NotBuiltIn(kind.feature())),
+    }
+}
+
 pub(crate) fn ports_of(database: Arc<Database>, keeper: Arc<Mutex<Keeper>>) -> Storage {
     Storage {
         tenants: Arc::new(Tenants(Arc::clone(&database))),

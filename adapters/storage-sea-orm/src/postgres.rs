@@ -36,6 +36,11 @@ const IDLE: Duration = Duration::from_secs(300);
 /// The driver logs what a server notices, such as that a table is there already, which each start asks.
 const FEW_NOTICES: &str = "SET client_min_messages = warning";
 
+/// Whether an address can be read, with the files of certificates that it names.
+pub(crate) fn check_address(url: &str) -> Result<(), OpenError> {
+    Address::parse(url).map(|_| ())
+}
+
 /// Opens the pool of a database that is up to date.
 pub(crate) async fn connect(options: &Options) -> Result<Connections, OpenError> {
     let (suspicion, timeline) = (Arc::default(), Arc::default());

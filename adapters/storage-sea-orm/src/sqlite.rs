@@ -1,11 +1,13 @@
 //! SQLite: one writer, several readers, a write-ahead log.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
 use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
 use sea_orm::{
@@ -127,6 +129,42 @@ pub(crate) fn file_of(url: &str) -> Result<PathBuf, OpenError> {
     Ok(parsed.get_filename().to_owned())
 }
 
+/// Whether the file of the URL can be used, or made where the URL allows that, as far as that shows without a change.
+pub(crate) fn check_file(url: &str) -> Result<(), OpenError> {
+    const HEADER: &[u8; 16] = b"SQLite format 3\0";
+    let file = file_of(url)?;
+    let shown = file.display();
+    let wrong = |reason: &dyn std::fmt::Display| Err(OpenError::Options(format!("{shown}: {reason}")));
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(parent) {
+        Ok(data) if !data.is_dir() => return wrong(&format_args!("{} is not a directory", parent.display())),
+        Ok(_) => {}
+        Err(error) => return wrong(&format_args!("the directory {}: {error}", parent.display())),
+    }
+    // SQLite writes its log beside the file.
+    if let Err(error) = rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
+        let error = std::io::Error::from(error);
+        return wrong(&format_args!("the directory {} cannot be written to: {error}", parent.display()));
+    }
+    let mut begin = Vec::new();
+    match File::options().read(true).write(true).open(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return if url.contains("mode=rwc") { Ok(()) } else { Err(missing(&file)) };
+        }
+        Err(error) => return wrong(&error),
+        Ok(opened) => {
+            if let Err(error) = opened.take(HEADER.len() as u64).read_to_end(&mut begin) {
+                return wrong(&error);
+            }
+        }
+    }
+    if begin.is_empty() || begin == HEADER { Ok(()) } else { wrong(&"is not a SQLite database") }
+}
+
+fn missing(file: &Path) -> OpenError {
+    unavailable(&format!("{} does not exist; ?mode=rwc in the URL creates it", file.display()))
+}
+
 /// The path that the URL names. Where the URL allows it to be created, it is created for this user alone.
 fn prepare_file(url: &str) -> Result<PathBuf, OpenError> {
     let file = file_of(url)?;
@@ -134,7 +172,7 @@ fn prepare_file(url: &str) -> Result<PathBuf, OpenError> {
         return Ok(file);
     }
     if !url.contains("mode=rwc") {
-        return Err(unavailable(&format!("{} does not exist; ?mode=rwc in the URL creates it", file.display())));
+        return Err(missing(&file));
     }
     let mut new = OpenOptions::new();
     new.write(true).create(true).truncate(false);

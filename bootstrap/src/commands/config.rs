@@ -1,9 +1,9 @@
 //! `config check` and `config print`.
 
-use crate::Failure;
 use crate::cli::ConfigCommand;
 use crate::config::{Configuration, Sources};
 use crate::console;
+use crate::{Failure, adapters};
 
 /// Says whether the configuration is right, or what it is.
 ///
@@ -13,7 +13,7 @@ pub(super) fn run(command: ConfigCommand, sources: &Sources) -> Result<(), Failu
     let configuration = Configuration::load(sources)?;
     match command {
         ConfigCommand::Check => {
-            configuration.check_files()?;
+            configuration.check_files(adapters::check_address(&configuration.settings))?;
             let warnings = configuration.warnings.iter().map(|warning| format!("warning: {warning}\n"));
             console::finish(warnings.chain(["ok\n".to_owned()]).collect::<String>())
         }

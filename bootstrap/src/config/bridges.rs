@@ -195,9 +195,11 @@ fn bridge(table: Table) -> Result<BridgeSettings, Vec<String>> {
         if certificate.is_some() != key.is_some() {
             wrong.push("cert and key belong together".to_owned());
         }
-        for file in [&ca, &certificate, &key].into_iter().flatten() {
-            if let Err(error) = std::fs::read(file) {
-                wrong.push(format!("cannot read {}: {error}", file.display()));
+        for (name, file) in [("ca", &ca), ("cert", &certificate), ("key", &key)] {
+            if let Some(file) = file
+                && let Err(error) = std::fs::read(file)
+            {
+                wrong.push(format!("{name}={} cannot be read: {error}", file.display()));
             }
         }
         Some(BridgeTls { ca, certificate, key })

@@ -13,7 +13,7 @@ use super::settings::Settings;
 ///
 /// # Errors
 /// All that are missing, or cannot be read, or written where that is needed.
-pub(super) fn check(settings: &Settings) -> Result<(), Problems> {
+pub(super) fn check(settings: &Settings, database: Result<(), String>) -> Result<(), Problems> {
     let mut problems = Vec::new();
     if let Some(tls) = &settings.mqtt.listeners.certificate {
         readable(&mut problems, "POCKET_TLS_CERT", &tls.certificate);
@@ -23,6 +23,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Problems> {
         }
     }
     writable(&mut problems, &settings.data_dir);
+    if let Err(reason) = database {
+        problems.push(Problem::new(format!("POCKET_DATABASE_URL={}: {reason}", settings.database.url)));
+    }
     Problems::check(problems)
 }
 

@@ -110,12 +110,23 @@ fn command_line(assignments: &[Assignment], problems: &mut Vec<Problem>) -> Vec<
         match entry_for_key(&key_of(key), value, &origin) {
             Some(entry) => entries.push(entry),
             None => {
-                let hint = nearest::hint(key, "", SETTINGS.iter().map(|setting| setting.about().key));
+                let hint = hint(key);
                 problems.push(Problem::new(format!("{option} {key}: there is no such setting{hint}")));
             }
         }
     }
     entries
+}
+
+/// What may have been meant by a key: the settings of a table, or the one of the nearest name.
+fn hint(key: &str) -> String {
+    let keys = || SETTINGS.iter().map(|setting| setting.about().key);
+    let of_table: Vec<&str> =
+        keys().filter(|other| other.strip_prefix(key).is_some_and(|end| end.starts_with('.'))).collect();
+    match &of_table[..] {
+        [] => nearest::hint(key, "", keys()),
+        [first, ..] => format!("; it is a table of settings such as {first}"),
+    }
 }
 
 /// The key of what may be a name in the environment.

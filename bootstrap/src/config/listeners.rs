@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::problem::Problem;
 use super::setting::Setting;
-use super::settings::Reader;
+use super::settings::{Mode, Reader};
 use super::table;
 
 /// Where MQTT is served; port 0 takes any free one.
@@ -65,6 +65,15 @@ impl Reader<'_> {
             if let Some((other, _)) = on[..place].iter().find(|(_, other)| other == port) {
                 self.problem(format!("{name}={port}: this is {other} already"));
             }
+        }
+        if self.get(&table::MODE) != Mode::All {
+            return;
+        }
+        let (api, mqtt) = (self.get(&table::API_HOST), self.get(&table::MQTT_HOST));
+        let share = api == mqtt || api.is_unspecified() || mqtt.is_unspecified();
+        let api_port = self.get(&table::API_PORT);
+        for (name, port) in on.iter().filter(|(_, port)| share && *port != 0 && *port == api_port) {
+            self.problem(format!("{name}={port}: this is POCKET_API_PORT already"));
         }
     }
 

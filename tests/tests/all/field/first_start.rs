@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pocket_tests::{Launch, StrictClient, binary};
+use pocket_tests::{Launch, PostgresDatabase, StrictClient, binary};
 use rumqttc::QoS;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,40 +21,171 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+async fn a_second_start_says_that_the_platform_runs(launch: Launch, database: Option<String>, way_out: &str) {
+    let platform = launch.start().await;
+    let (api, mqtt) = (platform.api_address().port(), platform.mqtt().port());
+    let url = database.map(|url| format!("database.url={url}"));
+    // With the ports of the first one, which are what a second start in the same folder has, and with others.
+    for (api, mqtt) in [(api, mqtt), (0, 0)] {
+        let (api, mqtt) = (format!("api.port={api}"), format!("mqtt.port={mqtt}"));
+        let mut arguments =
+            vec!["--set", "api.host=127.0.0.1", "--set", "mqtt.host=127.0.0.1", "--set", &*api, "--set", &*mqtt];
+        if let Some(url) = &url {
+            arguments.extend(["--set", url]);
+        }
+        let second = run(&platform.data_dir(), &arguments);
+        assert_eq!(second.status.code(), Some(1));
+        let (words, dir) = (said(&second), platform.data_dir());
+        let expected = format!("the platform already runs on {} (pid {}", dir.display(), platform.id());
+        assert!(words.contains(&expected) && words.contains(way_out) && !words.contains("port is taken"), "{words}");
+        let elsewhere = tempfile::tempdir().unwrap();
+        if let Some(url) = &url {
+            let key = platform.data_dir().join("token-key");
+            std::fs::copy(key, elsewhere.path().join("token-key")).unwrap();
+            let words = said(&run(elsewhere.path(), &[&arguments[..], &["--set", url]].concat()));
+            let expected = "a broker with the name pocket already runs on postgres://";
+            assert!(words.contains(expected) && words.contains(way_out), "{words}");
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_second_start_in_the_same_folder_says_that_the_platform_runs_there() {
-    let platform = Launch::default().start().await;
-    let dir = platform.data_dir();
-    let free =
-        ["--set", "api.host=127.0.0.1", "--set", "api.port=0", "--set", "mqtt.host=127.0.0.1", "--set", "mqtt.port=0"];
-    let second = run(&dir, &free);
-    assert_eq!(second.status.code(), Some(1));
+async fn a_second_start_says_that_the_platform_runs_in_sqlite() {
+    a_second_start_says_that_the_platform_runs(Launch::default(), None, "--data-dir").await;
+}
+
+#[tokio::test]
+async fn a_second_start_says_that_the_platform_runs_in_postgresql() {
+    let database = PostgresDatabase::create().await;
+    let launch = Launch::default().set("database.url", &database.url());
+    a_second_start_says_that_the_platform_runs(launch, Some(database.url()), "POCKET_NODE").await;
+}
+
+#[tokio::test]
+async fn a_second_process_of_the_api_alone_is_told_who_runs_in_its_folder() {
+    let platform = Launch::default().set("mode", "api").start().await;
+    let port = format!("api.port={}", platform.api_address().port());
+    let second = run(&platform.data_dir(), &["--mode", "api", "--set", "api.host=127.0.0.1", "--set", &port]);
     let words = said(&second);
-    assert!(words.contains("the platform already runs on sqlite:") && words.contains("--data-dir"), "{words}");
-    assert!(words.contains(&dir.display().to_string()), "{words}");
+    assert!(words.contains("POCKET_API_PORT") && words.contains(&format!("pid {}", platform.id())), "{words}");
 }
 
 #[test]
 fn a_port_that_is_taken_is_told_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let others = ["api.host=127.0.0.1", "mqtt.host=127.0.0.1"];
-    for (key, free, name) in [
-        ("api.port", "mqtt.port", "POCKET_API_PORT"),
-        ("mqtt.port", "api.port", "POCKET_MQTT_PORT"),
-        ("mqtt.ws_port", "api.port", "POCKET_MQTT_WS_PORT"),
+    let files = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(files.path());
+    let tls = [format!("mqtt.tls_cert={cert}"), format!("mqtt.tls_key={key}")];
+    for (key, name) in [
+        ("api.port", "POCKET_API_PORT"),
+        ("mqtt.port", "POCKET_MQTT_PORT"),
+        ("mqtt.ws_port", "POCKET_MQTT_WS_PORT"),
+        ("mqtt.tls_port", "POCKET_MQTT_TLS_PORT"),
+        ("mqtt.wss_port", "POCKET_MQTT_WSS_PORT"),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let (port, free) = (format!("{key}={port}"), format!("{free}=0"));
-        let mut arguments = vec!["--set", others[0], "--set", others[1], "--set", &*free, "--set", &*port];
-        if key == "mqtt.ws_port" {
-            arguments.extend(["--set", "mqtt.port=0"]);
+        let port = format!("{key}={port}");
+        let mut arguments = vec!["--set", "api.host=127.0.0.1", "--set", "mqtt.host=127.0.0.1"];
+        for other in ["api.port=0", "mqtt.port=0"].into_iter().filter(|other| !other.starts_with(&format!("{key}="))) {
+            arguments.extend(["--set", other]);
+        }
+        arguments.extend(["--set", &port]);
+        if name.contains("TLS") || name.contains("WSS") {
+            arguments.extend(["--set", &tls[0], "--set", &tls[1]]);
         }
         let output = run(dir.path(), &arguments);
         let words = said(&output);
         assert_eq!(output.status.code(), Some(1), "{words}");
-        assert!(words.contains("the port is taken by another program") && words.contains(name), "{words}");
+        assert!(words.contains("the port is taken by another program") && words.contains(name), "{name}: {words}");
     }
+    let both = run(files.path(), &["config", "check", "--set", "api.port=4000", "--set", "mqtt.ws_port=4000"]);
+    assert!(said(&both).contains("POCKET_MQTT_WS_PORT=4000: this is POCKET_API_PORT already"), "{}", said(&both));
+}
+
+/// A certificate and its key, as files.
+fn certificate(dir: &Path) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (cert.display().to_string(), key.display().to_string())
+}
+
+#[test]
+fn a_check_of_the_configuration_finds_what_every_setting_of_a_file_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (pem, _) = certificate(dir.path());
+    let text = path("text");
+    std::fs::write(&text, "no database and no certificate at all").unwrap();
+    std::fs::write(path("empty.db"), "").unwrap();
+    let missing = path("missing");
+    let bridge = path("bridge.toml");
+    let table = |more: &str| {
+        format!(
+            "[[bridge]]\nname = \"hub\"\nurl = \"mqtts://hub.example\"\ntopics = [{{ filter = \"a\", direction = \"out\" }}]\n{more}\n"
+        )
+    };
+    let check = |arguments: &[&str]| {
+        let output = run(&dir.path().join("data"), &[&["config", "check"], arguments].concat());
+        (output.status.code(), said(&output))
+    };
+    let server = |parameters: &str| format!("database.url=postgres://u@h.example/d?{parameters}");
+    for (setting, words) in [
+        (format!("database.url=sqlite://{missing}/x.db?mode=rwc"), vec!["POCKET_DATABASE_URL=", "No such file"]),
+        (format!("database.url=sqlite://{missing}.db"), vec!["POCKET_DATABASE_URL=", "does not exist", "mode=rwc"]),
+        (format!("database.url=sqlite://{text}"), vec!["POCKET_DATABASE_URL=", "is not a SQLite database"]),
+        (format!("database.url=sqlite://{}", dir.path().display()), vec!["POCKET_DATABASE_URL=", "directory"]),
+        (format!("database.url=sqlite://{text}/x.db?mode=rwc"), vec!["POCKET_DATABASE_URL=", "is not a directory"]),
+        (
+            server(&format!("sslmode=verify-full&sslrootcert={missing}")),
+            vec!["POCKET_DATABASE_URL=", "sslrootcert=", "No such file"],
+        ),
+        (server(&format!("sslmode=verify-full&sslrootcert={text}")), vec!["sslrootcert=", "no PEM file"]),
+        (server(&format!("sslcert={missing}&sslkey={pem}")), vec!["sslcert=", "No such file"]),
+        (server(&format!("sslcert={pem}&sslkey={missing}")), vec!["sslkey=", "No such file"]),
+    ] {
+        let (code, said) = check(&["--set", &setting]);
+        assert_eq!(code, Some(2), "{setting}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{setting}: {said}");
+    }
+    for key in ["ca", "cert", "key"] {
+        let other = match key {
+            "cert" => format!("key = \"{pem}\""),
+            "key" => format!("cert = \"{pem}\""),
+            _ => String::new(),
+        };
+        std::fs::write(&bridge, table(&format!("{key} = \"{missing}\"\n{other}"))).unwrap();
+        let (code, said) = check(&["--config", &bridge]);
+        assert!(code == Some(2) && said.contains(&format!("bridge hub: {key}={missing} cannot be read")), "{said}");
+    }
+    std::fs::write(&bridge, table(&format!("user = \"a\"\npassword_file = \"{missing}\""))).unwrap();
+    let (code, told) = check(&["--config", &bridge]);
+    assert!(code == Some(2) && told.contains("password_file="), "{told}");
+    let (code, told) = check(&["--config", &missing]);
+    assert!(code == Some(2) && told.contains(&missing), "{told}");
+    for variable in [
+        "POCKET_JWT_SECRET_FILE",
+        "POCKET_TOKEN_KEY_FILE",
+        "POCKET_ADMIN_PASSWORD_FILE",
+        "POCKET_DATABASE_URL_FILE",
+        "POCKET_METRICS_TOKEN_FILE",
+    ] {
+        let mut command = Command::new(binary());
+        command.args(["config", "check"]).env_clear().env(variable, &missing).current_dir(dir.path());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.code() == Some(2) && said(&output).contains(&missing), "{variable}: {}", said(&output));
+    }
+    for right in [
+        format!("database.url=sqlite://{}", path("empty.db")),
+        format!("database.url=sqlite://{}?mode=rwc", path("new.db")),
+        "database.url=memory:".into(),
+    ] {
+        let (code, said) = check(&["--set", &right]);
+        assert_eq!(code, Some(0), "{right}: {said}");
+    }
+    assert!(!dir.path().join("new.db").exists() && !dir.path().join("data").exists(), "a check makes nothing");
 }
 
 #[test]
