@@ -174,6 +174,31 @@ pub async fn a_session_that_ended_is_gone_with_all_that_was_its_own(storage: &St
     assert_eq!((state.sessions[0].subscriptions.len(), state.sessions[0].received.len()), (1, 1));
 }
 
+/// More than one statement takes.
+pub async fn very_many_sessions_may_end_at_once(storage: &Storage) {
+    const COUNT: u64 = 1_100;
+    let acme = tenant(storage, "acme").await;
+    let boiler = device(storage, acme, "boiler").await;
+    let begun = (1..=COUNT).flat_map(|session| {
+        let subscribed = |filter| BrokerChange::Subscribed(key(session), a_subscription(filter, None));
+        let received = BrokerChange::Received(key(session), 7);
+        [kept(&a_session(session, acme, boiler)), subscribed("a"), subscribed("b"), received]
+    });
+    // All wait for one message, and the last for one more.
+    let waiting_for: Vec<(u64, u64)> = (1..=COUNT).map(|session| (10_000 + session, session)).collect();
+    let messages = [queued(5_000, &waiting_for), queued(5_001, &[(20_000, COUNT)])];
+    commit(storage, begun.chain(messages).collect()).await;
+    let ended = (1..COUNT).map(|session| BrokerChange::SessionEnded(key(session)));
+    let unsubscribed = BrokerChange::Unsubscribed(key(COUNT), "b".into(), None);
+    commit(storage, ended.chain([unsubscribed]).collect()).await;
+    assert!(waiting(storage).await.is_none_or(|waiting| waiting == [[10_000 + COUNT, 20_000]]));
+    let Some(state) = loaded(storage).await else { return };
+    let [left] = &state.sessions[..] else { panic!("{} sessions", state.sessions.len()) };
+    assert_eq!((left.session.key, left.subscriptions.len(), left.received.len()), (key(COUNT), 1, 1));
+    commit(storage, vec![BrokerChange::SessionEnded(key(COUNT))]).await;
+    assert!(waiting(storage).await.is_none_or(|waiting| waiting.is_empty()));
+}
+
 pub async fn what_a_client_gave_up_does_not_come_back(storage: &Storage) {
     let acme = tenant(storage, "acme").await;
     let boiler = device(storage, acme, "boiler").await;

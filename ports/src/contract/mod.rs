@@ -237,6 +237,7 @@ macro_rules! storage_contract {
             a_session_comes_back_as_it_was
             a_session_is_written_in_place_of_what_was_known
             a_session_that_ended_is_gone_with_all_that_was_its_own
+            very_many_sessions_may_end_at_once
             what_a_client_gave_up_does_not_come_back
             messages_wait_in_the_order_of_their_deliveries
             a_message_goes_with_its_last_delivery

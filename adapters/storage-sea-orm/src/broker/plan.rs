@@ -45,6 +45,9 @@ impl Plan {
         for change in changes {
             plan.add(change);
         }
+        if !plan.ended.is_empty() {
+            plan.forget_ended();
+        }
         let needed: BTreeSet<BrokerKey> = plan.deliveries.values().map(|(_, message)| *message).collect();
         plan.messages.retain(|key, _| needed.contains(key));
         plan
@@ -53,7 +56,7 @@ impl Plan {
     fn add(&mut self, change: &BrokerChange) {
         match change {
             BrokerChange::SessionKept(session) => drop(self.sessions.insert(session.key, Arc::clone(session))),
-            BrokerChange::SessionEnded(session) => self.end(*session),
+            BrokerChange::SessionEnded(session) => drop(self.ended.insert(*session)),
             BrokerChange::Subscribed(session, subscription) => {
                 let key = (*session, subscription.filter.clone(), subscription.group.clone());
                 self.subscriptions.insert(key, Some(subscription.clone()));
@@ -83,19 +86,20 @@ impl Plan {
         }
     }
 
-    fn end(&mut self, session: BrokerKey) {
-        self.sessions.remove(&session);
-        self.subscriptions.retain(|(of, ..), _| *of != session);
-        self.received.retain(|(of, _), _| *of != session);
-        let progress = &mut self.progress;
-        self.deliveries.retain(|key, (delivery, _)| {
-            let stays = delivery.session != session;
+    /// Takes out what is of sessions that ended: they are removed whole, and nothing of them is written.
+    fn forget_ended(&mut self) {
+        let Self { sessions, ended, subscriptions, received, deliveries, progress, .. } = self;
+        let is_there = |session: &BrokerKey| !ended.contains(session);
+        sessions.retain(|session, _| is_there(session));
+        subscriptions.retain(|(session, ..), _| is_there(session));
+        received.retain(|(session, _), _| is_there(session));
+        deliveries.retain(|key, (delivery, _)| {
+            let stays = is_there(&delivery.session);
             if !stays {
                 progress.remove(key);
             }
             stays
         });
-        self.ended.insert(session);
     }
 
     fn retain(&mut self, tenant: TenantId, topic: &TopicName, key: BrokerKey, message: Option<Arc<MessageRecord>>) {

@@ -14,11 +14,8 @@ pub(crate) async fn insert(
     conflict: &str,
     values: Vec<Value>,
 ) -> Result<(), DbErr> {
-    let sql = |rows: usize, backend| {
-        let row = |row: usize| format!("({})", placeholders(backend, row * width, width));
-        let rows: Vec<String> = (0..rows).map(row).collect();
-        format!("INSERT INTO {target} VALUES {} {conflict}", rows.join(","))
-    };
+    let sql =
+        |rows: usize, backend| format!("INSERT INTO {target} VALUES {} {conflict}", row_list(backend, rows, width));
     in_blocks(transaction, sql, width, values).await
 }
 
@@ -31,6 +28,37 @@ pub(super) async fn for_keys(
 ) -> Result<(), DbErr> {
     let sql = |keys: usize, backend| format!("{head} IN ({}){tail}", placeholders(backend, 0, keys));
     in_blocks(transaction, sql, 1, keys).await
+}
+
+/// `{head} IN (VALUES (…),(…))`, as often as the rows need it. A row has `width` of the values.
+pub(super) async fn for_rows(
+    transaction: &DatabaseTransaction,
+    head: &str,
+    width: usize,
+    values: Vec<Value>,
+) -> Result<(), DbErr> {
+    let sql = |rows: usize, backend| format!("{head} IN (VALUES {})", row_list(backend, rows, width));
+    in_blocks(transaction, sql, width, values).await
+}
+
+/// Runs all of the statements for a block of the keys, which stand where a statement has `{keys}`, and then for the next.
+pub(super) async fn all_for_keys(
+    transaction: &DatabaseTransaction,
+    statements: &[String],
+    keys: &[Value],
+) -> Result<(), DbErr> {
+    let mut rest = keys;
+    for size in BLOCKS {
+        let list = format!("({})", vec!["?"; size].join(","));
+        while let Some((block, after)) = rest.split_at_checked(size) {
+            rest = after;
+            for sql in statements {
+                let values = vec![block; sql.matches("{keys}").count()].concat();
+                run(transaction, &sql.replace("{keys}", &list), values).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs one statement with `?` for each value.
@@ -76,6 +104,12 @@ async fn in_blocks(
         }
     }
     Ok(())
+}
+
+/// Placeholders for rows of `width` values.
+fn row_list(backend: DbBackend, rows: usize, width: usize) -> String {
+    let row = |row: usize| format!("({})", placeholders(backend, row * width, width));
+    (0..rows).map(row).collect::<Vec<_>>().join(",")
 }
 
 /// Placeholders for `count` values after the first `offset`.

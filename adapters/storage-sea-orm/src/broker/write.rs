@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TryGetable, Value};
 
 use super::Changes;
 use super::plan::Plan;
-use super::statements::{for_keys, insert, run, statement};
+use super::statements::{all_for_keys, for_keys, for_rows, insert, run, statement};
 use crate::error::Error;
 use crate::{append, tenants};
 
@@ -46,29 +46,24 @@ pub(super) fn number(key: BrokerKey) -> Value {
 }
 
 async fn end_sessions(transaction: &DatabaseTransaction, node: i64, ended: &BTreeSet<BrokerKey>) -> Result<(), DbErr> {
-    // Messages that only this session waited for, and progress, go before the deliveries that lead to them.
+    // Messages that only these sessions waited for, and progress, go before the deliveries that lead to them. A message that
+    // sessions of two blocks waited for goes with the second.
     let statements = [
-        "DELETE FROM broker_messages WHERE node = ? AND key IN
-            (SELECT message FROM broker_deliveries WHERE node = ? AND session = ?)
+        "DELETE FROM broker_messages WHERE node = {node} AND key IN
+            (SELECT message FROM broker_deliveries WHERE node = {node} AND session IN {keys})
             AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS other WHERE other.node = broker_messages.node
-                AND other.message = broker_messages.key AND other.session <> ?)",
-        "DELETE FROM broker_progress WHERE node = ? AND delivery IN
-            (SELECT key FROM broker_deliveries WHERE node = ? AND session = ?)",
-        "DELETE FROM broker_deliveries WHERE node = ? AND session = ?",
-        "DELETE FROM broker_received WHERE node = ? AND session = ?",
-        "DELETE FROM broker_subscriptions WHERE node = ? AND session = ?",
-        "DELETE FROM broker_sessions WHERE node = ? AND key = ?",
+                AND other.message = broker_messages.key AND other.session NOT IN {keys})",
+        "DELETE FROM broker_progress WHERE node = {node} AND delivery IN
+            (SELECT key FROM broker_deliveries WHERE node = {node} AND session IN {keys})",
+        "DELETE FROM broker_deliveries WHERE node = {node} AND session IN {keys}",
+        "DELETE FROM broker_received WHERE node = {node} AND session IN {keys}",
+        "DELETE FROM broker_subscriptions WHERE node = {node} AND session IN {keys}",
+        "DELETE FROM broker_sessions WHERE node = {node} AND key IN {keys}",
     ];
-    for session in ended {
-        let session = number(*session);
-        let [messages, progress, rest @ ..] = statements;
-        run(transaction, messages, vec![node.into(), node.into(), session.clone(), session.clone()]).await?;
-        run(transaction, progress, vec![node.into(), node.into(), session.clone()]).await?;
-        for sql in rest {
-            run(transaction, sql, vec![node.into(), session.clone()]).await?;
-        }
-    }
-    Ok(())
+    // The node is a number of our own.
+    let statements = statements.map(|sql| sql.replace("{node}", &node.to_string()));
+    let ended: Vec<Value> = ended.iter().copied().map(number).collect();
+    all_for_keys(transaction, &statements, &ended).await
 }
 
 async fn sessions(
@@ -101,13 +96,11 @@ async fn sessions(
 }
 
 async fn subscriptions(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -> Result<(), DbErr> {
-    let mut values = Vec::new();
+    let (mut values, mut removed) = (Vec::new(), Vec::new());
     for ((session, filter, group), subscription) in &plan.subscriptions {
         let group: &str = group.as_deref().unwrap_or_default();
         let Some(subscription) = subscription else {
-            let sql =
-                "DELETE FROM broker_subscriptions WHERE node = ? AND session = ? AND filter = ? AND share_group = ?";
-            run(transaction, sql, vec![node.into(), number(*session), (**filter).into(), group.into()]).await?;
+            removed.extend([number(*session), (**filter).into(), group.into()]);
             continue;
         };
         let identifier = subscription.identifier.map(|identifier| i64::from(identifier.get()));
@@ -120,6 +113,9 @@ async fn subscriptions(transaction: &DatabaseTransaction, node: i64, plan: &Plan
             identifier.into(),
         ]);
     }
+    // The node is a number of our own.
+    let head = format!("DELETE FROM broker_subscriptions WHERE node = {node} AND (session, filter, share_group)");
+    for_rows(transaction, &head, 3, removed).await?;
     let target = "broker_subscriptions (node, session, filter, share_group, options, identifier)";
     let conflict = "ON CONFLICT (node, session, filter, share_group) DO UPDATE SET options = excluded.options,
         identifier = excluded.identifier";
