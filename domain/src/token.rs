@@ -35,7 +35,7 @@ impl DeviceToken {
     }
 
     /// Parses a token that somebody sent. What copying, forms and configuration files put around its twelve characters does not
-    /// matter: blanks and line breaks, quotation marks, upper case, other dashes or none.
+    /// matter: blanks and line breaks, marks that nobody sees, quotation marks, upper case, other dashes or none.
     ///
     /// # Errors
     /// When it does not have the form `xxxx-yyyy-zzzz`. The message does not repeat the text.
@@ -44,8 +44,10 @@ impl DeviceToken {
         if text.len() > Self::MAX_SENT {
             return Err(wrong());
         }
-        let is_wrapping =
-            |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\0' | '-' | '\u{2010}'..='\u{2015}' | '_');
+        let is_wrapping = |c: char| {
+            let is_unseen = matches!(c, '\0' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+            c.is_whitespace() || is_unseen || matches!(c, '"' | '\'' | '-' | '\u{2010}'..='\u{2015}' | '_')
+        };
         let mut token = String::with_capacity(Self::GROUPS * (Self::GROUP_CHARS + 1));
         let mut places = 0;
         for character in text.chars().filter(|c| !is_wrapping(*c)) {

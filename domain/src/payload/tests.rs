@@ -177,6 +177,7 @@ fn a_refusal_names_what_is_no_json() {
         ("{\"a\": None}", "`None` is no JSON value"),
         ("{\"a\": True}", "`True` is no JSON value"),
         ("nan", "`nan` is no JSON value"),
+        ("{\"a\":-1e400}", "out of range at line 1 column 11: numbers are kept up to about 1.8e308"),
         ("{temperature:25}", "keys need double quotes"),
         ("{'temp': 21.5}", "double quotes"),
         ("{\"value\":15}\0", "zero byte at byte 12"),

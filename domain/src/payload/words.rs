@@ -53,6 +53,9 @@ fn hint(text: &str, error: &serde_json::Error) -> Option<String> {
         return Some("a comma is not followed by anything".to_owned());
     }
     let at = offset(text, error);
+    if said.starts_with("number out of range") {
+        return Some("numbers are kept up to about 1.8e308".to_owned());
+    }
     if let Some(word) = word_at(text, at) {
         return Some(if said.starts_with("key must be a string") {
             format!("keys need double quotes, as in \"{word}\"")

@@ -23,6 +23,8 @@ async fn a_right_token_in_a_harmless_wrapping_gets_in() {
         ("11 a blank after the id", Connect::of(format!("{id} "), token)),
         ("12 5.0 with a password alone", Connect { username: None, ..Connect::of("", token) }.v5()),
         ("the line break of another system", Connect::of(id, format!("{token}\r\n"))),
+        ("the byte order mark of a file", Connect::of(format!("\u{feff}{token}"), "")),
+        ("a blank of no width, copied from a page", Connect::of(id, format!("{token}\u{200b}"))),
         ("quotation marks", Connect::of(id, format!("\"{token}\""))),
         ("the zero byte of a text in C", Connect::of(id, format!("{token}\0"))),
         ("upper case without dashes as user name", Connect::of(plain.to_uppercase(), "")),
