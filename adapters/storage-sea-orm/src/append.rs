@@ -20,7 +20,7 @@ use crate::entity::{device, tenant};
 use crate::error::Error;
 use crate::key_cache::{DeviceKeys, Found, KeyCache};
 use crate::locks::{self, Lock};
-use crate::telemetry::Entry;
+use crate::telemetry::{Entry, kind};
 use crate::writers::{Place, Writer};
 use crate::{arrays, dead_letters, direct, topics};
 
@@ -39,7 +39,8 @@ impl Row<'_> {
     /// Where it is, for the index of the log.
     fn entry(&self, id: i64) -> Entry {
         let DeviceKeys { tenant, device, .. } = self.device;
-        Entry { id, tenant, device, topic: self.topic, timestamp: self.message.timestamp.as_millis() }
+        let (topic, timestamp) = (self.topic, self.message.timestamp.as_millis());
+        Entry { id, tenant, device, topic, timestamp, kind: kind(self.message.payload.as_str()) }
     }
 }
 

@@ -60,6 +60,18 @@ impl LastValues {
         self.0.iter().map(entry).sum()
     }
 
+    /// The newest of those that are wanted, at most so many.
+    pub(crate) fn newest_where(&self, is_wanted: impl Fn(&Series) -> bool, most: usize) -> Vec<(Series, Last)> {
+        let mut wanted: Vec<(&Series, &Last)> = self.0.iter().filter(|(series, _)| is_wanted(series)).collect();
+        if wanted.len() > most {
+            wanted.select_nth_unstable_by(most, |(series, last), (other_series, other)| {
+                other.place.cmp(&last.place).then_with(|| series.cmp(other_series))
+            });
+            wanted.truncate(most);
+        }
+        wanted.into_iter().map(|(series, last)| (series.clone(), last.clone())).collect()
+    }
+
     /// The newest of these, at most so many, and whether there are more.
     pub(crate) fn newest(self, most: usize) -> (Vec<(Series, Last)>, bool) {
         let has_more = self.0.len() > most;
@@ -106,6 +118,9 @@ mod tests {
             (told.join(" "), has_more)
         };
         assert_eq!(told(2), ("a@8=2 a@7=1".to_owned(), true));
+        let newest =
+            |most| LastValues::from_iter(values.newest_where(|(_, topic)| *topic == 7, most)).newest(9).0.len();
+        assert_eq!((newest(1), newest(2), newest(3)), (1, 2, 2));
         assert_eq!(told(4), ("=4@8 a@7=1 a@8=2 b@7=1".replace("=4@8", "@8=4"), false));
     }
 }

@@ -10,7 +10,7 @@ use pocket_domain::{DeviceId, LatestQuery, LatestValue, LatestValues, SortOrder,
 use pocket_telemetry_codec::{Chunk, Damaged, OwnedRow};
 
 use super::chunks::{Chunks, Outline};
-use super::keys;
+use super::kinds::kind;
 use super::last_values::{Last, LastValues, Series};
 use super::latest_cache::LogPart;
 use super::latest_table;
@@ -52,8 +52,7 @@ pub(crate) async fn latest(
     };
     let of_log = of_log(db, &snapshot, tenant, device.key).await?;
     let is_wanted = |topic: i64| topics.as_ref().is_none_or(|topics| topics.contains(&topic));
-    let wanted = of_log.values.iter().filter(|((_, topic), _)| is_wanted(*topic));
-    values.merge(wanted.map(|(series, last)| (series.clone(), last.clone())));
+    values.merge(of_log.values.newest_where(|(_, topic)| is_wanted(*topic), query.most + 1));
     told(db, &snapshot, device.tenant, values, query).await
 }
 
@@ -95,26 +94,75 @@ async fn of_log(db: &Database, snapshot: &Snapshot<'_>, tenant: TenantId, device
     };
     let known =
         known.unwrap_or_else(|| Arc::new(LogPart { epoch, sealed, removals, up_to: sealed, ..LogPart::default() }));
-    let mut part: Option<LogPart> = None;
-    let mut after = Some(known.up_to);
-    while let Some(place) = after {
-        let (rows, next) = log.behind(device, place, ROWS).await?;
-        after = next;
-        let Some(last) = rows.last().map(|found| found.row.id.cast_signed()) else { continue };
-        let mut seen = part.take().unwrap_or_else(|| LogPart::clone(&known));
-        seen.count += i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        seen.up_to = last;
-        seen.values = see_all(snapshot, tenant, seen.values, rows).await?;
-        part = Some(seen);
+    if snapshot.last() > 0 && known.up_to >= snapshot.last() {
+        return Ok(known);
     }
+    let part = match of_telling_rows(snapshot, tenant, device, &known).await? {
+        Some(part) => part,
+        None => of_all_rows(snapshot, tenant, device, &known).await?,
+    };
     let mut part = match part {
         Some(part) => part,
-        None if known.up_to >= snapshot.last() => return Ok(known),
+        None if snapshot.last() == 0 => return Ok(known),
         None => LogPart::clone(&known),
     };
     part.up_to = part.up_to.max(snapshot.last());
     let part = Arc::new(part);
     db.latest.keep(device, Arc::clone(&part));
+    Ok(part)
+}
+
+/// Looks at the last row of each kind behind those that are known, where an index tells which these are; `Some(None)` when there
+/// are none.
+async fn of_telling_rows(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    device: i64,
+    known: &LogPart,
+) -> Result<Option<Option<LogPart>>, Error> {
+    let log = snapshot.log();
+    let Some(mut ids) = log.telling(device, known.up_to, snapshot.last()) else { return Ok(None) };
+    ids.sort_unstable();
+    let mut part: Option<LogPart> = None;
+    for ids in ids.chunks(ROWS) {
+        // One that is missing was removed, and may have hidden others.
+        let Some(rows) = log.rows(ids).await? else { return Ok(None) };
+        let seen = part.take().unwrap_or_else(|| known.clone());
+        part = Some(with_rows(snapshot, tenant, seen, rows).await?);
+    }
+    Ok(Some(part))
+}
+
+/// Looks at all rows behind those that are known; `None` when there are none.
+async fn of_all_rows(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    device: i64,
+    known: &LogPart,
+) -> Result<Option<LogPart>, Error> {
+    let mut part: Option<LogPart> = None;
+    let mut after = Some(known.up_to);
+    while let Some(place) = after {
+        let (rows, next) = snapshot.log().behind(device, place, ROWS).await?;
+        after = next;
+        if !rows.is_empty() {
+            let seen = part.take().unwrap_or_else(|| known.clone());
+            part = Some(with_rows(snapshot, tenant, seen, rows).await?);
+        }
+    }
+    Ok(part)
+}
+
+/// Looks at rows, in the order of their ids.
+async fn with_rows(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    mut part: LogPart,
+    rows: Vec<Found>,
+) -> Result<LogPart, Error> {
+    part.count += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    part.up_to = rows.last().map_or(part.up_to, |found| found.row.id.cast_signed());
+    part.values = see_all(snapshot, tenant, part.values, rows).await?;
     Ok(part)
 }
 
@@ -140,9 +188,9 @@ async fn see_all(
 fn see(values: &mut LastValues, mut rows: Vec<Found>) {
     rows.sort_unstable_by_key(|Found { row, .. }| std::cmp::Reverse((row.timestamp, row.id)));
     let mut seen = HashSet::new();
-    // Newest first: of rows that differ only in their numbers, the first that is met has the last values.
+    // Newest first: of rows that differ only in their values, the first that is met has the last.
     for Found { row: OwnedRow { id, timestamp, topic, payload, .. }, .. } in rows {
-        if seen.insert((keys::skeleton(&payload), topic)) {
+        if seen.insert((kind(&payload), topic)) {
             values.see((timestamp, id.cast_signed()), topic, payload);
         }
     }

@@ -19,8 +19,9 @@ pub(super) struct LogPart {
     pub(super) sealed: i64,
     /// How often rows had been removed from it.
     pub(super) removals: i64,
-    /// The last row that was looked at; how many of the device there are up to it.
+    /// The last row that was looked at.
     pub(super) up_to: i64,
+    /// How many rows were looked at; in PostgreSQL all of the device up to the last.
     pub(super) count: i64,
     pub(super) values: LastValues,
 }
@@ -54,7 +55,7 @@ impl LatestCache {
     /// not kept.
     pub(super) fn keep(&self, device: i64, part: Arc<LogPart>) {
         let bytes = size_of::<LogPart>() + 64 + part.values.bytes();
-        if bytes > Self::BYTES / 8 {
+        if bytes > Self::BYTES / 4 {
             return;
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +100,7 @@ mod tests {
         }
         assert!(cache.get(1, 0, 1, 2).is_none() && cache.get(19, 0, 1, 2).is_some());
         assert!(cache.0.lock().unwrap_or_else(PoisonError::into_inner).bytes <= LatestCache::BYTES);
-        cache.keep(30, part(&format!("\"{}\"", "x".repeat(LatestCache::BYTES / 8))));
+        cache.keep(30, part(&format!("\"{}\"", "x".repeat(LatestCache::BYTES / 4))));
         assert!(cache.get(30, 0, 1, 2).is_none());
     }
 }

@@ -113,6 +113,18 @@ impl Log<'_> {
         Ok((found, last))
     }
 
+    /// The ids of rows of a device behind an id, among which are those with the last values; `None` when there is no index that
+    /// tells them.
+    pub(crate) fn telling(&self, device: i64, after: i64, up_to: i64) -> Option<Vec<i64>> {
+        self.index?.last_of_each_kind(self.sealed, device, (after.max(self.sealed), up_to))
+    }
+
+    /// Rows by their ids, in the order of these; `None` when some are not there.
+    pub(crate) async fn rows(&self, ids: &[i64]) -> Result<Option<Vec<Found>>, DbErr> {
+        let mut rows = self.fetch(ids).await?;
+        Ok(ids.iter().map(|id| rows.remove(id)).collect())
+    }
+
     /// How many rows a device has in the log up to an id, where rows may appear before others: in PostgreSQL ids are taken
     /// before they are committed. `None` where they appear in order.
     pub(crate) async fn count_of(&self, device: i64, up_to: i64) -> Result<Option<i64>, DbErr> {

@@ -11,20 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pocket_domain::SortOrder;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 
+use super::log_entry::{Entry, ReadRow};
 use super::window::{Place, Scope, Window};
 
-/// A row of the log, without its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromQueryResult)]
-pub(crate) struct Entry {
-    pub(crate) id: i64,
-    pub(crate) tenant: i64,
-    pub(crate) device: i64,
-    pub(crate) topic: i64,
-    pub(crate) timestamp: i64,
-}
-
-/// A row of one device: time, id, topic.
-type Row = (i64, i64, i64);
+/// A row of one device: time, id, topic, kind.
+type Row = (i64, i64, i64, u64);
 
 /// The index of a log.
 #[derive(Default)]
@@ -52,9 +43,11 @@ struct Device {
 
 impl LogIndex {
     /// Rows that are read at a time.
-    const PAGE: usize = 10_000;
-    /// The most rows; a log that is longer is read for each query instead. 24 bytes each.
+    const PAGE: usize = 5_000;
+    /// The most rows; a log that is longer is read for each query instead. 32 bytes each.
     const MOST: usize = 300_000;
+    /// Payloads that are longer are not read to know their kinds.
+    const LONG: usize = 1_024;
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,19 +85,23 @@ impl LogIndex {
                 rows.seen
             };
             let sql = format!(
-                "SELECT id, tenant, device, topic, timestamp FROM telemetry WHERE id > $1 ORDER BY id LIMIT {}",
+                "SELECT id, tenant, device, topic, timestamp,
+                    CASE WHEN octet_length(payload) <= {} THEN payload END AS payload
+                FROM telemetry WHERE id > $1 ORDER BY id LIMIT {}",
+                Self::LONG,
                 Self::PAGE
             );
             let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [seen.into()]);
-            let page = Entry::find_by_statement(statement).all(transaction).await?;
-            let mut rows = self.lock();
+            let page = ReadRow::find_by_statement(statement).all(transaction).await?;
+            let page: Vec<Entry> = page.into_iter().map(Entry::from).collect();
             let is_last = page.len() < Self::PAGE;
-            // An append may have noted some of them meanwhile.
-            page.into_iter()
-                .filter(|entry| entry.id > rows.seen)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|entry| rows.add(entry));
+            let mut rows = self.lock();
+            for entry in page {
+                // An append may have noted some of them meanwhile.
+                if entry.id > rows.seen {
+                    rows.add(entry);
+                }
+            }
             if is_last {
                 return Ok(true);
             }
@@ -155,6 +152,19 @@ impl LogIndex {
         }
         let Some(device) = rows.devices.get(&device) else { return Some(Vec::new()) };
         Some(device.rows.iter().map(|row| row.1).filter(|id| *id > after).collect())
+    }
+
+    /// The ids of the rows of a device between two ids, of each kind on each topic the last one by its place; in no order. `None` as in
+    /// [`find`](Self::find).
+    pub(crate) fn last_of_each_kind(&self, sealed: i64, device: i64, (after, up_to): (i64, i64)) -> Option<Vec<i64>> {
+        let rows = self.lock();
+        if rows.sealed > sealed {
+            return None;
+        }
+        let Some(device) = rows.devices.get(&device) else { return Some(Vec::new()) };
+        let mut seen = HashSet::new();
+        let newest_first = device.rows.iter().rev().filter(|row| row.1 > after && row.1 <= up_to);
+        Some(newest_first.filter(|row| seen.insert((row.2, row.3))).map(|row| row.1).collect())
     }
 
     /// The ids of all rows of these devices at these times, given as pairs. `None` as in [`find`](Self::find).
@@ -243,7 +253,7 @@ impl Rows {
         self.count += 1;
         let device =
             self.devices.entry(entry.device).or_insert_with(|| Device { tenant: entry.tenant, rows: Vec::new() });
-        let row = (entry.timestamp, entry.id, entry.topic);
+        let row = (entry.timestamp, entry.id, entry.topic, entry.kind);
         match device.rows.last() {
             Some(last) if *last > row => {
                 let place = device.rows.partition_point(|other| *other < row);
@@ -274,7 +284,8 @@ mod tests {
 
     fn index(rows: &[(i64, i64, i64)]) -> LogIndex {
         let index = LogIndex::default();
-        let entry = |(id, &(device, timestamp, topic))| Entry { id, tenant: device / 10, device, topic, timestamp };
+        let entry =
+            |(id, &(device, timestamp, topic))| Entry { id, tenant: device / 10, device, topic, timestamp, kind: 0 };
         index.note((1..).zip(rows).map(entry));
         index
     }
@@ -343,7 +354,27 @@ mod tests {
     #[test]
     fn rows_after_a_gap_are_not_noted() {
         let index = index(&[(1, 5, 1)]);
-        index.note([Entry { id: 3, tenant: 0, device: 1, topic: 1, timestamp: 9 }].into_iter());
+        index.note([Entry { id: 3, tenant: 0, device: 1, topic: 1, timestamp: 9, kind: 0 }].into_iter());
         assert_eq!(index.lock().seen, 1);
+    }
+
+    #[test]
+    fn of_each_kind_on_each_topic_the_last_row_is_told() {
+        let index = LogIndex::default();
+        let entries = [(1, 5, 7), (1, 4, 7), (2, 9, 7), (1, 8, 6), (1, 6, 7), (1, 9, 7)];
+        let entry = |(id, (topic, timestamp, kind))| Entry { id, tenant: 1, device: 1, topic, timestamp, kind };
+        index.note((1..).zip(entries).map(entry));
+        let told = |between| {
+            let mut ids = index.last_of_each_kind(0, 1, between).unwrap();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(told((0, 6)), [3, 4, 6]);
+        assert_eq!(told((0, 5)), [3, 4, 5]);
+        assert_eq!(told((0, 2)), [1]);
+        assert_eq!(told((4, 6)), [6]);
+        assert_eq!(index.last_of_each_kind(0, 2, (0, 6)), Some(Vec::new()));
+        index.forget_up_to(3);
+        assert_eq!(index.last_of_each_kind(2, 1, (2, 6)), None);
     }
 }

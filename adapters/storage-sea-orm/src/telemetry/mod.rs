@@ -7,11 +7,13 @@ mod damage;
 mod gather;
 mod key_paths;
 mod keys;
+mod kinds;
 mod last_values;
 mod latest;
 mod latest_cache;
 mod latest_table;
 mod log;
+mod log_entry;
 mod log_index;
 mod merge;
 mod names;
@@ -44,13 +46,15 @@ pub(crate) use keys::{
     Met, add as add_keys, count as count_keys, hash_of as key_hash, of_device as keys_of_device,
     remove_unused as remove_unused_keys,
 };
+pub(crate) use kinds::kind;
 pub(crate) use last_values::{Last, LastValues, Series as SeriesKey};
 pub(crate) use latest::of_chunk as last_values_of_chunk;
 pub(crate) use latest_cache::LatestCache;
 pub(crate) use latest_table::{
     Going, Touched, make_due, next_due, put as put_last_values, remove as remove_last_values, touched_by, touched_rows,
 };
-pub(crate) use log_index::{Entry, LogIndex};
+pub(crate) use log_entry::Entry;
+pub(crate) use log_index::LogIndex;
 pub(crate) use names::TopicNames;
 pub(crate) use oldest::{OldChunk, OldRow, expired_chunks, oldest_chunks, oldest_rows};
 pub(crate) use pages::DevicePage;

@@ -4,6 +4,7 @@ mod alone;
 mod connecting;
 mod delivering;
 mod hostile;
+mod latest;
 mod memory;
 mod publishing;
 mod reading;
@@ -16,7 +17,7 @@ use crate::scale::Scale;
 use crate::table::Table;
 
 /// In the order in which they are taken: `start` takes over the rows of `sustained`.
-pub(crate) const ALL: [&str; 15] = [
+pub(crate) const ALL: [&str; 16] = [
     "qos1",
     "qos1-postgres",
     "qos1-many",
@@ -27,6 +28,7 @@ pub(crate) const ALL: [&str; 15] = [
     "connects",
     "memory",
     "rest",
+    "latest",
     "alone",
     "history",
     "hostile",
@@ -66,6 +68,7 @@ pub(crate) async fn take(name: &str, bench: &mut Bench) {
         "connects" => connecting::connects(bench).await,
         "memory" => memory::idle(bench).await,
         "rest" => reading::rest(bench).await,
+        "latest" => latest::latest(bench).await,
         "alone" => alone::one_at_a_time(bench).await,
         "history" => history::all(bench).await,
         "hostile" => hostile::all(bench).await,

@@ -29,7 +29,9 @@ pub(crate) struct Scale {
     pub(crate) rows: usize,
     /// Requests over REST.
     pub(crate) requests: usize,
-    /// Messages that are sent one at a time.
+    /// Rows of the devices whose last values are asked for.
+    pub(crate) last_values: [usize; 3],
+    /// Messages that are sent, and questions that are asked, one at a time.
     pub(crate) alone: usize,
     /// How long a tenant does each of what hurts others.
     pub(crate) hostile: Duration,
@@ -67,6 +69,7 @@ impl Scale {
         settle: Duration::from_secs(1),
         rows: 10_000_000,
         requests: 64_000,
+        last_values: [100, 1_000, 10_000],
         alone: 2_000,
         hostile: Duration::from_secs(4),
         history: History { devices: 5_000, batch: 10_000, rows: 2_000_000, year: 1_000_000, day: 8_640, questions: 7 },
@@ -87,6 +90,7 @@ impl Scale {
         settle: Duration::ZERO,
         rows: 600,
         requests: 64,
+        last_values: [1, 2, 20],
         alone: 5,
         hostile: Duration::from_millis(60),
         history: History { devices: 5, batch: 100, rows: 400, year: 1_000, day: 20, questions: 1 },

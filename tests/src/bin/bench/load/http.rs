@@ -31,24 +31,38 @@ impl Requests {
     /// # Errors
     /// When a connection breaks, or an answer is not 200 with its length.
     pub(crate) async fn run(&self) -> io::Result<f64> {
+        let began = Instant::now();
+        self.times().await?;
+        Ok((self.connections * self.each) as f64 / began.elapsed().as_secs_f64())
+    }
+
+    /// How long each answer took, in microseconds, the shortest first.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub(crate) async fn times(&self) -> io::Result<Vec<u32>> {
         let request = |path: &String| {
             let (address, token) = (self.address, &self.token);
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n")
         };
         let requests: Arc<[String]> = self.paths.iter().map(request).collect();
         let (address, each) = (self.address, self.each);
-        let began = Instant::now();
-        crew(self.connections, move |number| ask(address, Arc::clone(&requests), number, each)).await?;
-        Ok((self.connections * self.each) as f64 / began.elapsed().as_secs_f64())
+        let times = crew(self.connections, move |number| ask(address, Arc::clone(&requests), number, each)).await?;
+        let mut times = times.concat();
+        times.sort_unstable();
+        Ok(times)
     }
 }
 
-/// Sends so many of the requests, one after the other, from the first of this number on.
-async fn ask(address: SocketAddr, requests: Arc<[String]>, first: usize, times: usize) -> io::Result<()> {
+/// Sends so many of the requests, one after the other, from the first of this number on. Returns how long each answer took, in
+/// microseconds.
+async fn ask(address: SocketAddr, requests: Arc<[String]>, first: usize, count: usize) -> io::Result<Vec<u32>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut answer = Vec::with_capacity(64 * 1024);
-    for request in requests.iter().cycle().skip(first % requests.len()).take(times) {
+    let mut times = Vec::with_capacity(count);
+    for request in requests.iter().cycle().skip(first % requests.len()).take(count) {
+        let began = Instant::now();
         stream.write_all(request.as_bytes()).await?;
         answer.clear();
         loop {
@@ -62,8 +76,9 @@ async fn ask(address: SocketAddr, requests: Arc<[String]>, first: usize, times: 
                 None => {}
             }
         }
+        times.push(began.elapsed().as_micros() as u32);
     }
-    Ok(())
+    Ok(times)
 }
 
 /// The length of a whole answer, head and body; `None` while its head is not whole.
