@@ -1,10 +1,15 @@
 //! Aggregation over time.
 
-use crate::answer::{Answer, ok};
+use crate::answer::Answer;
 use crate::cut_filters;
 use crate::dto::aggregate::{AggregateParameters, SeriesList};
 use crate::extract::{App, User};
+use crate::large::ok_aside;
 use crate::query::Query;
+
+/// About how many bytes a series and a bucket of it take.
+const SERIES: usize = 256;
+const BUCKET: usize = 80;
 
 /// Aggregate values over time
 ///
@@ -18,5 +23,6 @@ pub(crate) async fn aggregate(app: App, user: User, query: Query<AggregateParame
     let question = query.question()?;
     cut_filters::refuse(&app, &user, query.tenant(), question.topic.as_ref()).await?;
     let series = app.telemetry.aggregate(&user, query.tenant(), question).await?;
-    ok(&SeriesList::from(series))
+    let bytes = series.iter().map(|series| SERIES + BUCKET * series.series.buckets.len()).sum();
+    ok_aside(&app.reads, user.tenant_id(), bytes, || SeriesList::from(series)).await
 }

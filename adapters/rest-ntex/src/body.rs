@@ -25,6 +25,7 @@ use crate::dto::topic_rules::{PreviewTopicRules, TopicRuleList};
 use crate::dto::users::{CreateUser, SetPassword, UpdateUser};
 use crate::extract::{Shared, bearer};
 use crate::fields;
+use crate::large::{self, LARGE};
 use crate::problem::Problem;
 
 /// Memory for a body whose length nobody named, and the most that is set aside before the first byte has arrived.
@@ -37,10 +38,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const LEAST_RATE: f64 = 1_024.0;
 /// The largest body of a log-in.
 const LOGIN_BYTES: usize = 4_096;
-/// Bodies above this are counted.
-const COUNTED: usize = 64 * 1_024;
-/// Bodies above this are decoded on a thread that may be blocked, not on the one that serves all requests.
-const DECODED_HERE: usize = 64 * 1_024;
 
 /// A type that is read from a body.
 pub(crate) trait Body: DeserializeOwned + Validate<Context = ()> {
@@ -110,11 +107,17 @@ impl<T: Body + Send + 'static> FromRequest<DefaultError> for Json<T> {
         match T::absent().filter(|_| matches!(bytes.trim_ascii(), b"" | b"null")) {
             Some(absent) => Ok(Self(absent, held)),
             None if media_type.is_none() => Err(unsupported("it has no content-type")),
-            None if bytes.len() > DECODED_HERE => {
-                let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
-                decoded.map_err(|error| Problem::internal(error.to_string()))?.map(|value| Self(value, held))
+            None => {
+                let tenant = held.as_ref().map(Held::tenant);
+                let value = match tenant.filter(|_| bytes.len() > LARGE) {
+                    Some(tenant) => {
+                        let places = &Shared::of(request)?.decoding;
+                        large::aside(places, tenant, move |_| decode(&bytes)).await??
+                    }
+                    None => decode(&bytes)?,
+                };
+                Ok(Self(value, held))
             }
-            None => decode(&bytes).map(|value| Self(value, held)),
         }
     }
 }
@@ -156,7 +159,7 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         if bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
-        if bytes.len() + chunk.len() > COUNTED {
+        if bytes.len() + chunk.len() > LARGE {
             let first = if held.is_none() { bytes.len() } else { 0 };
             hold(request, &mut held, first + chunk.len())?;
         }
@@ -164,7 +167,7 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
     }
 }
 
-/// Counts bytes of a body that is not short. Who sends such a one has shown a bearer token.
+/// Counts bytes of a large body. Who sends such a one has shown a bearer token.
 fn hold(request: &HttpRequest, held: &mut Option<Held>, bytes: usize) -> Result<(), Problem> {
     let shared = Shared::of(request)?;
     if held.is_none() {

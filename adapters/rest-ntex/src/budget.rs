@@ -47,6 +47,11 @@ impl BodyBudget {
 }
 
 impl Held {
+    /// Whose body it is.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     /// Takes more.
     ///
     /// # Errors

@@ -2,11 +2,12 @@
 
 use pocket_domain::DeadLetterId;
 
-use crate::answer::{Answer, created, no_content, ok};
+use crate::answer::{Answer, created, no_content};
 use crate::dto::dead_letters::{DeadLetterParameters, DeadLetters};
 use crate::dto::page::{LetterParameter, TenantParameters};
 use crate::dto::telemetry::Stored;
 use crate::extract::{App, Id, User};
+use crate::large::{ENTRY, ok_aside};
 use crate::query::Query;
 
 /// List the messages that the database refused, the newest first
@@ -18,7 +19,9 @@ use crate::query::Query;
 pub(crate) async fn list(app: App, user: User, query: Query<DeadLetterParameters>) -> Answer {
     let wanted = query.query()?;
     let page = app.dead_letters.list(&user, query.tenant(), &wanted).await?;
-    ok(&DeadLetters::of(page, wanted.page_limit))
+    let bytes = page.letters.iter().map(|letter| ENTRY + letter.payload.len()).sum();
+    let limit = wanted.page_limit;
+    ok_aside(&app.reads, user.tenant_id(), bytes, move || DeadLetters::of(page, limit)).await
 }
 
 /// Remove a dead letter

@@ -8,6 +8,7 @@ use crate::dto::device_credentials::DeviceCredentials;
 use crate::dto::devices::{CreateDevice, Device, DeviceParameters, DeviceWithToken, RegenerateToken, UpdateDevice};
 use crate::dto::page::{IdParameter, Page, TenantParameters};
 use crate::extract::{App, Id, User};
+use crate::large::{ENTRY, ok_aside};
 use crate::query::Query;
 
 /// Register a device
@@ -29,7 +30,8 @@ pub(crate) async fn create(app: App, user: User, query: Query<TenantParameters>,
 pub(crate) async fn list(app: App, user: User, query: Query<DeviceParameters>) -> Answer {
     let (filter, page) = (query.filter()?, query.page()?);
     let devices = app.devices.list(&user, query.tenant(), &filter, page).await?;
-    ok(&Page::<Device>::of(devices, page))
+    let bytes = devices.items.iter().map(|listed| ENTRY + listed.notes.as_str().len()).sum();
+    ok_aside(&app.reads, user.tenant_id(), bytes, move || Page::<Device>::of(devices, page)).await
 }
 
 /// Show a device

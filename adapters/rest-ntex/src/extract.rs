@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ntex::http::{HeaderMap, Payload, header};
 use ntex::web::{DefaultError, FromRequest, HttpRequest};
-use pocket_application::{Application, Caller};
+use pocket_application::{Application, Caller, FairSlots, SlotLimits};
 use pocket_domain::Invalid;
 
 use crate::budget::BodyBudget;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) trusted: TrustedProxies,
     pub(crate) readiness: Readiness,
     pub(crate) bodies: BodyBudget,
+    /// Places for decoding large bodies, so that what comes does not wait for what is read.
+    pub(crate) decoding: FairSlots,
     pub(crate) cors: Cors,
 }
 
@@ -49,7 +51,8 @@ impl Shared {
         let exports = Slots::new(Self::TRANSFERS, meter.clone());
         let imports = Slots::new(Self::TRANSFERS, meter.clone());
         let (readiness, bodies) = (Readiness::default(), BodyBudget::new(body_limits.telemetry));
-        Self { application, body_limits, metrics, exports, imports, trusted, readiness, bodies, cors: Cors::default() }
+        let (decoding, cors) = (FairSlots::new(SlotLimits::READS), Cors::default());
+        Self { application, body_limits, metrics, exports, imports, trusted, readiness, bodies, decoding, cors }
     }
 
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, Problem> {

@@ -2,11 +2,12 @@
 
 use pocket_domain::DeviceId;
 
-use crate::answer::{Answer, ok};
+use crate::answer::Answer;
 use crate::cut_filters;
 use crate::dto::latest::{DeviceKeys, LatestParameters, LatestValues};
 use crate::dto::page::IdParameter;
 use crate::extract::{App, Id, User};
+use crate::large::{ENTRY, Text, ok_aside, written_aside};
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -21,9 +22,13 @@ pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>,
     let topic = query.topic()?;
     cut_filters::refuse(&app, &user, query.tenant(), topic.as_ref()).await?;
     let values = app.telemetry.latest(&user, query.tenant(), id.0, topic).await?;
-    let values =
-        LatestValues::of(&values).map_err(|error| Problem::internal(format!("a stored value is not JSON: {error}")))?;
-    ok(&values)
+    let bytes = values.values.iter().map(|value| ENTRY + value.value.value.len()).sum();
+    let write = move |text: &mut Text| {
+        let values = LatestValues::of(&values)
+            .map_err(|error| Problem::internal(format!("a stored value is not JSON: {error}")))?;
+        serde_json::to_writer(text, &values).map_err(|error| Problem::internal(format!("answer not written: {error}")))
+    };
+    written_aside(&app.reads, user.tenant_id(), bytes, write).await
 }
 
 /// List the keys that a device's payloads have or had
@@ -35,5 +40,7 @@ pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>,
 pub(crate) async fn keys(app: App, user: User, query: Query<LatestParameters>, id: Id<DeviceId>) -> Answer {
     let topic = query.topic()?;
     cut_filters::refuse(&app, &user, query.tenant(), topic.as_ref()).await?;
-    ok(&DeviceKeys::from(app.telemetry.latest(&user, query.tenant(), id.0, topic).await?))
+    let values = app.telemetry.latest(&user, query.tenant(), id.0, topic).await?;
+    let bytes = ENTRY * values.values.len();
+    ok_aside(&app.reads, user.tenant_id(), bytes, || DeviceKeys::from(values)).await
 }

@@ -36,6 +36,7 @@ mod gate;
 mod head_watch;
 mod health;
 mod import;
+mod large;
 mod latest;
 mod observe;
 mod openapi;

@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document, made of the descriptions beside the handlers and of the table of calls.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use ntex::http::header;
 use ntex::web::HttpResponse;
@@ -12,7 +12,7 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 use crate::answer::Answer;
 use crate::code::Code;
-use crate::problem::{self, ProblemBody};
+use crate::problem::{self, Problem, ProblemBody};
 use crate::routes::{self, Call, PREFIXES};
 use crate::{
     access_rules, aggregate, auth, bridges, dead_letters, device_events, device_sessions, devices, export, health,
@@ -99,9 +99,15 @@ struct Beside;
 
 /// The OpenAPI document
 pub(crate) async fn document() -> Answer {
-    // Made on the first request: a process that nobody asks does not hold it.
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| build().to_json().unwrap_or_default());
-    Ok(HttpResponse::Ok().header(header::CONTENT_TYPE, "application/json").body(DOCUMENT.as_str()))
+    // Made on the first request: a process that nobody asks does not hold it. It takes long, so not on the thread of all requests.
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    let text = match DOCUMENT.get() {
+        Some(text) => text,
+        None => tokio::task::spawn_blocking(|| DOCUMENT.get_or_init(|| build().to_json().unwrap_or_default()))
+            .await
+            .map_err(|error| Problem::internal(error.to_string()))?,
+    };
+    Ok(HttpResponse::Ok().header(header::CONTENT_TYPE, "application/json").body(text.as_str()))
 }
 
 /// Builds the document.

@@ -2,12 +2,13 @@
 
 use pocket_application::Error;
 
-use crate::answer::{Answer, created, ok_with};
+use crate::answer::{Answer, created};
 use crate::body::Json;
 use crate::cut_filters;
 use crate::dto::page::TenantParameters;
 use crate::dto::telemetry::{History, Stored, TelemetryEntries, TelemetryParameters};
 use crate::extract::{App, User};
+use crate::large::{Text, written_aside};
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -44,5 +45,11 @@ pub(crate) async fn list(app: App, user: User, query: Query<TelemetryParameters>
     let wanted = query.query()?;
     cut_filters::refuse(&app, &user, query.tenant(), wanted.topic.as_ref()).await?;
     let page = app.telemetry.range(&user, query.tenant(), &wanted).await?;
-    ok_with(History::json(&page, wanted.limit()))
+    let bytes = History::bytes(&page);
+    let limit = wanted.limit();
+    let write = move |text: &mut Text| {
+        text.add(History::json(&page, limit));
+        Ok(())
+    };
+    written_aside(&app.reads, user.tenant_id(), bytes, write).await
 }

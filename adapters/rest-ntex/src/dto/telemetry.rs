@@ -266,7 +266,7 @@ impl History {
     /// The page that answers a query of `limit` rows. A row whose payload is damaged is told in the log and left out, so that
     /// the others stay readable.
     pub(crate) fn json(page: &TelemetryPage, limit: u32) -> Vec<u8> {
-        let mut text = Vec::with_capacity(bytes(page));
+        let mut text = Vec::with_capacity(Self::bytes(page));
         text.extend_from_slice(br#"{"data":["#);
         for row in &page.rows {
             if write_json(&mut text, row) {
@@ -282,12 +282,12 @@ impl History {
         text.push(b'}');
         text
     }
-}
 
-/// About how many bytes a page has as JSON: a long text is not moved again and again while it grows.
-fn bytes(page: &TelemetryPage) -> usize {
-    // Names, id, device and times of a row, which all have their lengths, and signs around them.
-    const ROW: usize = 220;
-    let row = |row: &Telemetry| ROW + row.topic.as_str().len() + row.payload.as_str().len();
-    128 + page.rows.iter().map(row).sum::<usize>()
+    /// About how many bytes a page has as JSON: a long text is not moved again and again while it grows.
+    pub(crate) fn bytes(page: &TelemetryPage) -> usize {
+        // Names, id, device and times of a row, which all have their lengths, and signs around them.
+        const ROW: usize = 220;
+        let row = |row: &Telemetry| ROW + row.topic.as_str().len() + row.payload.as_str().len();
+        128 + page.rows.iter().map(row).sum::<usize>()
+    }
 }
