@@ -171,7 +171,8 @@ mod tests {
     use super::*;
     use crate::inflight::Inflight;
     use crate::{
-        Delivery, Ledger, Limits, Message, Offer, ProtocolVersion, QoS, SubscriptionOptions, subscription::Target,
+        Delivery, Ledger, Level, Limits, Message, Offer, ProtocolVersion, QoS, SubscriptionOptions,
+        subscription::Target,
     };
 
     fn account(limits: &Limits) -> (Arc<Ledger>, Arc<Account>) {
@@ -262,6 +263,27 @@ mod tests {
         assert_eq!(ledger.held(Resource::Subscriptions), 2, "it was not in the session");
         session.give_subscription(&filters[0], None);
         assert!(session.keep_subscription(&filters[2], None));
+    }
+
+    #[test]
+    fn subscriptions_of_a_tenant_are_bounded_and_leave_other_tenants_theirs() {
+        let limits = Limits { tenant_subscriptions: 2, ..Limits::default() };
+        let ledger = Ledger::new(&limits);
+        let session_of = |tenant, device| {
+            let tenant = TenantId::new(Timestamp::MIN, [tenant; 10]);
+            let device = Principal::Device(DeviceId::new(Timestamp::MIN, [device; 10]));
+            let mut session = Session::new(Arc::new(limits.clone()), ProtocolVersion::V5, 10);
+            session.charge_to(&ledger.account(tenant, device));
+            session
+        };
+        let (mut one, mut other, mut stranger) = (session_of(1, 1), session_of(1, 2), session_of(2, 3));
+        let filter = |text| TopicFilter::parse(text).unwrap();
+        assert!(one.keep_subscription(&filter("a"), None) && other.keep_subscription(&filter("a"), None));
+        assert!(!one.keep_subscription(&filter("+/b"), None) && !other.keep_subscription(&filter("#"), None));
+        assert!(stranger.keep_subscription(&filter("#"), None));
+        assert_eq!(ledger.refused(Resource::Subscriptions, Level::Tenant), 2);
+        other.give_subscription(&filter("a"), None);
+        assert!(one.keep_subscription(&filter("+/b"), None));
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Ledger {
         let unlimited = |limit: usize| if limit == 0 { usize::MAX } else { limit };
         Arc::new(Self {
             totals: [limits.kept_bytes, limits.sessions, limits.connections, usize::MAX],
-            of_tenant: [usize::MAX, usize::MAX, unlimited(limits.tenant_connections), usize::MAX],
+            of_tenant: [usize::MAX, usize::MAX, unlimited(limits.tenant_connections), limits.tenant_subscriptions],
             of_principal: [
                 limits.device_bytes,
                 limits.device_sessions,

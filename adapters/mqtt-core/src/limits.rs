@@ -44,6 +44,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Subscriptions of a device or person, over all its sessions, with the same effect.
     pub device_subscriptions: usize,
+    /// Subscriptions of a tenant, over all its sessions, with the same effect.
+    pub tenant_subscriptions: usize,
     /// Levels of a topic filter; more are refused (3.1.1: 0x80, 5.0: 0x8F).
     pub filter_levels: usize,
     /// Levels of a topic that is published on; more are refused (5.0: 0x90).
@@ -104,6 +106,7 @@ impl Default for Limits {
             session_expiry_seconds: 7 * 24 * 3_600,
             subscriptions: 1_000,
             device_subscriptions: 20_000,
+            tenant_subscriptions: 500_000,
             filter_levels: 32,
             topic_levels: 32,
             match_nodes: 1_000,

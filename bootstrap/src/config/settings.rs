@@ -173,6 +173,8 @@ pub struct MqttSettings {
     pub max_subscriptions: u32,
     /// Subscriptions of a device over all its sessions.
     pub max_device_subscriptions: u32,
+    /// Subscriptions of a tenant over all its sessions.
+    pub max_tenant_subscriptions: u32,
     /// Levels of a topic or filter.
     pub max_levels: u32,
     /// Nodes of a tenant's filters that a message may visit.
@@ -423,6 +425,7 @@ impl<'a> Reader<'a> {
             max_device_sessions: self.get(&table::MQTT_MAX_DEVICE_SESSIONS),
             max_subscriptions: self.get(&table::MQTT_MAX_SUBSCRIPTIONS),
             max_device_subscriptions: self.get(&table::MQTT_MAX_DEVICE_SUBSCRIPTIONS),
+            max_tenant_subscriptions: self.get(&table::MQTT_MAX_TENANT_SUBSCRIPTIONS),
             max_levels: self.get(&table::MQTT_MAX_LEVELS),
             max_match_nodes: self.get(&table::MQTT_MAX_MATCH_NODES),
             max_kept_bytes: self.get(&table::MQTT_MAX_KEPT_BYTES),

@@ -160,6 +160,9 @@ settings! {
     MQTT_MAX_DEVICE_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_SUBSCRIPTIONS",
         "mqtt.max_device_subscriptions", "20000", &Number { min: 1, max: 100_000_000, unit: "subscriptions" },
         "subscriptions of a device over all its sessions; more are refused");
+    MQTT_MAX_TENANT_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_TENANT_SUBSCRIPTIONS",
+        "mqtt.max_tenant_subscriptions", "500000", &Number { min: 1, max: 1_000_000_000, unit: "subscriptions" },
+        "subscriptions of a tenant over all its sessions; more are refused");
     MQTT_MAX_LEVELS: u32 = Setting::new("POCKET_MQTT_MAX_LEVELS", "mqtt.max_levels", "32",
         &Number { min: 1, max: 512, unit: "levels" }, "levels of a topic or filter; more are refused");
     MQTT_MAX_MATCH_NODES: u32 = Setting::new("POCKET_MQTT_MAX_MATCH_NODES", "mqtt.max_match_nodes", "1000",

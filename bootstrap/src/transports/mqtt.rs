@@ -100,6 +100,7 @@ fn limits(settings: &MqttSettings) -> Limits {
         session_expiry_seconds: settings.session_expiry,
         subscriptions: settings.max_subscriptions as usize,
         device_subscriptions: settings.max_device_subscriptions as usize,
+        tenant_subscriptions: settings.max_tenant_subscriptions as usize,
         filter_levels: settings.max_levels as usize,
         topic_levels: settings.max_levels as usize,
         match_nodes: settings.max_match_nodes,

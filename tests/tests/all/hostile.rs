@@ -9,6 +9,7 @@
 mod broker;
 mod clocks;
 mod fate;
+mod filters;
 mod guesses;
 mod latency;
 mod latest;
