@@ -13,7 +13,7 @@ use pocket_ports::{
 };
 
 use crate::fair_slots::FairSlots;
-use crate::policy::Action;
+use crate::policy::{Action, permit};
 use crate::rules_of_topics::RulesOfTopics;
 use crate::scope::Scope;
 use crate::timekeeper::Timekeeper;
@@ -98,6 +98,14 @@ pub struct TelemetryService {
 }
 
 impl TelemetryService {
+    /// Whether a person may store telemetry at all.
+    ///
+    /// # Errors
+    /// `Forbidden` when the role may not.
+    pub fn permit_writing(&self, caller: &Caller) -> Result<(), Error> {
+        permit(caller, Action::WriteTelemetry)
+    }
+
     /// The most messages of one call.
     pub const MAX_ENTRIES: usize = 1_000;
     /// The most rows that these may become.

@@ -39,6 +39,16 @@ const LEAST_RATE: f64 = 1_024.0;
 /// The largest body of a log-in.
 const LOGIN_BYTES: usize = 4_096;
 
+/// How large the body of a call may be; `None` of one that is read as it comes.
+pub(crate) fn limit_of(path: &str, limits: &BodyLimits) -> Option<usize> {
+    match path {
+        "/auth/login" => Some(Login::limit(limits)),
+        "/telemetry" => Some(TelemetryEntries::limit(limits)),
+        "/telemetry/import" => None,
+        _ => Some(limits.other),
+    }
+}
+
 /// A type that is read from a body.
 pub(crate) trait Body: DeserializeOwned + Validate<Context = ()> {
     /// How large the body may be.

@@ -29,6 +29,7 @@ mod devices;
 mod drain;
 mod dto;
 mod encoding;
+mod expect;
 mod export;
 mod extract;
 mod fields;

@@ -10,13 +10,21 @@ use ntex::io::Filter;
 use ntex::web::Error;
 
 use crate::code::Code;
+use crate::expect::expect;
+use crate::extract::Shared;
 use crate::observe::dress;
 use crate::problem::Problem;
 use crate::request_id::RequestId;
+use crate::stats::RestMeter;
 
 /// Acknowledges what ntex does with a connection, and gives what breaks the protocol an answer like any other.
-pub(crate) async fn control<F: Filter>(event: Control<F, Error>) -> Result<ControlAck<F>, io::Error> {
+pub(crate) async fn control<F: Filter>(
+    event: Control<F, Error>,
+    shared: &Shared,
+    meter: &RestMeter,
+) -> Result<ControlAck<F>, io::Error> {
     match event {
+        Control::Expect(asked) => Ok(expect(asked, shared, meter).await),
         Control::Disconnect(Reason::ProtocolError(error)) => {
             if let ProtocolError::ResponsePayload(cause) = error.err() {
                 // Its head is sent. What follows must not look like more of the body, nor like its end.

@@ -177,7 +177,9 @@ fn run(rest: Rest, application: Arc<Application>, started: oneshot::Sender<Serve
                 ntex::rt::spawn(connections.clone().watch_over());
                 let trusted = shared.trusted.clone();
                 let counted = fn_service(async move |io: Io| Ok(connections.open(io, &trusted)));
-                let http = HttpService::h1(app(shared.clone(), meter.clone())).control(fn_service(control));
+                let (of_control, figures) = (shared.clone(), meter.clone());
+                let control = fn_service(async move |event| control(event, &of_control, &figures).await);
+                let http = HttpService::h1(app(shared.clone(), meter.clone())).control(control);
                 chain_factory(counted).and_then(http)
             })?;
         }

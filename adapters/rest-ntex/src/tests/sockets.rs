@@ -51,6 +51,52 @@ async fn who_sends_a_whole_body_first_can_read_why_it_is_refused() {
 }
 
 #[tokio::test]
+async fn who_asks_before_sending_a_body_is_refused_before_it_and_told_to_go_on_only_when_it_is_read() {
+    let (platform, running, address) = serve().await;
+    let admin = platform.admin().await;
+    let me = platform.get(&admin, "/api/v1/auth/me").await.expect(200);
+    let tenant = serde_json::json!({ "id": me["tenantId"], "name": "default" });
+    let viewer = platform.user(&admin, &tenant, "viewer").await;
+    let json = "host: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n";
+    let telemetry = format!("POST /api/v1/telemetry HTTP/1.1\r\n{json}");
+    let import = format!("POST /api/v1/telemetry/import HTTP/1.1\r\n{}", json.replace("/json", "/x-ndjson"));
+    let known = |head: &str, token: &str| format!("{head}authorization: Bearer {token}\r\n");
+    for (head, length, status) in [
+        (telemetry.clone(), 2_u64, "401"),
+        (known(&telemetry, "x"), 2, "401"),
+        (known(&telemetry, &viewer), 2, "403"),
+        (known(&import, &viewer), 1 << 40, "403"),
+        (import.clone(), 2, "401"),
+        (known(&telemetry, &admin), 1 << 30, "413"),
+        (format!("POST /api/v1/auth/login HTTP/1.1\r\n{json}"), 5_000, "413"),
+        (known(&format!("POST /api/v1/nothing HTTP/1.1\r\n{json}"), &admin), 2, "404"),
+        (format!("POST /health HTTP/1.1\r\n{json}"), 2, "405"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{head}content-length: {length}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // Nothing of the body is sent, and the connection ends with the answer.
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await;
+        assert!(read.is_ok_and(|read| read.is_ok()), "{head}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains("x-request-id"),
+            "{head}: {answer}"
+        );
+    }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = known(&telemetry, &admin);
+    stream.write_all(format!("{head}connection: close\r\ncontent-length: 2\r\n\r\n").as_bytes()).await.unwrap();
+    let mut first = [0; 25];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"[]").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_goes_on_after_a_body_that_nobody_read() {
     let (_platform, running, address) = serve().await;
     let body = " ".repeat(100_000);
