@@ -53,7 +53,8 @@ pub trait PresenceRepository: Send + Sync {
     /// MUST go back.
     ///
     /// Through `node` a device is online from `connection` on and until `offline`; an entry with both came and went. It
-    /// MUST be online as long as it is so through any node, and not longer. Of each device that came or went, or of which
+    /// MUST be online as long as it is so through any node, and not longer. A node whose process is gone, as far as storage can tell, MAY count
+    /// as one through which nothing is online, until the process is back. Of each device that came or went, or of which
     /// there are events, MUST keep the last `keep` events in the order in which they were recorded, and no more.
     async fn record(&self, node: &NodeName, activity: &[DeviceActivity], keep: u32) -> Result<(), StorageError>;
 

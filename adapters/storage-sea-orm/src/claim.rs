@@ -15,7 +15,7 @@ use crate::open::connect_alone;
 use crate::suspicion::NOTICE_OUR_END;
 
 /// The first half of the keys of these locks: "node". The second half is a hash of the name.
-const NAMESPACE: i32 = 0x6e6f_6465;
+pub(crate) const NAMESPACE: i32 = 0x6e6f_6465;
 
 /// What holds the name.
 pub(crate) enum Claim {

@@ -93,8 +93,9 @@ pub(crate) struct Row {
     login: Option<String>,
 }
 
-/// Whether a device has a connection through any broker process.
-const ONLINE: &str = "EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key)";
+/// Whether a device has a connection through any broker process that is there.
+const ONLINE: &str = "EXISTS (SELECT 1 FROM device_presence WHERE device_presence.device = devices.key
+    AND NOT EXISTS (SELECT 1 FROM broker_absences WHERE broker_absences.node = device_presence.node))";
 
 /// The user name of a device's own log-in.
 const LOGIN: &str = "(SELECT username FROM device_logins WHERE device_logins.device = devices.key)";

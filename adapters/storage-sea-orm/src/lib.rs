@@ -9,6 +9,7 @@
 //!
 //! Architecture invariant: nothing of sea-orm is public, and no query is without its tenant where the port has one.
 
+mod absent_brokers;
 mod access_log;
 mod access_rules;
 mod append;

@@ -24,7 +24,7 @@ use crate::tenants::Tenants;
 use crate::topic_rules::TopicRuleLists;
 use crate::users::Users;
 use crate::write::Batches;
-use crate::{OpenError, keeper, purge};
+use crate::{OpenError, absent_brokers, keeper, purge};
 
 /// Opens a database, after bringing its schema up to date. Must be called on the tokio runtime that is to run the
 /// queries; it has to outlive the storage.
@@ -37,6 +37,7 @@ pub async fn open(options: Options) -> Result<Storage, OpenError> {
     let database = Database::new(connect(&options).await?, &options.url).with_room(room(&options));
     let database = Arc::new(database);
     purge::start(&database);
+    absent_brokers::start(&database);
     let keeper = Arc::new(Mutex::new(Keeper::new(options.sealing)));
     keeper::start(&database, Arc::clone(&keeper), options.sealing.every);
     Ok(ports_of(database, keeper))

@@ -15,10 +15,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Statement};
 use serde_json::{Value, json};
 
 use crate::database::Database;
-use crate::device_events;
 use crate::error::Error;
 use crate::json_rows::{self, Column};
 use crate::locks::{self, Lock};
+use crate::{absent_brokers, device_events};
 
 /// What is heard of the devices of a database.
 pub(crate) struct Presence(pub(crate) Arc<Database>);
@@ -179,7 +179,8 @@ async fn record(db: &Database, node: &NodeName, activity: &[DeviceActivity], kee
 async fn restart(db: &Database, node: &NodeName, now: Timestamp, keep: u32) -> Result<(), Error> {
     let transaction = db.begin().await?;
     locks::take(&transaction, Lock::Presence).await?;
-    device_events::insert_restart(&transaction, node, now, keep).await?;
+    let since = absent_brokers::end(&transaction, node, now).await?;
+    device_events::insert_restart(&transaction, node, since, keep).await?;
     let sql = "DELETE FROM device_presence WHERE node = $1";
     let backend = transaction.get_database_backend();
     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [node.as_str().into()])).await?;

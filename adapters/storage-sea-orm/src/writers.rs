@@ -8,7 +8,7 @@
 //!   server that crashed gives them out again.
 //! - A row that is behind what was committed is that of an older copy of the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,26 @@ impl Writers {
             Arc::clone(known.entry(name.clone()).or_insert_with(new))
         };
         writer.lock_owned().await
+    }
+
+    /// Takes the names of brokers of this process again that the server does not know as held; `held` are those that it does.
+    ///
+    /// # Errors
+    /// `Conflict(Node)` when another process has one meanwhile.
+    pub(crate) async fn hold_names(&self, db: &Database, held: &HashSet<&str>) -> Result<(), Error> {
+        let known: Vec<_> = self.known.lock().await.values().map(Arc::clone).collect();
+        for writer in known {
+            // One that is in the middle of a batch finds out by itself, or the next time.
+            let Ok(mut writer) = writer.try_lock() else { continue };
+            if !held.contains(&*writer.name)
+                && let Some((claim, _)) = writer.claim.take()
+            {
+                tracing::debug!(node = writer.name, "the server has forgotten that this process has the name");
+                let _ = claim.end().await;
+                writer.hold_name(db).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the rows of this process, and gives its names back.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pocket_tests::{Api, Launch, Platform, PostgresDatabase};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet};
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -129,6 +130,57 @@ async fn a_broker_that_starts_leaves_the_devices_of_another_online() {
     let _right = shared("broker").set("node", "right").start().await;
     wait_for_events(&admin, &there.0, 3).await;
     assert_eq!(online(&admin, true).await, ["there"]);
+}
+
+/// Waits until so many devices are online.
+async fn wait_for_online(api: &Api, count: usize) {
+    let began = Instant::now();
+    while online(api, true).await.len() != count {
+        assert!(began.elapsed() < 2 * PATIENCE, "online are {:?}", online(api, true).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn devices_of_a_broker_that_was_killed_are_offline_though_nobody_starts_it_again() {
+    let database = PostgresDatabase::create().await;
+    let shared = |mode: &str| {
+        Launch::default()
+            .set("mode", mode)
+            .set("database.url", &database.url())
+            .set("auth.token_key", "0123456789abcdef0123456789abcdef")
+    };
+    let api = shared("api").start().await;
+    let mut left = shared("broker").set("node", "left").start().await;
+    let right = shared("broker").set("node", "right").start().await;
+    let admin = api.admin().await;
+    let (here, there) = (admin.register_device("here").await, admin.register_device("there").await);
+    let both = admin.register_device("both").await;
+    let _here = connect(&left, "x", &here).await;
+    let _there = connect(&right, "x", &there).await;
+    let _both = (connect(&left, "l", &both).await, connect(&right, "r", &both).await);
+    wait_for_online(&admin, 3).await;
+    let before = show(&admin, &here.0).await;
+    left.kill().await;
+    wait_for_online(&admin, 2).await;
+    assert_eq!(online(&admin, false).await, ["here"]);
+    let after = show(&admin, &here.0).await;
+    assert_eq!((&after["online"], &after["lastSeenAt"]), (&json!(false), &before["lastSeenAt"]));
+    // The server forgets the locks of those that live, and they take them again: nobody else goes offline.
+    let server = Database::connect(database.url()).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    server.execute_unprepared(end).await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(25) {
+        assert_eq!(online(&admin, true).await, ["there", "both"]);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    left.start_again().await;
+    let _here = connect(&left, "again", &here).await;
+    wait_for_online(&admin, 3).await;
+    let told = events(&admin, &here.0).await;
+    assert_eq!(told[1], event("x", "disconnected", Some("broker_restart")));
 }
 
 #[tokio::test]

@@ -107,6 +107,14 @@ pub(super) const TABLES: &[Table] = &[
         owned: Owned::Nobody,
         check: |row| node(&read::<Named>(row)?.name),
     },
+    Table {
+        name: "broker_absences",
+        columns: "broker_absences.node AS name, NULL AS owner_tenant, NULL AS owner_device",
+        from: "broker_absences",
+        key: "broker_absences.key",
+        owned: Owned::Nobody,
+        check: |row| node(&read::<Named>(row)?.name),
+    },
 ];
 
 const TOKENS: &str = "device_tokens LEFT JOIN devices ON devices.key = device_tokens.device
