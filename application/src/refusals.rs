@@ -305,7 +305,8 @@ fn tell(kind: RefusalKind, subject: Option<Subject>, detail: &str, more: Option<
             tracing::info!(of = %subject, kind = reason, setting, more, "refused {more} more in a minute, the like of: {detail}");
         }
         (None, more) => {
-            tracing::info!(kind = reason, setting, more, "refused of many others in a minute: {}", more.unwrap_or(0));
+            let more = more.unwrap_or(0);
+            tracing::info!(kind = reason, setting, more, "refused of many others in a minute: {more}");
         }
     }
 }

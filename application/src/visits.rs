@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pocket_domain::{Peer, Principal, TenantId};
+use pocket_domain::{Excerpt, Peer, Principal, TenantId};
 use tokio::time::Instant;
 
 use crate::ticks::ticks;
@@ -39,16 +39,22 @@ impl VisitLog {
     /// A connection was opened.
     pub(crate) fn opened(&self, tenant: TenantId, principal: Principal, peer: &Peer) {
         if self.has_line(|window| &mut window.opened) {
-            let Peer { client_id, protocol, .. } = peer;
-            tracing::info!(%tenant, client = %principal, ?client_id, address = address(peer), %protocol, "client connected");
+            let (address, protocol) = (address(peer), &peer.protocol);
+            tracing::info!(
+                %tenant, client = %principal, client_id = %Excerpt(&peer.client_id), address, %protocol,
+                "client connected"
+            );
         }
     }
 
     /// A connection is gone.
     pub(crate) fn closed(&self, tenant: TenantId, principal: Principal, peer: &Peer, reason: &str) {
         if self.has_line(|window| &mut window.closed) {
-            let client_id = &peer.client_id;
-            tracing::info!(%tenant, client = %principal, ?client_id, address = address(peer), reason, "client disconnected");
+            let address = address(peer);
+            tracing::info!(
+                %tenant, client = %principal, client_id = %Excerpt(&peer.client_id), address, reason,
+                "client disconnected"
+            );
         }
     }
 

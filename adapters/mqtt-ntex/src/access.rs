@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ntex::util::join_all;
 use pocket_application::{AccessDenied, ClientAccess};
-use pocket_domain::{Principal, TenantId, Timestamp, TopicName};
+use pocket_domain::{Excerpt, Principal, TenantId, Timestamp, TopicName};
 use pocket_mqtt_core::{Authorizer, Client as Owner, Closing, ReasonCode};
 use pocket_ports::AccessChange;
 
@@ -256,7 +256,7 @@ impl Worker {
     }
 
     fn revoke(&self, client: &Client, reason: ReasonCode, denied: &AccessDenied) {
-        tracing::info!(principal = %client.owner.principal, client = ?client.owner.client_id, %denied, "connection closed");
+        tracing::info!(principal = %client.owner.principal, client = %Excerpt(client.owner.client_id.as_str()), %denied, "connection closed");
         self.counters().revocations.add(1);
         client.close(Closing::ByServer(reason));
     }

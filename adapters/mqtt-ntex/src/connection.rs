@@ -9,7 +9,7 @@ use ntex::io::RecvError;
 use ntex::time::{Millis, sleep};
 use ntex::util::{Either, select};
 use pocket_application::{RefusalKind, RefusedMessage};
-use pocket_domain::TopicName;
+use pocket_domain::{Excerpt, TopicName};
 use pocket_mqtt_core::{
     Action, Closing, Inbound, NewSubscription, Packet, ReasonCode, Reply, SubscribeAck, Subscription, TopicCache,
     UnsubscribeAck,
@@ -373,7 +373,7 @@ impl Connection<'_> {
 
     fn end(&self, closing: Closing, reason: ReasonCode) {
         self.worker.counters().protocol_errors.add(1);
-        tracing::debug!(principal = %self.client.owner.principal, client = ?self.client.owner.client_id, ?reason, "connection closed");
+        tracing::debug!(principal = %self.client.owner.principal, client = %Excerpt(self.client.owner.client_id.as_str()), ?reason, "connection closed");
         self.client.close(closing);
     }
 }

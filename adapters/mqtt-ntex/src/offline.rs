@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pocket_domain::{Principal, TenantId};
+use pocket_domain::{Excerpt, Principal, TenantId};
 use pocket_mqtt_core::Client as Owner;
 use tokio::sync::oneshot;
 
@@ -67,7 +67,7 @@ pub(crate) fn tell_that_it_made_room(owner: &Owner) {
     tracing::info!(
         tenant = %owner.tenant_id,
         principal = %owner.principal,
-        client = ?owner.client_id,
+        client = %Excerpt(owner.client_id.as_str()),
         "a device has more sessions than it has places for: the one that has waited longest ends"
     );
 }

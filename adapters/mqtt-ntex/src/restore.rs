@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
-use pocket_domain::{Invalid, Principal, Timestamp};
+use pocket_domain::{Excerpt, Invalid, Principal, Timestamp};
 use pocket_mqtt_core::{Client as Owner, ClientId, Session};
 use pocket_ports::{BrokerChange, BrokerKey, StorageError, StoredSession, Submission};
 
@@ -37,7 +37,9 @@ impl Broker {
                     let account = publisher.as_ref().map(|publisher| self.account(publisher));
                     retained.retained().restore(&Arc::new(message), publisher, account.as_ref());
                 }
-                Err(error) => tracing::warn!(topic = %record.topic, %error, "a retained message is not understood"),
+                Err(error) => {
+                    tracing::warn!(topic = %Excerpt(record.topic.as_str()), %error, "a retained message is not understood")
+                }
             }
         }
         let mut restored: Restored = (0..self.mailboxes.len()).map(|_| Vec::new()).collect();
@@ -70,7 +72,7 @@ impl Broker {
         match self.sleeper(stored, access, now) {
             Ok(sleeper) => Ok(Some(sleeper)),
             Err(error) => {
-                tracing::warn!(device = %record.device_id, client = ?record.client_id, %error, "a session is not understood");
+                tracing::warn!(device = %record.device_id, client = %Excerpt(&record.client_id), %error, "a session is not understood");
                 Ok(None)
             }
         }

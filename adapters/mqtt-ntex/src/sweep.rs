@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ntex::time::{Millis, sleep};
+use pocket_domain::Excerpt;
 use pocket_mqtt_core::{Closing, ReasonCode};
 
 use crate::client::Client;
@@ -84,7 +85,7 @@ impl Worker {
         let limit = Duration::from_secs(self.broker.limits.slow_consumer_seconds.into());
         let has_recovered = client.connection.borrow_mut().session().is_queue_half_empty();
         if client.pace.is_behind(client.unsent(), has_recovered, now, limit) && !limit.is_zero() {
-            tracing::info!(principal = %client.owner.principal, client = ?client.owner.client_id, "slow consumer disconnected");
+            tracing::info!(principal = %client.owner.principal, client = %Excerpt(client.owner.client_id.as_str()), "slow consumer disconnected");
             self.counters().slow_consumers.add(1);
             client.close(Closing::ByServer(ReasonCode::QuotaExceeded));
         }

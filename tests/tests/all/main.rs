@@ -20,6 +20,7 @@ mod hostile;
 mod interop_v4;
 mod interop_v5;
 mod lifecycle;
+mod log_fields;
 mod migration;
 mod mqtt;
 mod people;
