@@ -118,7 +118,7 @@ impl AccessWatch {
         // Asking may be what finds another server.
         if log.epoch() != *of_epoch {
             *of_epoch = log.epoch();
-            tracing::info!("the database may not be what it was; all access is judged anew");
+            tracing::info!("the database may have been replaced; all access is checked again");
             (*newest, *seen) = (None, VecDeque::new());
             self.announce(AccessChange::Everything);
             return Ok(());

@@ -89,7 +89,7 @@ impl TelemetryService {
         query.check()?;
         let by_topic_only = query.devices.is_empty() && label.is_none();
         if by_topic_only && query.topic.is_none() {
-            return Err(Invalid::new("deviceId", "devices must be named, by deviceId, label or topic").into());
+            return Err(Invalid::new("deviceId", "select devices with deviceId, label or topic").into());
         }
         query.devices = if query.devices.is_empty() {
             self.devices_with(tenant, label).await?
@@ -137,10 +137,10 @@ impl TelemetryService {
         if found.total > most as u64 {
             let total = found.total;
             return Err(Error::Invalid(if by_label {
-                Invalid::new("label", format!("{total} devices have it, and {most} is the most of one question"))
+                Invalid::new("label", format!("{total} devices match, and a request may select at most {most}"))
             } else {
                 let message = format!(
-                    "the tenant has {total} devices, and {most} is the most of one question; name some by deviceId or label"
+                    "the tenant has {total} devices, and a request may select at most {most}; select some with deviceId or label"
                 );
                 Invalid::new("topic", message)
             }));

@@ -67,8 +67,8 @@ impl DeadLetterService {
         let message = message(tenant, &letter)?;
         let stored = match self.letters.store(id, &message).await {
             Err(StorageError::Backend(cause)) => {
-                tracing::info!(letter = %id, %cause, "a dead letter is refused again");
-                return Err(still_refused("the database still refuses this message"));
+                tracing::info!(letter = %id, %cause, "dead letter rejected again");
+                return Err(still_refused("the database still rejects this message"));
             }
             result => result?.ok_or(Error::NotFound)?,
         };
@@ -83,7 +83,7 @@ fn still_refused(why: &'static str) -> Error {
 
 /// The message as it was before the database refused it.
 fn message(tenant_id: TenantId, letter: &DeadLetter) -> Result<NewTelemetry, Error> {
-    let text = letter.text().ok_or_else(|| still_refused("is no text, which no history keeps"))?;
+    let text = letter.text().ok_or_else(|| still_refused("is not text and cannot be stored"))?;
     Ok(NewTelemetry {
         tenant_id,
         device_id: letter.device_id,

@@ -210,9 +210,9 @@ impl<K: Sharer> Shared<K> {
         let share = self.limits.share();
         let of_tenant = state.tenants.get(&tenant).map_or(0, |tenant| tenant.taken);
         let limit = if of_tenant >= share {
-            format!("{of_tenant} requests of this tenant are under way, as many as one tenant may have at once")
+            format!("the limit of {of_tenant} requests of this tenant at once is reached")
         } else {
-            format!("{} requests of this kind are under way, as many as there may be at once", self.limits.places)
+            format!("the limit of {} requests of this kind at once is reached", self.limits.places)
         };
         Error::Busy { limit, retry_after: FairSlots::<K>::RETRY_AFTER }
     }

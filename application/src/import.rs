@@ -219,7 +219,7 @@ impl Importer {
             _ => None,
         };
         // That of its arrival would be another each time, and the row never found again.
-        let missing = || wrong("timestamp", "is needed where the payload does not carry its own time".into());
+        let missing = || wrong("timestamp", "is needed when the payload has no time of its own".into());
         let timestamp = row.timestamp.or(own_time).ok_or_else(missing)?;
         if let Some(Err(ahead)) = self.max_ahead.map(|most| most.check(timestamp, now)) {
             return Err(wrong("timestamp", ahead.to_string()));

@@ -92,7 +92,7 @@ pub fn tenant_of(caller: &Caller, asked: Option<TenantId>) -> Result<TenantId, E
     match asked {
         None => Ok(caller.tenant_id()),
         Some(tenant) if tenant == caller.tenant_id() || caller.role() == Role::PlatformAdmin => Ok(tenant),
-        Some(_) => Err(Error::Forbidden("only a platform administrator may name another tenant")),
+        Some(_) => Err(Error::Forbidden("only a platform administrator may act in another tenant")),
     }
 }
 
@@ -101,7 +101,7 @@ pub fn tenant_of(caller: &Caller, asked: Option<TenantId>) -> Result<TenantId, E
 /// # Errors
 /// `Forbidden` when the role is above the caller's.
 pub fn permit_role(caller: &Caller, role: Role) -> Result<(), Error> {
-    if role <= caller.role() { Ok(()) } else { Err(Error::Forbidden("this role is above your own")) }
+    if role <= caller.role() { Ok(()) } else { Err(Error::Forbidden("this role is higher than your own")) }
 }
 
 #[cfg(test)]

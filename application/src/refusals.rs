@@ -302,11 +302,11 @@ fn tell(kind: RefusalKind, subject: Option<Subject>, detail: &str, more: Option<
             tracing::info!(%source, kind = reason, setting, "connection refused: {detail}");
         }
         (Some(subject), Some(more)) => {
-            tracing::info!(of = %subject, kind = reason, setting, more, "refused {more} more in a minute, the like of: {detail}");
+            tracing::info!(of = %subject, kind = reason, setting, more, "{more} more refused within a minute, such as: {detail}");
         }
         (None, more) => {
             let more = more.unwrap_or(0);
-            tracing::info!(kind = reason, setting, more, "refused of many others in a minute: {more}");
+            tracing::info!(kind = reason, setting, more, "refused within a minute from many others: {more}");
         }
     }
 }

@@ -77,14 +77,14 @@ impl RetentionTask {
     pub(crate) async fn run(mut self) {
         // The clocks are looked at before anything is removed.
         if let Err(error) = self.time.as_of().await {
-            tracing::warn!(%error, "what the clock showed before cannot be read; trying again");
+            tracing::warn!(%error, "the last known time cannot be read; trying again");
         }
         loop {
             tokio::time::sleep(self.every).await;
             match self.round().await {
                 Ok(0) => {}
                 Ok(rows) => tracing::debug!(rows, "a round of retention is over"),
-                Err(error) => tracing::warn!(%error, "telemetry that is not kept could not be removed; trying again"),
+                Err(error) => tracing::warn!(%error, "expired telemetry could not be removed; trying again"),
             }
         }
     }
@@ -133,15 +133,14 @@ impl RetentionTask {
             Verdict::Go => Ok(Some(to)),
             Verdict::GoAtLast => {
                 self.guard.reached(tenant, to, now);
-                tracing::warn!(tenant = %id, rows, all, before = %to, "a removal that is out of proportion has waited for long enough");
+                tracing::warn!(tenant = %id, rows, all, before = %to, "a suspiciously large removal starts after its waiting time");
                 Ok(Some(to))
             }
             Verdict::Wait { is_new } => {
                 if is_new {
                     tracing::warn!(
                         tenant = %id, rows, all, before = %to, explained = %explained, as_of = %as_of,
-                        "most of a history is due to be removed, and the time that passed does not explain it; it stays until \
-                         the tenant's retention is set once more, or until it has been due for long enough"
+                        "most of a history is due for removal, and the elapsed time does not explain it; on hold until the retention of the tenant is set again, or until the waiting time is over"
                     );
                 }
                 Ok(Some(explained))

@@ -218,7 +218,9 @@ impl TelemetryService {
         self.submit(Submission { tenant, messages, changes: Vec::new(), receipt: Some(receipt) }).await?;
         let fates = tokio::time::timeout(Self::COMMIT_PATIENCE, receiver)
             .await
-            .map_err(|_| Error::Unavailable("the messages are queued, but the database does not store them".into()))?
+            .map_err(|_| {
+                Error::Unavailable("the messages are still queued: the database did not store them in time".into())
+            })?
             .map_err(|_| Error::Internal("the ingest dropped a receipt".into()))?
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         fates.into_iter().zip(entries).map(|(fate, entry)| id_of(*entry, fate)).collect()
@@ -233,7 +235,7 @@ impl TelemetryService {
                 Err(Refused::Full(back)) => submission = back,
             }
             if tokio::time::timeout_at(deadline, self.ingest.room(submission.tenant)).await.is_err() {
-                return Err(Error::Unavailable("the queue of messages to be stored is full".into()));
+                return Err(Error::Unavailable("the ingest queue is full".into()));
             }
         }
     }
@@ -286,8 +288,10 @@ fn id_of(index: usize, fate: Fate) -> Result<TelemetryId, Error> {
     let error = match fate {
         Fate::Stored(id) => return Ok(id),
         Fate::DeviceGone => Error::NotFound,
-        Fate::Lost => Error::Internal("the database refuses this message".into()),
-        Fate::SetAside => Invalid::new("payload", "the database refuses this message; it was put aside").into(),
+        Fate::Lost => Error::Internal("the database rejected this message".into()),
+        Fate::SetAside => {
+            Invalid::new("payload", "the database rejected this message; it is among the dead letters").into()
+        }
     };
     Err(Error::Entry { index, error: Box::new(error) })
 }

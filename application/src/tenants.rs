@@ -83,7 +83,7 @@ impl TenantService {
             return Err(Error::DefaultTenant);
         }
         if confirm != Some(tenant.name.as_str()) {
-            return Err(Invalid::new("confirm", "must repeat the name of the tenant that is to be deleted").into());
+            return Err(Invalid::new("confirm", "must be the name of the tenant to delete").into());
         }
         if !self.tenants.delete(id).await? {
             return Err(Error::NotFound);

@@ -129,17 +129,16 @@ fn tell(jump: Option<Jump>, now: Timestamp) {
             %now,
             ahead_seconds = by.as_secs(),
             believed_after_seconds = believed_after.as_secs(),
-            "the clock is ahead of the time that passed; until it has said the same for long enough, no telemetry is removed \
-             because of it"
+            "the clock is ahead of the elapsed time; no telemetry is removed because of it until it has been stable for long enough"
         ),
         Some(Jump::Behind(by)) => tracing::warn!(
             %now,
             behind_seconds = by.as_secs(),
-            "the clock is behind the time that passed; less telemetry is removed until it is right"
+            "the clock is behind the elapsed time; less telemetry is removed until it is right"
         ),
         Some(Jump::Believed(now)) => tracing::warn!(
             %now,
-            "the clock has said the same for long enough; telemetry that is too old by it is removed from now on"
+            "the clock has been stable for long enough; telemetry that is expired by it is removed from now on"
         ),
     }
 }

@@ -34,7 +34,7 @@ pub struct PasswordChange {
     pub password: Password,
     /// The present one; needed by everybody who changes their own.
     pub current: Option<String>,
-    /// Where the request comes from: wrong present passwords count like failed log-ins.
+    /// Where the request comes from: wrong current passwords count like failed log-ins.
     pub source: IpAddr,
 }
 
@@ -159,7 +159,7 @@ impl UserService {
     }
 
     async fn check_current(&self, caller: &Caller, current: Option<String>, source: IpAddr) -> Result<(), Error> {
-        let wrong = || Error::from(Invalid::new("currentPassword", "must be your present password"));
+        let wrong = || Error::from(Invalid::new("currentPassword", "must be your current password"));
         let current = current.ok_or_else(wrong)?;
         let (tenant, user) = (self.tenants.get(caller.tenant_id()).await?.ok_or(Error::NotFound)?, caller.user());
         let attempt = self
@@ -174,7 +174,7 @@ impl UserService {
             }
             Ok(false) => {
                 drop(attempt);
-                tracing::info!(user = %user.id, tenant = %tenant.id, %source, "wrong present password");
+                tracing::info!(user = %user.id, tenant = %tenant.id, %source, "wrong current password");
                 Err(wrong())
             }
             Err(error) => {
@@ -195,7 +195,7 @@ impl UserService {
         if role == Role::PlatformAdmin {
             let home = self.tenants.find_by_name(&TenantName::default_tenant()).await?;
             if home.is_none_or(|home| home.id != tenant) {
-                return Err(Invalid::new("role", "platform_admin is possible in the tenant default only").into());
+                return Err(Invalid::new("role", "platform_admin is allowed only in the tenant default").into());
             }
         }
         Ok(())

@@ -80,7 +80,7 @@ impl VisitLog {
         *window = Window { began: Instant::now(), told: 0, opened: 0, closed: 0 };
         drop(window);
         if connected + disconnected > 0 {
-            tracing::info!(connected, disconnected, "more clients came and went in a minute");
+            tracing::info!(connected, disconnected, "more clients connected and disconnected within a minute");
         }
     }
 

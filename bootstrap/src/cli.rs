@@ -8,7 +8,7 @@ use crate::config::{Assignment, CONFIG_VARIABLE, Sources};
 
 /// MQTT broker, telemetry store, device registry and REST API in one process.
 ///
-/// Without a command it serves. Every setting can be given in a TOML file, in the environment, and here.
+/// Without a command, the platform runs (`serve`). Every setting can be given in a TOML file, in the environment and with --set.
 #[derive(Debug, Parser)]
 #[command(name = "pocket-iot", version)]
 pub struct Cli {
@@ -26,10 +26,10 @@ pub struct Options {
     /// Configuration file (TOML); also POCKET_CONFIG
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What this process runs: all, api or broker
+    /// What to run: all, api or broker
     #[arg(long, global = true, value_name = "MODE")]
     pub mode: Option<String>,
-    /// Directory of the database and of generated secrets
+    /// Directory for the database and generated secrets
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Any setting, such as --set api.port=3001; may be given several times
@@ -42,11 +42,11 @@ pub struct Options {
 pub enum Command {
     /// Run the platform (the default)
     Serve,
-    /// Bring the database to the schema of this version and stop
+    /// Migrate the database to the schema of this version and exit
     Migrate,
-    /// Ask the platform of this configuration, through its API, whether it is ready to store; for containers and scripts
+    /// Check through its API whether the platform is ready to store; for containers and scripts
     Health(HealthOptions),
-    /// Look at the configuration
+    /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Manage users
@@ -55,34 +55,34 @@ pub enum Command {
     /// Manage devices
     #[command(subcommand)]
     Device(DeviceCommand),
-    /// Write the database and the secrets into a new archive while the platform runs; of PostgreSQL only the secrets
+    /// Back up the database and the secrets into a new archive, also while the platform runs; for PostgreSQL only the secrets
     Backup {
         /// The file to write; it must not exist
         file: PathBuf,
-        /// Write a copy of the SQLite database, as a file that SQLite opens, and no secrets
+        /// Copy only the SQLite database, as a file that SQLite opens, without the secrets
         #[arg(long)]
         database_only: bool,
     },
-    /// Write what an archive of `backup` holds into a data directory that is empty or missing
+    /// Restore an archive of `backup` into a data directory that is empty or missing
     Restore {
         /// The archive
         file: PathBuf,
     },
-    /// The key that the hashes of device tokens are made with
+    /// Manage the key of the hashes of device tokens
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
-    /// Verify the integrity of the database, also while the platform runs; changes nothing
+    /// Verify the integrity of the database without changing it, also while the platform runs
     Check,
-    /// Write the telemetry of a tenant, device after device, each oldest first
+    /// Export the telemetry of a tenant, device by device, oldest first
     Export(ExportOptions),
-    /// Store the telemetry of an export; what is there already is not stored again
+    /// Import the telemetry of an export; rows that are already stored are skipped
     Import(ImportOptions),
 }
 
 /// What is asked.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct HealthOptions {
-    /// Only whether the process serves (`/health`), not whether it can store (`/ready`)
+    /// Only check that the process serves (`/health`), not that it can store (`/ready`)
     #[arg(long)]
     pub alive: bool,
     /// Seconds to wait for the answer
@@ -93,34 +93,34 @@ pub struct HealthOptions {
 /// Looking at the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration is right, or everything that is wrong with it
+    /// Check the configuration and report every error in it
     Check,
-    /// Write the effective configuration with the origin of each value; secrets are not shown
+    /// Print the effective configuration with the origin of each value; secrets are hidden
     Print,
 }
 
 /// Changing the key of device tokens' hashes.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum TokenKeyCommand {
-    /// Take the key of this process for that of the database; device tokens made with another stay without effect
+    /// Make the key of this process that of the database; device tokens made with another key stop working
     Adopt,
 }
 
 /// Making people who can log in.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a platform administrator; the password comes from stdin, or is generated and printed
+    /// Add a platform administrator; the password is read from stdin, or generated and printed
     CreateAdmin {
-        /// Their name
+        /// The user name
         #[arg(value_name = "USERNAME")]
         username: String,
         /// Read the password from stdin
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Give somebody a new password, which ends their log-ins; it comes from stdin, or is generated and printed
+    /// Set a new password for a user and end their log-ins; it is read from stdin, or generated and printed
     ResetPassword {
-        /// Their name
+        /// The user name
         #[arg(value_name = "USERNAME")]
         username: String,
         /// The name of their tenant
@@ -135,7 +135,7 @@ pub enum UserCommand {
 /// Managing devices.
 #[derive(Debug, Subcommand)]
 pub enum DeviceCommand {
-    /// Import the users of a Mosquitto password file as devices that log in with the passwords they have; also while the platform runs
+    /// Import the users of a Mosquitto password file as devices that keep their passwords; also while the platform runs
     ImportPasswords(ImportPasswordsOptions),
 }
 
@@ -148,10 +148,10 @@ pub struct ImportPasswordsOptions {
     /// The name of the tenant
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub tenant: String,
-    /// Give devices that have a user name and password already those of the file; by default they keep theirs
+    /// Also replace the user name and password of devices that already have them; by default they keep theirs
     #[arg(long)]
     pub replace: bool,
-    /// Only say what would be done
+    /// Only report what would be done
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -162,19 +162,19 @@ pub struct ExportOptions {
     /// The name of the tenant
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub tenant: String,
-    /// Only of this device
+    /// Only this device
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
-    /// Only of topics that this MQTT filter matches
+    /// Only topics that match this MQTT filter
     #[arg(long, value_name = "FILTER")]
     pub topic: Option<String>,
-    /// Not before this moment (RFC 3339 or milliseconds)
+    /// Start time, inclusive (RFC 3339 or milliseconds)
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
-    /// Before this moment (RFC 3339 or milliseconds)
+    /// End time, exclusive (RFC 3339 or milliseconds)
     #[arg(long, value_name = "TIME")]
     pub to: Option<String>,
-    /// How rows are written: ndjson, one JSON object a line, or csv
+    /// Output format: ndjson (one JSON object per line) or csv
     #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
     pub format: String,
     /// In CSV, put an apostrophe before values that a spreadsheet would take for formulas
@@ -183,7 +183,7 @@ pub struct ExportOptions {
     /// Compress with gzip
     #[arg(long)]
     pub gzip: bool,
-    /// The file to write, instead of stdout; it has its name when it is whole
+    /// Output file instead of stdout; it gets its name when it is complete
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -194,10 +194,10 @@ pub struct ImportOptions {
     /// The name of the tenant
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub tenant: String,
-    /// How rows are written: ndjson or csv; by default as the name of the file says, else ndjson
+    /// Input format: ndjson or csv; by default taken from the file name, otherwise ndjson
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// The file to read, as it is or compressed with gzip; `-` is stdin
+    /// The file to read, plain or compressed with gzip; `-` is stdin
     #[arg(value_name = "FILE", default_value = "-")]
     pub file: PathBuf,
 }

@@ -129,9 +129,10 @@ impl Metrics {
 /// The figures of the process itself.
 pub(crate) fn process() -> Vec<Figure> {
     let version = [(env!("CARGO_PKG_VERSION"), 1)];
-    let mut figures = vec![Figure::gauges("build", "Always 1; the label tells the version", "version", version)];
+    let mut figures =
+        vec![Figure::gauges("build", "Version of the program, as a label; the value is always 1", "version", version)];
     if let Some(bytes) = resident_bytes() {
-        figures.push(Figure::gauge("resident_memory_bytes", "Memory of the process", bytes));
+        figures.push(Figure::gauge("resident_memory_bytes", "Resident memory of the process", bytes));
     }
     figures
 }
@@ -152,12 +153,16 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
         ("lost", stats.lost),
     ];
     vec![
-        Figure::gauge("ingest_queued", "Messages that wait to be stored", stats.queued),
+        Figure::gauge("ingest_queued", "Messages waiting to be stored", stats.queued),
         Figure::gauge("ingest_queued_bytes", "Memory used by the messages in the ingest queue", stats.queued_bytes),
-        Figure::counters("ingest_messages", "Messages by what became of them", "fate", fates),
-        Figure::counter("ingest_commits", "Transactions", stats.commits),
-        Figure::counter("ingest_retries", "Attempts that failed because the database was away", stats.retries),
-        Figure::counter("ingest_queue_full", "Submissions that found the queue full", stats.queue_full),
+        Figure::counters("ingest_messages", "Messages by outcome", "fate", fates),
+        Figure::counter("ingest_commits", "Transactions committed by the ingest", stats.commits),
+        Figure::counter(
+            "ingest_retries",
+            "Commits that failed because the database was unavailable, and were retried",
+            stats.retries,
+        ),
+        Figure::counter("ingest_queue_full", "Submissions rejected because the queue was full", stats.queue_full),
     ]
 }
 
@@ -165,16 +170,16 @@ pub(crate) fn ingest(stats: IngestStats) -> Vec<Figure> {
 pub(crate) fn reads(stats: SlotStats) -> Vec<Figure> {
     let fates = [("served", stats.served), ("refused", stats.refused), ("gone", stats.gone)];
     vec![
-        Figure::gauge("reads_under_way", "Reads that hold a place among those whose work is bounded", stats.taken),
-        Figure::gauge("reads_waiting", "Reads that wait for such a place", stats.waiting),
-        Figure::counters("reads", "Reads that asked for such a place, by what became of them", "fate", fates),
+        Figure::gauge("reads_under_way", "Expensive reads in progress", stats.taken),
+        Figure::gauge("reads_waiting", "Expensive reads waiting for a slot", stats.waiting),
+        Figure::counters("reads", "Expensive reads by outcome", "fate", fates),
     ]
 }
 
 /// The figures of what waits to be removed.
 pub(crate) fn retention(stats: &RetentionStats) -> Vec<Figure> {
-    let tenants = "Tenants of which a removal by age waits, because the time that passed does not explain it";
-    let rows = "Messages that these removals would take";
+    let tenants = "Tenants with a removal by age on hold, because the elapsed time does not explain it";
+    let rows = "Messages that removals on hold would remove";
     vec![
         Figure::gauge("retention_waiting_tenants", tenants, stats.waiting_tenants()),
         Figure::gauge("retention_waiting_messages", rows, stats.waiting_rows()),
@@ -183,30 +188,30 @@ pub(crate) fn retention(stats: &RetentionStats) -> Vec<Figure> {
 
 /// The figures of storage.
 pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
-    let help = "Chunks of telemetry that were found damaged since the start";
+    let help = "Chunks of telemetry found damaged since the start";
     let decoding = health.decoding();
     let fates = [("done", decoding.done), ("given_up", decoding.given_up)];
     let Upkeep { behind, dead_letters_dropped, topics_removed, without_leaves, set_aside } = health.upkeep();
-    let dropped = "Dead letters that were removed because there were too many";
-    let without = "Messages that were stored without an index of their values, because of limits";
-    let aside = "Stored messages that were moved to the dead letters, because they could not be kept with the others";
+    let dropped = "Dead letters removed because there were too many";
+    let without = "Messages stored without an index of their values because of a limit";
+    let aside = "Stored messages moved to the dead letters because they could not be compressed";
     vec![
         Figure::gauge("telemetry_damaged_chunks", help, health.damaged_chunks()),
         Figure::gauge(
             "history_behind_seconds",
-            "For how long the history has not been kept in shape though something is due",
+            "Seconds since compression and removal of telemetry last succeeded although they were due",
             behind.as_secs(),
         ),
         Figure::counter("dead_letters_dropped", dropped, dead_letters_dropped),
-        Figure::counter("topics_removed", "Topics that went with their last message", topics_removed),
+        Figure::counter("topics_removed", "Topics removed with their last message", topics_removed),
         Figure::counter("telemetry_without_leaves", without, without_leaves),
         Figure::counter("telemetry_set_aside", aside, set_aside),
         Figure::gauge(
             "decoding_under_way",
-            "Pieces of work on stored telemetry that wait or are done",
+            "Decoding tasks of stored telemetry, waiting or running",
             decoding.under_way,
         ),
-        Figure::counters("decoding", "Pieces of work on stored telemetry, by what became of them", "fate", fates),
+        Figure::counters("decoding", "Decoding tasks of stored telemetry by outcome", "fate", fates),
     ]
 }
 
@@ -214,13 +219,13 @@ pub(crate) fn storage(health: &dyn StorageHealth) -> Vec<Figure> {
 pub(crate) fn door(gateway: &DeviceGateway) -> Vec<Figure> {
     let lookups = gateway.lookups();
     let from = [("cache", lookups.from_cache), ("storage", lookups.from_storage)];
-    let dated = "Messages whose own time was too far ahead, stored with that of their arrival";
+    let dated = "Messages with a timestamp too far in the future, stored with the time of their arrival";
     vec![
-        Figure::counters("credential_lookups", "Credentials of devices by where they came from", "from", from),
+        Figure::counters("credential_lookups", "Lookups of device credentials by source", "from", from),
         Figure::counter("messages_dated_at_arrival", dated, gateway.dated_at_arrival()),
         Figure::counter(
             "messages_refused_topics",
-            "Messages that were refused because their topic was one too many for the device or tenant",
+            "Messages refused because the device or tenant has too many topics",
             gateway.topics_refused(),
         ),
     ]
@@ -235,28 +240,28 @@ pub(crate) fn bridges(states: &[BridgeState]) -> Vec<Figure> {
     vec![
         Figure::of_each(
             "bridge_connected",
-            "Whether messages get through",
+            "Whether the bridge is connected",
             "bridge",
             MetricType::Gauge,
             of(|s| s.is_connected.into()),
         ),
         Figure::of_each(
             "bridge_messages_in",
-            "Messages that came in",
+            "Messages received from the other broker",
             "bridge",
             MetricType::Counter,
             of(|s| s.messages_in),
         ),
         Figure::of_each(
             "bridge_messages_out",
-            "Messages that went out",
+            "Messages sent to the other broker",
             "bridge",
             MetricType::Counter,
             of(|s| s.messages_out),
         ),
         Figure::of_each(
             "bridge_dropped",
-            "Messages that did not get through",
+            "Messages dropped by the bridge",
             "bridge",
             MetricType::Counter,
             of(|s| s.dropped),
@@ -274,7 +279,7 @@ pub(crate) fn refusals(counts: [(RefusalKind, u64); RefusalKind::ALL.len()]) -> 
 pub(crate) fn activity(stats: ActivityStats) -> Vec<Figure> {
     let dropped = [("event", stats.events_dropped), ("note", stats.notes_dropped)];
     vec![
-        Figure::gauge("device_activity_waiting", "Devices of which something waits to be recorded", stats.waiting),
+        Figure::gauge("device_activity_waiting", "Devices with activity waiting to be recorded", stats.waiting),
         Figure::counters("device_activity_dropped", "Activity of devices that was not recorded", "kind", dropped),
     ]
 }
@@ -313,13 +318,13 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
     vec![
         Figure::gauge("mqtt_connections", "Open connections", stats.connections),
         Figure::gauges("mqtt_transport_connections", "Open connections by transport", "transport", open),
-        Figure::gauge("mqtt_clients", "Connections that have been accepted", stats.clients),
-        Figure::gauge("mqtt_sleeping_sessions", "Sessions that wait for their clients", stats.sleeping_sessions),
+        Figure::gauge("mqtt_clients", "Clients connected", stats.clients),
+        Figure::gauge("mqtt_sleeping_sessions", "Persistent sessions without a connection", stats.sleeping_sessions),
         Figure::gauge("mqtt_retained_messages", "Retained messages", stats.retained_messages),
         Figure::gauge("mqtt_subscriptions", "Subscriptions", stats.subscriptions),
-        Figure::counters("mqtt_connects", "Attempts to connect", "result", connects),
-        Figure::counters("mqtt_transport_refused", "Attempts that ended before CONNECT", "step", refused_at),
-        Figure::counters("mqtt_tls_reloads", "Changed certificates", "result", reloads),
+        Figure::counters("mqtt_connects", "CONNECT packets by result", "result", connects),
+        Figure::counters("mqtt_transport_refused", "Connections that ended before CONNECT", "step", refused_at),
+        Figure::counters("mqtt_tls_reloads", "Reloads of TLS certificates", "result", reloads),
         Figure::counters("mqtt_packets", "Packets of any kind", "direction", packets),
         Figure::counters("mqtt_bytes", "Bytes of MQTT packets", "direction", bytes),
         Figure::counters("mqtt_received", "Messages from clients", "qos", by_qos(stats.messages_in)),
@@ -328,30 +333,43 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
         Figure::counter("mqtt_sent_payload_bytes", "Payload bytes to clients", stats.payload_bytes_out),
         Figure::counter("mqtt_rejected", "Messages refused for their payload", stats.rejected),
         Figure::counter("mqtt_denied", "Messages and subscriptions refused as not authorised", stats.denied),
-        Figure::counter("mqtt_held_for_rate", "Pauses of devices that published too fast", stats.held_for_rate),
+        Figure::counter(
+            "mqtt_held_for_rate",
+            "Pauses of devices that exceeded their publish rate",
+            stats.held_for_rate,
+        ),
         Figure::counters("mqtt_dropped", "Messages dropped because of a limit", "limit", dropped),
         Figure::counters("mqtt_closed", "Connections that the broker closed", "reason", closed),
-        Figure::gauge("mqtt_kept_bytes", "Bytes that all weighs that is kept for clients", stats.kept_bytes),
-        Figure::gauge("mqtt_kept_sessions", "Sessions that outlive their connections", stats.kept_sessions),
+        Figure::gauge("mqtt_kept_bytes", "Memory used for sessions, queues and retained messages", stats.kept_bytes),
+        Figure::gauge("mqtt_kept_sessions", "Persistent sessions", stats.kept_sessions),
         Figure::gauge("mqtt_retained_bytes", "Bytes of retained messages", stats.retained_bytes),
-        Figure::gauge("mqtt_pending", "Connections whose CONNECT has not come", stats.pending_connections),
-        Figure::counter("mqtt_pending_evicted", "Of these, closed to make room for others", stats.pending_evicted),
-        Figure::counters("mqtt_refused_of_device", "Refused at the limit of a device", "limit", of_level(0)),
-        Figure::counters("mqtt_refused_of_tenant", "Refused at the share of a tenant", "limit", of_level(1)),
-        Figure::counters("mqtt_refused_of_process", "Refused at the limit of all", "limit", of_level(2)),
+        Figure::gauge("mqtt_pending", "Connections waiting for CONNECT", stats.pending_connections),
+        Figure::counter(
+            "mqtt_pending_evicted",
+            "Connections waiting for CONNECT that were closed to make room for others",
+            stats.pending_evicted,
+        ),
+        Figure::counters("mqtt_refused_of_device", "Operations refused at a limit per device", "limit", of_level(0)),
+        Figure::counters("mqtt_refused_of_tenant", "Operations refused at the share of a tenant", "limit", of_level(1)),
+        Figure::counters(
+            "mqtt_refused_of_process",
+            "Operations refused at a limit of the process",
+            "limit",
+            of_level(2),
+        ),
         Figure::counter(
             "mqtt_sessions_not_kept",
-            "Clients told that there is no place for a session",
+            "Clients refused a persistent session because of a limit",
             stats.sessions_not_kept,
         ),
         Figure::counter(
             "mqtt_filters_refused",
-            "Subscriptions with which filters overlap too much",
+            "Subscriptions refused because filters overlap too much",
             stats.filters_refused,
         ),
         Figure::counter(
             "mqtt_held_for_matching",
-            "Pauses of clients for the filters they met",
+            "Pauses of clients whose messages match too many filters",
             stats.held_for_matching,
         ),
     ]
@@ -362,15 +380,15 @@ pub(crate) fn broker(stats: &pocket_mqtt_ntex::BrokerStats) -> Vec<Figure> {
 pub(crate) fn rest(stats: &pocket_rest_ntex::RestStats) -> Vec<Figure> {
     let answered = [("succeeded", stats.succeeded), ("refused", stats.refused), ("failed", stats.failed)];
     vec![
-        Figure::gauge("http_in_flight", "Requests that are being served", stats.in_flight),
-        Figure::counters("http_requests", "Requests that were answered", "result", answered),
-        Figure::counter("http_turned_away", "Requests beyond what is served at once", stats.turned_away),
+        Figure::gauge("http_in_flight", "Requests in progress", stats.in_flight),
+        Figure::counters("http_requests", "Requests served", "result", answered),
+        Figure::counter("http_turned_away", "Requests refused at the limit of concurrent requests", stats.turned_away),
         Figure::counter(
             "http_transfers_refused",
-            "Exports and imports beyond what there may be at once",
+            "Exports and imports refused at the limit of concurrent ones",
             stats.transfers_refused,
         ),
-        Figure::counter("http_request_micros", "Time that answers took, in microseconds", stats.total_micros),
+        Figure::counter("http_request_micros", "Total time to serve requests, in microseconds", stats.total_micros),
     ]
 }
 

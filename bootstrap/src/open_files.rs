@@ -21,7 +21,7 @@ pub(crate) fn room_for(wanted: usize, pending: usize, asked: bool) -> (usize, us
     let limit = getrlimit(Resource::Nofile).current;
     let (connections, pending) = limit.map_or((wanted, pending), |limit| within(limit, wanted, pending));
     if connections < wanted && !asked {
-        tracing::info!(connections, files = limit, "so many connections fit the files that this process may open");
+        tracing::info!(connections, files = limit, "limit of connections set by the open files of this process");
     } else if connections < wanted {
         tracing::warn!(
             connections,

@@ -163,7 +163,7 @@ pub struct AggregateQuery {
     pub from: Timestamp,
     /// Before this moment.
     pub to: Timestamp,
-    /// Only of topics that this filter matches.
+    /// Only topics that match this filter.
     pub topic: Option<TopicFilter>,
     /// What has a series of its own.
     pub group_by: GroupBy,
@@ -201,7 +201,7 @@ impl AggregateQuery {
         let buckets = self.buckets();
         if buckets > Self::MAX_BUCKETS {
             let message = format!(
-                "gives {buckets} buckets in this range, and {} is the most; take a longer interval or a shorter range",
+                "results in {buckets} buckets, and at most {} are allowed; use a longer interval or a shorter range",
                 Self::MAX_BUCKETS
             );
             return Err(Invalid::new("interval", message));

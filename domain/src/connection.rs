@@ -9,7 +9,7 @@ use crate::Timestamp;
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// What the client calls itself.
+    /// The client id.
     pub client_id: Arc<str>,
     /// Where it connects from; `None` where there is no network in between.
     pub address: Option<SocketAddr>,

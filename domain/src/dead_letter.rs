@@ -30,7 +30,7 @@ pub struct DeadLetter {
     pub received_at: Timestamp,
     /// Why the database refused it, in the words of the database.
     pub reason: String,
-    /// When it was put aside.
+    /// When it became a dead letter.
     pub at: Timestamp,
 }
 
@@ -80,10 +80,10 @@ impl FromStr for DeadLetterId {
     }
 }
 
-/// Which dead letters are asked for.
+/// Which dead letters to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct DeadLetterQuery {
-    /// Only of this device.
+    /// Only this device.
     pub device_id: Option<DeviceId>,
     /// Continue after this one, towards the older ones.
     pub cursor: Option<DeadLetterId>,

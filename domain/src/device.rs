@@ -25,13 +25,13 @@ pub struct Device {
     pub token_expires_at: Option<Timestamp>,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// When a person last changed it.
+    /// When a user last changed it.
     pub updated_at: Timestamp,
     /// Whether it has an open connection, through whichever broker process.
     pub online: bool,
     /// The connection that it opened last, which may have ended.
     pub connection: Option<DeviceConnection>,
-    /// When it was last heard of.
+    /// When it was last seen.
     pub last_seen_at: Option<Timestamp>,
     /// The last message of it that was refused.
     pub last_rejection: Option<Rejection>,
@@ -103,7 +103,7 @@ pub struct DeviceFilter {
     pub label: Option<Label>,
     /// Those of this name; `*` in it stands for any text.
     pub name: Option<String>,
-    /// Those that are, or are not, connected.
+    /// Connected or not connected devices.
     pub online: Option<bool>,
 }
 

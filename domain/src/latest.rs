@@ -8,7 +8,7 @@ pub const MAX_DEVICE_KEYS: usize = 1_000;
 /// Which of a device's last values are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatestQuery {
-    /// Only of topics that this filter matches.
+    /// Only topics that match this filter.
     pub topic: Option<TopicFilter>,
     /// The most values that are told.
     pub most: usize,

@@ -7,9 +7,9 @@ use crate::{DeviceId, Invalid, Telemetry, TelemetryCursor, Timestamp, TopicFilte
 /// row on. So what is stored together is read together, and memory does not grow with the number of devices.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TelemetryScan {
-    /// Only of this device.
+    /// Only this device.
     pub device_id: Option<DeviceId>,
-    /// Only of topics that this filter matches.
+    /// Only topics that match this filter.
     pub topic: Option<TopicFilter>,
     /// Not before this moment.
     pub from: Option<Timestamp>,

@@ -135,9 +135,9 @@ pub(crate) fn parse_place(text: &str) -> Result<(Timestamp, u64), Invalid> {
 /// Which part of a tenant's history is asked for. Rows are ordered by time, then id.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TelemetryQuery {
-    /// Only of this device.
+    /// Only this device.
     pub device_id: Option<DeviceId>,
-    /// Only of topics that this filter matches.
+    /// Only topics that match this filter.
     pub topic: Option<TopicFilter>,
     /// Not before this moment.
     pub from: Option<Timestamp>,

@@ -16,7 +16,7 @@ pub struct BridgeState {
     pub tenant_id: TenantId,
     /// The device that it is on this side.
     pub device_id: DeviceId,
-    /// Whether messages get through.
+    /// Whether the bridge is connected.
     pub is_connected: bool,
     /// Since when that is so; `None`: since the start.
     pub since: Option<Timestamp>,
@@ -24,7 +24,7 @@ pub struct BridgeState {
     pub messages_in: u64,
     /// Messages that went out since the start.
     pub messages_out: u64,
-    /// Messages that did not get through, for a rule or limit of either side.
+    /// Messages dropped because of a rule or limit of either side.
     pub dropped: u64,
     /// What went wrong last, and when.
     pub last_error: Option<(Timestamp, String)>,

@@ -26,7 +26,7 @@ pub struct SessionRecord {
     pub tenant_id: TenantId,
     /// The device it belongs to.
     pub device_id: DeviceId,
-    /// What the client calls itself.
+    /// The client id.
     pub client_id: Box<str>,
     /// Seconds it lives after its connection.
     pub expiry_seconds: u32,

@@ -15,7 +15,7 @@ pub struct DeviceActivity {
     pub tenant_id: TenantId,
     /// The device.
     pub device_id: DeviceId,
-    /// When it was last heard of.
+    /// When it was last seen.
     pub seen_at: Option<Timestamp>,
     /// Its latest refused message.
     pub rejection: Option<Rejection>,

@@ -41,7 +41,7 @@ pub trait SessionRepository: Send + Sync {
 pub struct DeviceSession {
     /// The broker that has it.
     pub node: NodeName,
-    /// What the client calls itself.
+    /// The client id.
     pub client_id: Box<str>,
     /// Whether the client is connected.
     pub is_connected: bool,

@@ -67,14 +67,14 @@ pub enum Conflict {
 pub struct Upkeep {
     /// For how long something has been due that no process of the database has done.
     pub behind: Duration,
-    /// Dead letters that were removed because there were too many.
+    /// Dead letters removed because there were too many.
     pub dead_letters_dropped: u64,
     /// Names of topics that were removed with their last message.
     pub topics_removed: u64,
     /// Messages that were kept without an index of their values, because of limits: they are read and delivered as any other,
     /// but their values are in no aggregate.
     pub without_leaves: u64,
-    /// Stored messages that were moved to the dead letters, because they could not be kept with the others.
+    /// Stored messages moved to the dead letters because they could not be compressed.
     pub set_aside: u64,
 }
 

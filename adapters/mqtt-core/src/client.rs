@@ -67,7 +67,7 @@ pub struct Client {
     pub tenant_id: TenantId,
     /// The device or person that the credential gave.
     pub principal: Principal,
-    /// What the client calls itself.
+    /// The client id.
     pub client_id: ClientId,
 }
 

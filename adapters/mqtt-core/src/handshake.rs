@@ -82,13 +82,13 @@ impl Handshake {
         let assigned = connect.client_id.is_empty();
         // [MQTT-3.1.3-8] 3.1.1 wants a clean session when the server is to choose the client id
         if assigned && connect.version == ProtocolVersion::V311 && !connect.clean_start {
-            return Err(Refusal::new(ReasonCode::ClientIdentifierNotValid, "a session that is kept needs a client id"));
+            return Err(Refusal::new(ReasonCode::ClientIdentifierNotValid, "a persistent session needs a client id"));
         }
         let client_id = if assigned {
             ClientId::assigned(random)
         } else {
             ClientId::parse(&connect.client_id).map_err(|_| {
-                Refusal::new(ReasonCode::ClientIdentifierNotValid, "a client id has 1 to 1024 bytes without U+0000")
+                Refusal::new(ReasonCode::ClientIdentifierNotValid, "a client id must be 1 to 1024 bytes without U+0000")
             })?
         };
         let will = will(&connect)?;
@@ -129,7 +129,7 @@ impl Handshake {
             // The last word of another broker on its bridge to this one; nobody is told.
             Some(will) if will.message.topic.is_of_a_bridge() => Ok(()),
             Some(will) if !authorizer.may_publish(client, &will.message.topic) => {
-                Err(Refusal::new(ReasonCode::NotAuthorized, "the will is on a topic that is not allowed"))
+                Err(Refusal::new(ReasonCode::NotAuthorized, "the topic of the will is not allowed"))
             }
             _ => Ok(()),
         }
@@ -198,7 +198,10 @@ fn agreed_keep_alive(connect: &Connect, limits: &Limits) -> u16 {
 fn will(connect: &Connect) -> Result<Option<Will>, Refusal> {
     let Some(request) = &connect.will else { return Ok(None) };
     let topic = TopicName::parse(&request.topic).map_err(|_| {
-        Refusal::new(ReasonCode::TopicNameInvalid, "a will's topic has 1 to 1024 bytes without + # and U+0000")
+        Refusal::new(
+            ReasonCode::TopicNameInvalid,
+            "the topic of a will must be 1 to 1024 bytes without +, # and U+0000",
+        )
     })?;
     if request.properties.as_ref().is_some_and(|properties| properties.misdeclare(&request.payload)) {
         return Err(Refusal::new(

@@ -20,7 +20,7 @@ use crate::Limits;
 pub enum Resource {
     /// Bytes of everything that is kept; see `weight`.
     Bytes,
-    /// Sessions that outlive their connections.
+    /// Persistent sessions.
     Sessions,
     /// Clients that are connected.
     Connections,

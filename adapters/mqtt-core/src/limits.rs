@@ -31,7 +31,7 @@ pub struct Limits {
     pub topic_alias_maximum: u16,
     /// Topic aliases to a client that accepts some; the client's maximum when it is less. Other topics are written out.
     pub outgoing_topic_aliases: u16,
-    /// Sessions that outlive their connections. When there is no place, the session of the same device that has waited
+    /// Persistent sessions. When there is no place, the session of the same device that has waited
     /// longest makes room; when there is none, the client is told that its session will not be kept (5.0: Session Expiry
     /// Interval 0; 3.1.1: refused with 3).
     pub sessions: usize,

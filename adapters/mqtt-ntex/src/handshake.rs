@@ -85,7 +85,7 @@ async fn read_connect(io: &Io, wire: &Wire, deadline: Instant, ticket: Rc<Ticket
     let received = select(timeout(listeners::patience(deadline), io.recv(wire)), ticket.has_to_leave()).await;
     wire.ask_for_room(None);
     let Either::Left(received) = received else {
-        return Err(Refusal::new(ReasonCode::ServerBusy, "the connection made room for another"));
+        return Err(Refusal::new(ReasonCode::ServerBusy, "closed to make room for another connection"));
     };
     let frame = match received {
         Err(()) => return Err(Refusal::new(ReasonCode::KeepAliveTimeout, "no CONNECT in time")),
@@ -164,7 +164,7 @@ async fn begin_session(worker: &Rc<Worker>, authenticated: Authenticated) -> Res
     let is_kept = opened.connection.session_expiry().is_zero() || has_place(worker, &owner, &mut opened).await;
     let will = opened.connection.will().cloned();
     let refused = if !is_kept && version == ProtocolVersion::V311 {
-        Some("there is no place for a session that is kept; connect with a clean session")
+        Some("the limit of persistent sessions is reached; connect with a clean session")
     } else if !opened.connection.session().keep_will(will.as_ref()) {
         Some("there is no room for the will")
     } else {

@@ -68,7 +68,7 @@ pub(crate) fn tell_that_it_made_room(owner: &Owner) {
         tenant = %owner.tenant_id,
         principal = %owner.principal,
         client = %Excerpt(owner.client_id.as_str()),
-        "a device has more sessions than it has places for: the one that has waited longest ends"
+        "a device has too many sessions: the one that has waited longest ends"
     );
 }
 

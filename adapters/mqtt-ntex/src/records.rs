@@ -77,7 +77,7 @@ fn bytes_of(value: &impl Serialize) -> Box<[u8]> {
 }
 
 fn not_understood<E: std::fmt::Display>(error: E) -> Invalid {
-    tracing::debug!(%error, "a stored text is not understood");
+    tracing::debug!(%error, "a stored text cannot be read");
     Invalid::new("broker state", "is from another version of this program")
 }
 

@@ -38,7 +38,7 @@ impl Refusals {
         }
         let mut entry = self.evicted.get();
         if let Some(closed) = due(&mut entry, evicted, now) {
-            tracing::warn!(closed, "connections that said nothing were closed to make room for others");
+            tracing::warn!(closed, "connections without a CONNECT were closed to make room for others");
         }
         self.evicted.set(entry);
     }

@@ -38,7 +38,7 @@ impl Broker {
                     retained.retained().restore(&Arc::new(message), publisher, account.as_ref());
                 }
                 Err(error) => {
-                    tracing::warn!(topic = %Excerpt(record.topic.as_str()), %error, "a retained message is not understood")
+                    tracing::warn!(topic = %Excerpt(record.topic.as_str()), %error, "a stored retained message cannot be read")
                 }
             }
         }
@@ -56,7 +56,7 @@ impl Broker {
             }
         }
         if count > 0 {
-            tracing::info!(sessions = count - ended.len(), ended = ended.len(), "sessions go on");
+            tracing::info!(sessions = count - ended.len(), ended = ended.len(), "sessions restored");
         }
         // A queue that is full or closed at the start leaves them for the next start.
         let _ = self.gateway.submit(Submission { tenant: None, messages: Vec::new(), changes: ended, receipt: None });
@@ -72,7 +72,7 @@ impl Broker {
         match self.sleeper(stored, access, now) {
             Ok(sleeper) => Ok(Some(sleeper)),
             Err(error) => {
-                tracing::warn!(device = %record.device_id, client = %Excerpt(&record.client_id), %error, "a session is not understood");
+                tracing::warn!(device = %record.device_id, client = %Excerpt(&record.client_id), %error, "a stored session cannot be read");
                 Ok(None)
             }
         }

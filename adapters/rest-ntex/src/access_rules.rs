@@ -50,7 +50,7 @@ pub(crate) async fn get(app: App, user: User, query: Query<TenantParameters>, id
 /// Connected devices are judged without it at once.
 #[utoipa::path(delete, path = "/access-rules/{id}", tag = "access-rules", operation_id = "deleteAccessRule",
     params(IdParameter, TenantParameters),
-    responses((status = 204, description = "The rule is gone.")))]
+    responses((status = 204, description = "The rule was removed.")))]
 pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>, id: Id<AccessRuleId>) -> Answer {
     app.access_rules.delete(&user, query.tenant(), id.0).await?;
     no_content()

@@ -10,7 +10,7 @@ use crate::query::Query;
 
 /// Log in
 ///
-/// A wrong name, password and tenant are answered alike, after the same time.
+/// A wrong user name, password or tenant gets the same response after the same time.
 #[utoipa::path(post, path = "/auth/login", tag = "auth", operation_id = "login",
     request_body = Login,
     responses((status = 200, description = "A bearer token.", body = LoggedIn)))]

@@ -161,7 +161,7 @@ async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Res
         let until = began + WHOLE.min(GRACE + earned);
         let next = tokio::time::timeout_at(until, payload.recv()).await;
         let next = next.map_err(|_| {
-            Problem::new(Code::RequestTimeout, "the body did not arrive in time; at least 1 KiB a second must")
+            Problem::new(Code::RequestTimeout, "the body arrived too slowly; at least 1 KiB per second is required")
         })?;
         let Some(chunk) = next else { return Ok((bytes, held)) };
         let chunk =

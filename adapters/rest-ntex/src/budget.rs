@@ -60,9 +60,7 @@ impl Held {
         let mut held = self.budget.lock();
         let of_tenant = held.tenants.get(&self.tenant).copied().unwrap_or(0);
         if held.all + bytes > self.budget.most || of_tenant + bytes > self.budget.most / 2 {
-            return Err(Problem::unavailable(
-                "as many bytes of bodies are under way, of all or of the tenant, as there may be",
-            ));
+            return Err(Problem::unavailable("too many bytes of request bodies at once, in total or for this tenant"));
         }
         held.all += bytes;
         *held.tenants.entry(self.tenant).or_default() += bytes;

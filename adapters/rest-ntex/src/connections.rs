@@ -100,7 +100,7 @@ impl Connections {
         loop {
             ntex::time::sleep(LOOK).await;
             for stalled in self.stalled(Instant::now()) {
-                tracing::info!(target: "pocket_rest_ntex::access", "a client took nothing of its answer for a minute");
+                tracing::info!(target: "pocket_rest_ntex::access", "a client read nothing of its response for a minute");
                 stalled.terminate();
             }
         }

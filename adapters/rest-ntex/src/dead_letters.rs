@@ -10,9 +10,9 @@ use crate::extract::{App, Id, User};
 use crate::large::{ENTRY, ok_aside};
 use crate::query::Query;
 
-/// List the messages that the database refused, the newest first
+/// List the dead letters, which are messages that the database rejected, newest first
 ///
-/// Such a message is put aside with the reason while all others are stored. The last 10,000 of the whole platform are kept.
+/// Such a message becomes a dead letter with the reason, while all others are stored. The platform keeps the last 10,000.
 #[utoipa::path(get, path = "/dead-letters", tag = "telemetry", operation_id = "listDeadLetters",
     params(DeadLetterParameters),
     responses((status = 200, description = "A page of dead letters.", body = DeadLetters)))]
@@ -27,15 +27,15 @@ pub(crate) async fn list(app: App, user: User, query: Query<DeadLetterParameters
 /// Remove a dead letter
 #[utoipa::path(delete, path = "/dead-letters/{id}", tag = "telemetry", operation_id = "deleteDeadLetter",
     params(LetterParameter, TenantParameters),
-    responses((status = 204, description = "The letter is gone.")))]
+    responses((status = 204, description = "The dead letter was removed.")))]
 pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>, id: Id<DeadLetterId>) -> Answer {
     app.dead_letters.delete(&user, query.tenant(), id.0).await?;
     no_content()
 }
 
-/// Try once more to store a message that the database refused
+/// Retry storing a dead letter
 ///
-/// When it is stored, it is no dead letter any more; when it is refused again, the letter stays.
+/// When it is stored, the dead letter is removed; when it is rejected again, it stays.
 #[utoipa::path(post, path = "/dead-letters/{id}/retry", tag = "telemetry", operation_id = "retryDeadLetter",
     params(LetterParameter, TenantParameters),
     responses((status = 201, description = "The message is committed.", body = Stored)))]

@@ -10,7 +10,7 @@ use crate::query::Query;
 
 /// List the latest connects and disconnects of a device, the newest first
 ///
-/// The last hundred of each device are kept, or as many as the setting says. They appear within a second.
+/// By default the last 100 of each device are kept (`POCKET_MQTT_DEVICE_EVENTS`). They appear within a second.
 #[utoipa::path(get, path = "/devices/{id}/events", tag = "devices", operation_id = "listDeviceEvents",
     params(IdParameter, DeviceEventParameters),
     responses((status = 200, description = "A page of events.", body = DeviceEvents)))]

@@ -13,7 +13,7 @@ use crate::query::Query;
 
 /// Register a device
 ///
-/// The answer has the device's token, this once.
+/// The response has the device's token, which is shown only this once.
 #[utoipa::path(post, path = "/devices", tag = "devices", operation_id = "createDevice",
     params(TenantParameters),
     request_body = CreateDevice,
@@ -62,7 +62,7 @@ pub(crate) async fn update(
 /// Remove a device with its telemetry and close its connections
 #[utoipa::path(delete, path = "/devices/{id}", tag = "devices", operation_id = "deleteDevice",
     params(IdParameter, TenantParameters),
-    responses((status = 204, description = "The device is gone.")))]
+    responses((status = 204, description = "The device was removed.")))]
 pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>, id: Id<DeviceId>) -> Answer {
     app.devices.delete(&user, query.tenant(), id.0).await?;
     no_content()

@@ -43,7 +43,7 @@ pub(crate) fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
         None | Some("" | "identity") => Ok(false),
         Some("gzip" | "x-gzip") => Ok(true),
         Some(_) => {
-            let detail = "the content-encoding of the body must be gzip, or there must be none";
+            let detail = "content-encoding must be gzip or absent";
             Err(Problem::new(Code::UnsupportedMediaType, detail))
         }
     }

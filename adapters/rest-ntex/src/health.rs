@@ -51,8 +51,7 @@ fn notice(retention: &RetentionStats) -> Option<String> {
     let (tenants, rows) = (retention.waiting_tenants(), retention.waiting_rows());
     (tenants > 0).then(|| {
         format!(
-            "the removal of {rows} messages of {tenants} tenants waits, because the time that passed does not explain it; setting \
-             a tenant's retention once more confirms it"
+            "the removal of {rows} messages of {tenants} tenants is on hold, because the elapsed time does not explain it; set the retention of a tenant again to confirm it"
         )
     })
 }
@@ -90,19 +89,18 @@ impl FromRequest<DefaultError> for Reader {
 fn permit(metrics: &Metrics, shown: Option<&str>, is_local: bool) -> Result<(), Problem> {
     match (&metrics.token, shown) {
         (Some(token), Some(shown)) if token.is(shown) => Ok(()),
-        (Some(_), _) => Err(Problem::unauthenticated("/metrics needs the bearer token of the configuration")),
+        (Some(_), _) => Err(Problem::unauthenticated("/metrics needs the bearer token of POCKET_METRICS_TOKEN")),
         (None, _) if is_local => Ok(()),
         (None, _) => {
-            let detail =
-                "while the configuration has no token for /metrics, it answers to this machine only, and to no proxy";
+            let detail = "without POCKET_METRICS_TOKEN, /metrics answers only requests from this machine that come through no proxy";
             Err(Problem::new(Code::Forbidden, detail))
         }
     }
 }
 
-/// Figures for Prometheus
+/// Metrics for Prometheus
 ///
-/// For those who show the token of the configuration; where there is none, for readers on this machine whose request no proxy passed on.
+/// Requires the token of `POCKET_METRICS_TOKEN`; without that setting, only requests from this machine that no proxy forwarded are answered.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics",
     responses((status = 200, description = "The figures.", body = String,
         content_type = "application/openmetrics-text")))]

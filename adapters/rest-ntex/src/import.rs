@@ -42,7 +42,7 @@ impl FromRequest<DefaultError> for Stream {
         (String = "application/x-ndjson"),
         (String = "text/csv", example = "deviceId,topic,payload,timestamp"),
     )),
-    responses((status = 200, description = "All rows are there.", body = ImportResult)))]
+    responses((status = 200, description = "All rows are stored.", body = ImportResult)))]
 pub(crate) async fn import(
     app: App,
     user: User,
@@ -67,7 +67,7 @@ pub(crate) async fn import(
 async fn take(payload: &mut Payload, mut import: TextImport, slot: &mut Slot<()>) -> Result<ImportSummary, Problem> {
     loop {
         if slot.with(|()| ()).is_none() || slot.is_slow() {
-            let detail = "the body came too slowly; at least 1 KiB a second must";
+            let detail = "the body arrived too slowly; at least 1 KiB per second is required";
             return Err(Problem::new(Code::RequestTimeout, detail).stored_before(import.summary()));
         }
         slot.wait();

@@ -33,7 +33,7 @@ pub(crate) async fn latest(app: App, user: User, query: Query<LatestParameters>,
 
 /// List the keys that a device's payloads have or had
 ///
-/// They are the keys that `latest` tells values of, once each, and each with its topics.
+/// The keys of `latest`, each once, with its topics.
 #[utoipa::path(get, path = "/devices/{id}/keys", tag = "telemetry", operation_id = "listDeviceKeys",
     params(IdParameter, LatestParameters),
     responses((status = 200, description = "The keys.", body = DeviceKeys)))]

@@ -78,21 +78,21 @@ struct Api;
 #[openapi(
     info(
         title = "Pocket IoT",
-        description = "Devices, people, tenants and telemetry. Every path below /api/v1 answers below /api as well.",
+        description = "Devices, users, tenants and telemetry. Every path under /api/v1 also exists under /api.",
         license(name = "MIT OR Apache-2.0")
     ),
     paths(health::health, health::ready, health::metrics),
     components(schemas(ProblemBody<'_>)),
     tags(
         (name = "auth", description = "Logging in."),
-        (name = "tenants", description = "The walls between customers; for platform administrators."),
-        (name = "users", description = "People; for administrators."),
-        (name = "devices", description = "What publishes telemetry."),
+        (name = "tenants", description = "Tenants separate customers from each other; for platform administrators."),
+        (name = "users", description = "Users; for administrators."),
+        (name = "devices", description = "Devices, which publish telemetry."),
         (name = "access-rules", description = "Which topics devices may use."),
         (name = "topic-rules", description = "How values of topics are named."),
-        (name = "telemetry", description = "What devices published."),
+        (name = "telemetry", description = "Stored telemetry."),
         (name = "bridges", description = "Connections to other brokers; for platform administrators."),
-        (name = "health", description = "For those who watch over the platform."),
+        (name = "health", description = "Health and metrics, for monitoring."),
     )
 )]
 struct Beside;
@@ -175,7 +175,7 @@ fn complete(operation: &mut Operation, call: &Call, general: &[Code]) {
 fn code_schema() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
-        .description(Some("What is wrong, for programs."))
+        .description(Some("A stable error code."))
         .enum_values(Some(Code::ALL.map(Code::as_str)))
         .into()
 }

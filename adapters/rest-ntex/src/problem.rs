@@ -63,7 +63,7 @@ pub(crate) struct ProblemBody<'a> {
     /// The path of the request.
     #[schema(example = "/api/v1/devices")]
     instance: &'a str,
-    /// What is wrong, for programs.
+    /// A stable error code.
     #[schema(example = "INVALID")]
     code: &'a str,
     /// The fields that are wrong, where fields are.
@@ -100,19 +100,19 @@ impl Problem {
 
     /// A path that is there, asked with a method that it does not have.
     pub(crate) fn method_not_allowed(allow: &str) -> Self {
-        let detail = format!("this path answers to {allow}");
+        let detail = format!("this path accepts {allow}");
         Self { allow: Some(allow.to_owned()), ..Self::new(Code::MethodNotAllowed, detail) }
     }
 
     /// Something that should not happen, with a cause for the log.
     pub(crate) fn internal(cause: impl Into<String>) -> Self {
-        let detail = "something went wrong in the platform; its log has the cause under this answer's x-request-id";
+        let detail = "internal error; the log of the platform has the cause under the x-request-id of this response";
         Self { cause: Some(cause.into()), ..Self::new(Code::Internal, detail) }
     }
 
     /// Storage is away.
     pub(crate) fn unavailable(cause: impl Into<String>) -> Self {
-        let detail = "the platform cannot read or store at present; try again";
+        let detail = "storage is unavailable at present; retry later";
         let retry_after = Some(UNAVAILABLE_RETRY);
         Self { cause: Some(cause.into()), retry_after, ..Self::new(Code::Unavailable, detail) }
     }
@@ -125,7 +125,7 @@ impl Problem {
     /// As many of some kind are under way as there may be.
     pub(crate) fn too_many_at_once(what: &str, most: usize, is_share: bool) -> Self {
         let of = if is_share { " of the tenant" } else { "" };
-        let detail = format!("{most} {what}{of} are under way, as many as there may be at once; try again");
+        let detail = format!("the limit of {most} {what}{of} at once is reached; retry later");
         Self { retry_after: Some(UNAVAILABLE_RETRY), ..Self::new(Code::Unavailable, detail) }
     }
 
@@ -133,8 +133,7 @@ impl Problem {
     pub(crate) fn stored_before(mut self, summary: ImportSummary) -> Self {
         let ImportSummary { rows, stored, present } = summary;
         let told = format!(
-            "{}; of the batches before, {rows} rows are there: {stored} were stored and {present} were present. The import \
-             can be repeated",
+            "{}; earlier batches had {rows} rows: {stored} stored, {present} already present. The import can be repeated",
             self.detail
         );
         self.detail = told.into();
@@ -211,11 +210,11 @@ impl From<Error> for Problem {
             Error::DefaultTenant => Self::new(Code::DefaultTenant, error.to_string()),
             Error::Entry { index, error } => Self::of_entry(*error, Some(index)),
             Error::TooManyAttempts { retry_after } => {
-                let detail = "too many attempts; try again after the time that Retry-After names";
+                let detail = "too many attempts; retry after `Retry-After` seconds";
                 Self { retry_after: Some(retry_after), ..Self::new(Code::TooManyAttempts, detail) }
             }
             Error::Busy { limit, retry_after } => {
-                let detail = format!("{limit}; try again after the time that Retry-After names");
+                let detail = format!("{limit}; retry after `Retry-After` seconds");
                 Self { retry_after: Some(retry_after), ..Self::new(Code::Busy, detail) }
             }
             Error::TooMuch(detail) => Self::new(Code::TooMuch, detail),

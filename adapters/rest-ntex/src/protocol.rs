@@ -28,7 +28,7 @@ pub(crate) async fn control<F: Filter>(
         Control::Disconnect(Reason::ProtocolError(error)) => {
             if let ProtocolError::ResponsePayload(cause) = error.err() {
                 // Its head is sent. What follows must not look like more of the body, nor like its end.
-                tracing::warn!(%cause, "an answer could not be sent to its end");
+                tracing::warn!(%cause, "a response could not be sent completely");
                 return Err(io::Error::other(cause.to_string()));
             }
             let answer = answer(error.err());

@@ -14,7 +14,7 @@ use crate::query::Query;
 
 /// Store telemetry for devices
 ///
-/// One object, or an array of 1 to 1,000. It is answered when all are committed; when one is wrong, none is stored.
+/// One object, or an array of 1 to 1,000. The response is sent after all are committed; if one is invalid, none is stored.
 #[utoipa::path(post, path = "/telemetry", tag = "telemetry", operation_id = "createTelemetry",
     params(TenantParameters),
     request_body = TelemetryEntries,
@@ -36,7 +36,7 @@ pub(crate) async fn create(
 
 /// Read the history of telemetry
 ///
-/// Rows are ordered by time, the newest first by default. `pagination.next` leads to the next page; going on with it gives
+/// Rows are ordered by time, the newest first by default. `pagination.next` is the cursor of the next page; following it returns
 /// every row exactly once, also while rows are added.
 #[utoipa::path(get, path = "/telemetry", tag = "telemetry", operation_id = "listTelemetry",
     params(TelemetryParameters),

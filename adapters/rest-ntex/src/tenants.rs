@@ -58,7 +58,7 @@ pub(crate) async fn update(
 /// The parameter `confirm` must repeat the tenant's name. The tenant `default` cannot be deleted.
 #[utoipa::path(delete, path = "/tenants/{id}", tag = "tenants", operation_id = "deleteTenant",
     params(IdParameter, DeleteParameters),
-    responses((status = 204, description = "The tenant and all that it owned are gone.")))]
+    responses((status = 204, description = "The tenant and everything it owned were removed.")))]
 pub(crate) async fn delete(app: App, user: User, query: Query<DeleteParameters>, id: Id<TenantId>) -> Answer {
     app.tenants.delete(&user, id.0, query.confirm.as_deref()).await?;
     no_content()

@@ -8,9 +8,9 @@ use crate::dto::usage::Usage;
 use crate::extract::{App, Id, User};
 use crate::query::Query;
 
-/// Show how much the telemetry of a tenant takes
+/// Show the storage used by the telemetry of a tenant
 ///
-/// For administrators of the tenant, and platform administrators. What came lately is in the log; the rest is compressed, in
+/// For administrators of the tenant, and platform administrators. Recent rows are in the log; the rest is compressed in
 /// chunks.
 #[utoipa::path(get, path = "/tenants/{id}/usage", tag = "tenants", operation_id = "getTenantUsage",
     params(IdParameter),

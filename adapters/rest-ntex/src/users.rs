@@ -39,7 +39,7 @@ pub(crate) async fn get(app: App, user: User, query: Query<TenantParameters>, id
 
 /// Change a user's name or role
 ///
-/// The last administrator of a tenant stays one.
+/// The last administrator of a tenant cannot lose that role.
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", operation_id = "updateUser",
     params(IdParameter, TenantParameters),
     request_body = UpdateUser,
@@ -59,7 +59,7 @@ pub(crate) async fn update(
 /// Their bearer tokens end at once. The last administrator of a tenant cannot be removed.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", operation_id = "deleteUser",
     params(IdParameter, TenantParameters),
-    responses((status = 204, description = "The user is gone.")))]
+    responses((status = 204, description = "The user was removed.")))]
 pub(crate) async fn delete(app: App, user: User, query: Query<TenantParameters>, id: Id<UserId>) -> Answer {
     app.users.delete(&user, query.tenant(), id.0).await?;
     no_content()

@@ -48,7 +48,7 @@ pub(crate) async fn insert(db: &Database, message: NewTelemetry, reason: &str, n
     writer.committed(db, answer).await?;
     if dropped > 0 {
         db.upkeep.dead_letters_dropped.fetch_add(dropped, Ordering::Relaxed);
-        tracing::warn!(tenant = %message.tenant_id, dropped, "there are too many dead letters; the oldest went");
+        tracing::warn!(tenant = %message.tenant_id, dropped, "too many dead letters; the oldest were removed");
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ impl StorageHealth for Health {
         });
         let closed = closed.await;
         if let Err(error) = closed {
-            tracing::warn!(%error, "the database was not closed in order");
+            tracing::warn!(%error, "the database was not closed cleanly");
         }
     }
 }

@@ -31,9 +31,7 @@ impl Timeline {
     pub(crate) fn meets(&self, life: String) {
         let mut known = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_some_and(|known| *known != life) {
-            tracing::info!(
-                "the database server was started anew, or is another one; what was known of it is forgotten"
-            );
+            tracing::info!("the database server was restarted or replaced; caches cleared");
             self.turn();
         }
         *known = Some(life);

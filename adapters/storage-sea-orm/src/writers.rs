@@ -305,7 +305,7 @@ impl Writer {
     async fn settle(&mut self, db: &Database, lost: &DbErr) -> Result<bool, Error> {
         let is_remote = db.backend() == DbBackend::Postgres;
         if is_remote {
-            tracing::warn!(writer = self.name, error = %lost, "a commit was not answered; asking what became of it");
+            tracing::warn!(writer = self.name, error = %lost, "a commit was not answered; checking whether it took effect");
         }
         let mut pause = FIRST_PAUSE;
         loop {
@@ -327,12 +327,7 @@ impl Writer {
             place.term = found.term;
             let is_done = found.number == place.number + 1;
             if is_remote {
-                tracing::info!(
-                    writer = self.name,
-                    number = found.number,
-                    is_done,
-                    "it is known what became of the commit"
-                );
+                tracing::info!(writer = self.name, number = found.number, is_done, "outcome of the commit known");
             }
             return Ok(is_done);
         }

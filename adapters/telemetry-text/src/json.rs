@@ -58,7 +58,7 @@ fn write_string(text: &mut Vec<u8>, string: &str) {
 fn readable(row: &Telemetry) -> Option<&str> {
     let damaged = |error: &serde_json::Error| {
         let (device, time) = (row.device_id, row.timestamp);
-        tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is left out");
+        tracing::error!(%device, %time, id = %row.id, %error, "a stored payload is not JSON; the row is skipped");
     };
     serde_json::from_str::<&RawValue>(row.payload.as_str()).inspect_err(damaged).ok().map(RawValue::get)
 }

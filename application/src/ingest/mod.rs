@@ -84,9 +84,9 @@ pub struct IngestStats {
     pub changes_refused: u64,
     /// Transactions.
     pub commits: u64,
-    /// Attempts that failed because the database was away.
+    /// Commits that failed because the database was unavailable, and were retried.
     pub retries: u64,
-    /// Submissions that found the queue full, or the share of their tenant.
+    /// Submissions rejected because the queue was full, or the share of their tenant.
     pub queue_full: u64,
 }
 

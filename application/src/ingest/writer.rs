@@ -136,7 +136,7 @@ impl Writer {
 
     async fn set_aside(&self, message: &NewTelemetry, refusal: &StorageError) -> Fate {
         let reason = refusal.to_string();
-        tracing::error!(device = %message.device_id, topic = %Excerpt(message.topic.as_str()), %reason, "message put aside");
+        tracing::error!(device = %message.device_id, topic = %Excerpt(message.topic.as_str()), %reason, "message moved to the dead letters");
         let mut pause = Self::FIRST_PAUSE;
         loop {
             match self.store.telemetry.set_aside(message, &reason, self.clock.now()).await {
@@ -148,7 +148,7 @@ impl Writer {
                 Err(StorageError::NotFound) => return Fate::DeviceGone,
                 Err(StorageError::Unavailable(cause)) => self.wait(&mut pause, &cause).await,
                 Err(error) => {
-                    tracing::error!(%error, device = %message.device_id, ?message, "message cannot be put aside");
+                    tracing::error!(%error, device = %message.device_id, ?message, "message could not be moved to the dead letters");
                     return Fate::Lost;
                 }
             }

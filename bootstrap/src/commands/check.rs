@@ -42,7 +42,7 @@ impl CheckReport for Lines {
         self.wrong.fetch_add(1, Ordering::Relaxed);
         // The last line and the exit code tell as well, so one that nobody reads is no reason to end.
         if let Err(error) = console::print(format_args!("{finding}\n")) {
-            tracing::warn!(%error, "a line could not be written");
+            tracing::warn!(%error, "a line of the output could not be written");
         }
     }
 

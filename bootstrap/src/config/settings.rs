@@ -165,7 +165,7 @@ pub struct MqttSettings {
     pub default_keep_alive: u16,
     /// Seconds that a session may outlive its connection.
     pub session_expiry: u32,
-    /// Sessions that outlive their connections.
+    /// Persistent sessions.
     pub max_sessions: u32,
     /// Those of each device.
     pub max_device_sessions: u32,

@@ -33,20 +33,20 @@ settings! {
     NODE: NodeName = Setting::new("POCKET_NODE", "node", "main", &Node,
         "name of this process; processes that serve MQTT on one database need different names, each the same at every start");
     DATA_DIR: PathBuf = Setting::new("POCKET_DATA_DIR", "data_dir", "./data", &Path,
-        "directory of the database and of generated secrets; made when missing");
+        "directory for the database and generated secrets; created when missing");
     WORKERS: Option<u32> = Setting::new("POCKET_WORKERS", "workers", "",
-        &Optional(Number { min: 1, max: 1_024, unit: "threads" }), "threads that serve MQTT connections")
+        &Optional(Number { min: 1, max: 1_024, unit: "threads" }), "threads for MQTT connections")
         .default_is("number of cores");
     SHUTDOWN_TIMEOUT: u64 = Setting::new("POCKET_SHUTDOWN_TIMEOUT", "shutdown_timeout", "10",
         &Number { min: 1, max: 600, unit: "seconds" },
-        "seconds that an orderly stop may take; what is not stored by then is told, with exit code 1");
+        "seconds for a graceful shutdown; messages that are not stored by then are reported, with exit code 1");
 
     DATABASE_URL: Option<DatabaseUrl> = Setting::new("POCKET_DATABASE_URL", "database.url", "", &Optional(Url),
         "database; the scheme picks the adapter")
         .also(&["DATABASE_URL"]).default_is("sqlite://<data dir>/pocket.db?mode=rwc").hidden(Secrecy::Address);
     DB_ADAPTER: Option<DatabaseKind> = Setting::new("POCKET_DB_ADAPTER", "database.adapter", "",
         &Optional(Choice(&[("sqlite", DatabaseKind::Sqlite), ("postgres", DatabaseKind::Postgres)])),
-        "an error when it contradicts the database's address")
+        "database adapter; must match the database URL")
         .also(&["DB_ADAPTER"]).default_is("from the address");
     DB_POOL: u32 = Setting::new("POCKET_DB_POOL", "database.pool", "10",
         &Number { min: 1, max: 1_000, unit: "connections" }, "connections to PostgreSQL, or readers of SQLite");
@@ -65,16 +65,15 @@ settings! {
          they are, but their numbers are in no aggregate");
     PRUNE_EVERY: u64 = Setting::new("POCKET_PRUNE_EVERY", "database.prune_every", "60",
         &Number { min: 1, max: DAY, unit: "seconds" },
-        "seconds between two removals of the telemetry that tenants do not keep");
+        "seconds between removals of expired telemetry");
 
     REMOVAL_PATIENCE: u64 = Setting::new("POCKET_REMOVAL_PATIENCE", "database.removal_patience", "86400",
         &Number { min: 1, max: 365 * DAY, unit: "seconds" },
-        "seconds for which a removal waits that would take half of a tenant's history or more, and that the time which passed \
-         does not explain; setting the tenant's retention once more confirms it");
+        "seconds for which a removal is on hold that would take half of a tenant's history or more and that the elapsed time does not explain; setting the tenant's retention again confirms it");
 
     DISK_RESERVE: u64 = Setting::new("POCKET_DISK_RESERVE", "database.disk_reserve", "67108864",
         &Number { min: 0, max: 1 << 40, unit: "bytes" },
-        "bytes of the disk of a SQLite file, or a twentieth of it if that is less, that telemetry leaves free, so that what is there can be removed");
+        "bytes that telemetry leaves free on the disk of a SQLite file (at most a twentieth of the disk), so that data can still be removed");
 
     API_HOST: IpAddr = Setting::new("POCKET_API_HOST", "api.host", "0.0.0.0", &Address, "address of the REST API")
         .also(&["API_HOST"]);
@@ -87,9 +86,9 @@ settings! {
         "largest body of `POST /telemetry`; other bodies are limited to 1 MiB or this, whichever is less");
     API_READS: u32 = Setting::new("POCKET_API_READS", "api.reads", "4",
         &Number { min: 1, max: 1_024, unit: "reads" },
-        "reads at once whose work grows with what is stored, such as aggregates and exports; one tenant has half of them, or one");
+        "concurrent expensive reads, such as aggregates and exports; one tenant gets at most half of them, or one");
     API_TRUSTED_PROXIES: Vec<IpNet> = Setting::new("POCKET_API_TRUSTED_PROXIES", "api.trusted_proxies", "", &Networks,
-        "networks of reverse proxies, separated by commas; of them `X-Forwarded-For` or `Forwarded` is believed, read from its end")
+        "trusted networks of reverse proxies, separated by commas; their `X-Forwarded-For` or `Forwarded` is used, read from its end")
         .default_is("none");
     API_CORS_ORIGINS: Vec<String> = Setting::new("POCKET_API_CORS_ORIGINS", "api.cors_origins", "", &Origins,
         "origins of web pages that may call the API from a browser, separated by commas, such as `https://dashboard.example.org`; `*`: all")
@@ -130,7 +129,7 @@ settings! {
          so that there is always room for one more; 100: no limit but the total");
     MQTT_MAX_PENDING: u32 = Setting::new("POCKET_MQTT_MAX_PENDING", "mqtt.max_pending", "4096",
         &Number { min: 1, max: 10_000_000, unit: "connections" },
-        "connections at once whose CONNECT has not come; one more closes the oldest of the address that has most");
+        "connections waiting for CONNECT; one more closes the oldest of the address that has most");
     MQTT_MAX_PENDING_PER_ADDRESS: u32 = Setting::new("POCKET_MQTT_MAX_PENDING_PER_ADDRESS",
         "mqtt.max_pending_per_address", "2048", &Number { min: 1, max: 10_000_000, unit: "connections" },
         "those of one address (IPv6: one /64 network); one more closes its oldest");
@@ -148,13 +147,13 @@ settings! {
         &Number { min: 0, max: u16::MAX, unit: "seconds" },
         "keep-alive in seconds that clients of 5.0 are given which ask for none; 0: none, only TCP notices that they are gone");
     MQTT_SESSION_EXPIRY: u32 = Setting::new("POCKET_MQTT_SESSION_EXPIRY", "mqtt.session_expiry", "604800",
-        &Number { min: 0, max: u32::MAX, unit: "seconds" }, "seconds that a session may outlive its connection");
+        &Number { min: 0, max: u32::MAX, unit: "seconds" }, "seconds after which the session of a disconnected client expires, at most");
     MQTT_MAX_SESSIONS: u32 = Setting::new("POCKET_MQTT_MAX_SESSIONS", "mqtt.max_sessions", "50000",
         &Number { min: 0, max: 10_000_000, unit: "sessions" },
-        "sessions that outlive their connections; when there is no place for one, the client is told");
+        "persistent sessions; beyond it, a session ends with its connection (5.0) or is refused (3.1.1)");
     MQTT_MAX_DEVICE_SESSIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_SESSIONS", "mqtt.max_device_sessions", "100",
         &Number { min: 0, max: 10_000_000, unit: "sessions" },
-        "those of each device; one more ends the one that has waited longest for its client");
+        "persistent sessions of each device; one more ends the one disconnected longest");
     MQTT_MAX_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_SUBSCRIPTIONS", "mqtt.max_subscriptions", "1000",
         &Number { min: 1, max: 1_000_000, unit: "subscriptions" }, "subscriptions of a session; more are refused");
     MQTT_MAX_DEVICE_SUBSCRIPTIONS: u32 = Setting::new("POCKET_MQTT_MAX_DEVICE_SUBSCRIPTIONS",
@@ -183,15 +182,15 @@ settings! {
         &Number { min: 0, max: u32::MAX, unit: "bytes" }, "bytes of these");
     MQTT_SLOW_CONSUMER_TIMEOUT: u16 = Setting::new("POCKET_MQTT_SLOW_CONSUMER_TIMEOUT", "mqtt.slow_consumer_timeout",
         "60", &Number { min: 0, max: 3_600, unit: "seconds" },
-        "seconds for which a client's queue may overflow, or its socket take nothing, before it is disconnected; 0: no limit");
+        "seconds after which a slow client is disconnected, whose queue overflows or whose socket accepts nothing; 0: never");
     MQTT_PUBLISH_RATE: u32 = Setting::new("POCKET_MQTT_PUBLISH_RATE", "mqtt.publish_rate", "0",
         &Number { min: 0, max: 1_000_000, unit: "messages" },
-        "messages a second of a device or person; who sends more is not read until they are due; 0: no limit");
+        "messages per second of a device or user; beyond it, reading from the client pauses; 0: no limit");
     MQTT_DEVICE_EVENTS: u32 = Setting::new("POCKET_MQTT_DEVICE_EVENTS", "mqtt.device_events", "100",
-        &Number { min: 0, max: 10_000, unit: "events" }, "connects and disconnects that are kept of each device; 0: none");
+        &Number { min: 0, max: 10_000, unit: "events" }, "connect and disconnect events kept per device; 0: none");
     MQTT_SYS_INTERVAL: u64 = Setting::new("POCKET_MQTT_SYS_INTERVAL", "mqtt.sys_interval", "10",
         &Number { min: 0, max: 3_600, unit: "seconds" },
-        "seconds between what the broker tells platform administrators of itself on `$SYS/broker/…`; 0: nothing");
+        "seconds between updates of `$SYS/broker/…` for platform administrators; 0: off");
     MQTT_MAX_RETAINED: u32 = Setting::new("POCKET_MQTT_MAX_RETAINED", "mqtt.max_retained", "100000",
         &Number { min: 0, max: 100_000_000, unit: "messages" },
         "retained messages of a tenant; more are delivered, but not kept");
@@ -212,7 +211,7 @@ settings! {
         "keys the hashes of device tokens; the same for all processes on one database, and never changed")
         .default_is("generated, kept in <data dir>/token-key").hidden(Secrecy::Secret);
     ADMIN_USERNAME: Username = Setting::new("POCKET_ADMIN_USERNAME", "auth.admin_username", "admin", &Person,
-        "name of the first administrator, who is made only when there is no user").also(&["ADMIN_USERNAME"]);
+        "name of the first administrator, created only when there is no user").also(&["ADMIN_USERNAME"]);
     ADMIN_PASSWORD: Option<Password> = Setting::new("POCKET_ADMIN_PASSWORD", "auth.admin_password", "",
         &Optional(PersonalPassword), "password of the first administrator")
         .also(&["ADMIN_PASSWORD"]).default_is("generated and printed once").hidden(Secrecy::Secret);
@@ -230,13 +229,13 @@ settings! {
         "failed CONNECTs from one address in that time");
 
     INGEST_BATCH: u32 = Setting::new("POCKET_INGEST_BATCH", "ingest.batch", "100",
-        &Number { min: 1, max: 100_000, unit: "messages" }, "messages that are written without waiting for the timer");
+        &Number { min: 1, max: 100_000, unit: "messages" }, "messages per batch; a full batch is written without waiting for the timer");
     INGEST_FLUSH_MS: u64 = Setting::new("POCKET_INGEST_FLUSH_MS", "ingest.flush_ms", "2000",
         &Number { min: 1, max: 3_600_000, unit: "milliseconds" },
-        "milliseconds after which messages that nobody waits for are written");
+        "milliseconds after which messages without a waiting sender (QoS 0) are written");
     INGEST_QUEUE: u32 = Setting::new("POCKET_INGEST_QUEUE", "ingest.queue", "100000",
         &Number { min: 1, max: 100_000_000, unit: "messages" },
-        "messages that may wait to be written; then the broker stops reading from those who publish");
+        "messages in the ingest queue; when it is full, reading from publishers pauses");
     INGEST_QUEUE_BYTES: u64 = Setting::new("POCKET_INGEST_QUEUE_BYTES", "ingest.queue_bytes", "67108864",
         &Number { min: 1 << 20, max: 1 << 40, unit: "bytes" },
         "bytes that these messages may take in memory; then as above. A read of one connection, or one request, may go beyond it");
@@ -261,7 +260,7 @@ settings! {
          time of its arrival, and refused over HTTP");
     PAYLOAD_POLICY: PayloadPolicy = Setting::new("POCKET_PAYLOAD_POLICY", "ingest.payload_policy", "auto",
         &Choice(&[("auto", PayloadPolicy::Auto), ("json", PayloadPolicy::Json), ("any", PayloadPolicy::Any)]),
-        "`payloadPolicy` of tenants that are added without one; those that are there keep theirs");
+        "default `payloadPolicy` of new tenants; existing tenants keep theirs");
     MAX_PAYLOAD: u32 = Setting::new("POCKET_MAX_PAYLOAD", "ingest.max_payload", "65536",
         &Number { min: 1, max: 32 << 20, unit: "bytes" }, "largest payload of a message; a message of more could not be compressed");
     MAX_RETAINED_PAYLOAD: u32 = Setting::new("POCKET_MAX_RETAINED_PAYLOAD", "ingest.max_retained_payload", "1048576",
@@ -272,9 +271,9 @@ settings! {
         &Number { min: 1, max: 65_536, unit: "keys" },
         "keys of the objects of a stored payload, those inside arrays aside; one with more is refused");
 
-    LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "what is logged");
+    LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "log filter: a level, or levels by module, such as `info,pocket_application=debug`");
     LOG_FORMAT: LogFormat = Setting::new("POCKET_LOG_FORMAT", "log.format", "pretty",
-        &Choice(&[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]), "form of the log, which goes to stderr");
+        &Choice(&[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]), "log format; the log goes to stderr");
 }
 
 #[cfg(test)]

@@ -342,7 +342,7 @@ async fn a_body_with_a_wrong_line_is_answered_while_it_is_still_being_sent() {
     let (status, problem) = post(&api, IMPORT, "application/x-ndjson", body).await;
     assert_eq!((status, &problem["code"]), (422, &json!("INVALID")));
     assert_eq!(problem["errors"][0]["field"], "line 3001, deviceId");
-    assert!(problem["detail"].as_str().unwrap().contains("3000 rows are there: 3000 were stored"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("3000 rows: 3000 stored"), "{problem}");
     assert_eq!(text(&api, EXPORT).await.lines().count(), 3_000);
 }
 

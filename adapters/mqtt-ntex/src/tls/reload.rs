@@ -60,11 +60,11 @@ impl Tls {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
                 count.done.add(1);
-                tracing::info!(certificate = %self.files.certificate.display(), "the certificate for TLS was exchanged");
+                tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate reloaded");
             }
             Err(error) => {
                 count.failed.add(1);
-                tracing::error!(%error, "the certificate for TLS was not exchanged; the old one stays in use");
+                tracing::error!(%error, "TLS certificate not reloaded; the old one stays in use");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Sessions that outlive their connections.
+//! Persistent sessions.
 
 use std::time::Duration;
 

@@ -104,18 +104,18 @@ impl CreateAccessRule {
     }
 }
 
-/// Which rules are asked for.
+/// Which rules to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AccessRuleParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
     /// The rules of this device; absent: those that the tenant has for all.
     #[param(value_type = Option<String>, format = "uuid")]
     device_id: Option<Parsed<DeviceId>>,
-    /// Entries on the page.
+    /// Entries per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// Entries to skip.
@@ -145,10 +145,10 @@ impl AccessRuleParameters {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AccessParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// What the device would do.
+    /// The action.
     #[param(value_type = ActionText, inline)]
     action: Parsed<TopicAction>,
     /// The topic; for `subscribe` a topic filter.
@@ -164,7 +164,7 @@ impl AccessParameters {
         self.tenant_id.map(|id| id.0)
     }
 
-    /// What the device would do.
+    /// The action.
     pub(crate) fn question(&self) -> Result<AccessQuestion, Invalid> {
         Ok(match self.action.0 {
             TopicAction::Publish => AccessQuestion::Publish(TopicName::parse(&self.topic)?),
@@ -178,7 +178,7 @@ impl AccessParameters {
     }
 }
 
-/// Whether a device may do something, and why.
+/// Whether a device is allowed to do something, and why.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AccessVerdict {
     allowed: bool,

@@ -24,7 +24,7 @@ enum AggregateText {
     Last,
 }
 
-/// What is told of empty buckets, for the document.
+/// How empty buckets are returned, for the document.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "only its description is used")]
@@ -42,21 +42,21 @@ enum GroupByText {
     Topic,
 }
 
-/// Which numbers are asked for. Devices are named by at least one of `deviceId`, `label` and `topic`; all conditions must hold.
+/// Which numbers are aggregated. At least one of `deviceId`, `label` and `topic` selects devices; all conditions must hold.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AggregateParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Of these devices, 100 at the most: repeated, or separated by commas.
+    /// Devices, at most 100: repeated, or separated by commas.
     #[param(value_type = Option<Vec<String>>, max_items = 100)]
     device_id: Option<List>,
-    /// Of devices with this label, which 100 devices may have.
+    /// Devices with this label, at most 100.
     #[param(min_length = 1, max_length = 64, pattern = "^(?=.*[^\\s])[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     label: Option<String>,
-    /// Only of topics that this MQTT filter matches. By itself it means all devices of the tenant, which may have 100.
+    /// Only topics that match this MQTT filter. Alone it selects all devices of the tenant, at most 100.
     #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
     topic: Option<String>,
     /// 20 at the most: paths into the payload, keys of objects joined by `.`, or `$` for a payload that is no object; or keys that the
@@ -64,19 +64,19 @@ pub(crate) struct AggregateParameters {
     /// or separated by commas; `\,` is a comma of a key and `\\` a backslash.
     #[param(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["celsius"]))]
     key: List,
-    /// What is made of the numbers of a bucket.
+    /// How the numbers of a bucket are aggregated.
     #[param(value_type = AggregateText, inline)]
     agg: Parsed<Aggregate>,
-    /// How long a bucket is: a whole number and `s`, `m`, `h` or `d`, from 1s to 366d.
+    /// Length of a bucket: a whole number and `s`, `m`, `h` or `d`, from 1s to 366d.
     #[param(value_type = String, pattern = "^[0-9]+[smhd]$", example = "15m")]
     interval: Parsed<Interval>,
-    /// Not before this time, RFC 3339 or integer milliseconds; a day before `to` when it is absent.
+    /// Start time, inclusive; RFC 3339 or integer milliseconds. Default: a day before `to`.
     #[param(value_type = Option<TimeText>)]
     from: Option<Parsed<Timestamp>>,
-    /// Before this time, RFC 3339 or integer milliseconds; now when it is absent.
+    /// End time, exclusive; RFC 3339 or integer milliseconds. Default: now.
     #[param(value_type = Option<TimeText>)]
     to: Option<Parsed<Timestamp>>,
-    /// `none` (default): buckets without numbers are left out; `null`: they are there with the value `null` and the count 0.
+    /// `none` (default): buckets without numbers are omitted; `null`: they are returned with the value `null` and the count 0.
     #[param(value_type = Option<FillText>, inline, default = "none")]
     fill: Option<Parsed<Fill>>,
     /// `device` (default): a series for each device and key, whichever topics the numbers are from; `topic`: one for each topic
@@ -133,27 +133,27 @@ struct Series {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "boiler/temperature")]
     topic: Option<String>,
-    /// How many topics the numbers are from, where they are from several.
+    /// Number of topics that the series combines, if several.
     #[serde(skip_serializing_if = "Option::is_none")]
     topics: Option<u64>,
-    /// What to mind about the numbers: that those of several topics are put together.
+    /// A warning about the series: it combines the numbers of several topics.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
-    /// In the order of time.
+    /// Ordered by time.
     buckets: Vec<BucketRow>,
 }
 
-/// What became of the numbers of one stretch of time.
+/// The aggregate of one bucket.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Bucket)]
 struct BucketRow {
-    /// A multiple of the interval since 1970, UTC.
+    /// Start of the bucket: a multiple of the interval since 1970, UTC.
     #[schema(value_type = String, format = DateTime)]
     start: Moment,
-    /// The aggregate. `null` where there are no numbers, and where their sum is beyond the range of a double.
+    /// The aggregate. `null` when there are no numbers, or when their sum exceeds the range of a double.
     #[schema(required, example = 21.5)]
     value: Option<f64>,
-    /// How many numbers there are.
+    /// How many numbers the bucket has.
     count: u64,
 }
 
@@ -182,6 +182,6 @@ impl From<Vec<NamedSeries>> for SeriesList {
 /// Says that numbers are of several topics.
 fn mixed(topics: u64) -> String {
     format!(
-        "these are the numbers of {topics} topics together; separate them by groupBy=topic, or name some by the parameter topic"
+        "this series combines the numbers of {topics} topics; separate them with groupBy=topic, or select some with the parameter topic"
     )
 }

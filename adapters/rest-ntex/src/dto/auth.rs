@@ -33,7 +33,7 @@ impl Login {
     }
 }
 
-/// Which log-ins end.
+/// Which log-ins to end.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -50,7 +50,7 @@ impl LogoutParameters {
     }
 }
 
-/// A bearer token and whose it is.
+/// A bearer token and its user.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LoggedIn {
@@ -58,7 +58,7 @@ pub(crate) struct LoggedIn {
     token: String,
     #[schema(example = "Bearer")]
     token_type: &'static str,
-    /// For how many seconds the token is valid.
+    /// Seconds for which the token is valid.
     #[schema(example = 3600)]
     expires_in: u64,
     user: User,

@@ -30,26 +30,26 @@ pub(crate) struct Bridge {
     /// The device that it is on this side.
     #[schema(value_type = String, format = "uuid")]
     device_id: String,
-    /// Whether messages get through.
+    /// Whether the bridge is connected.
     connected: bool,
-    /// Since when that is so; `null`: since the start of the process.
+    /// Since when; `null`: since the start of the process.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     since: Option<Moment>,
-    /// Messages that came in since the start of the process.
+    /// Messages received from the other broker since the start of the process.
     #[schema(minimum = 0)]
     messages_in: u64,
-    /// Messages that went out since the start of the process.
+    /// Messages sent to the other broker since the start of the process.
     #[schema(minimum = 0)]
     messages_out: u64,
-    /// Messages that did not get through, for a rule or limit of either side.
+    /// Messages dropped because of a rule or limit of either side.
     #[schema(minimum = 0)]
     dropped: u64,
-    /// What went wrong last; `null`: nothing since the start of the process.
+    /// The last error; `null`: none since the start of the process.
     #[schema(required)]
     last_error: Option<BridgeError>,
 }
 
-/// What went wrong with a bridge.
+/// An error of a bridge.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BridgeError {
     /// When.

@@ -9,18 +9,18 @@ use utoipa::{IntoParams, ToSchema};
 use super::telemetry::HistoryPagination;
 use super::text::{Moment, Parsed, Whole};
 
-/// Which dead letters are asked for.
+/// Which dead letters to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeadLetterParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Only of this device.
+    /// Only this device.
     #[param(value_type = Option<String>, format = "uuid")]
     device_id: Option<Parsed<DeviceId>>,
-    /// Letters on the page.
+    /// Dead letters per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// The `pagination.next` of the page before, with the same conditions.
@@ -52,7 +52,7 @@ pub(crate) struct DeadLetters {
     pagination: HistoryPagination,
 }
 
-/// A message that was put aside. It has either `payload` or `base64`.
+/// A message that the database rejected. It has either `payload` or `base64`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeadLetterRow {
@@ -61,11 +61,11 @@ struct DeadLetterRow {
     #[schema(format = "uuid")]
     device_id: String,
     topic: String,
-    /// The text that was published; a string also where it is JSON, because it need not be.
+    /// The published text, as a string even if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "{\"celsius\": 21.5}")]
     payload: Option<String>,
-    /// What was published, where it is no text.
+    /// The published bytes, if they are not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     base64: Option<String>,
@@ -75,9 +75,9 @@ struct DeadLetterRow {
     /// When it arrived.
     #[schema(value_type = String, format = DateTime)]
     received_at: Moment,
-    /// Why the database refused it.
+    /// Why the database rejected it.
     reason: String,
-    /// When it was put aside.
+    /// When it became a dead letter.
     #[schema(value_type = String, format = DateTime)]
     at: Moment,
 }

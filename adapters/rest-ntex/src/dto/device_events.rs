@@ -12,10 +12,10 @@ use super::text::{Moment, Parsed, Whole};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeviceEventParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Events on the page.
+    /// Events per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// The `pagination.next` of the page before.
@@ -65,15 +65,15 @@ struct DeviceEventRow {
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     at: Moment,
-    /// What the client called itself.
+    /// The client id.
     client_id: String,
-    /// Address and port that it connected from; `null` where there is no network in between.
+    /// Remote address and port; `null` for clients inside the process.
     #[schema(required, example = "192.0.2.7:50123")]
     remote_address: Option<String>,
     /// `MQTT 3.1.1` or `MQTT 5.0`.
     #[schema(example = "MQTT 5.0")]
     protocol: String,
-    /// Why the connection ended: a stable word, perhaps with another after `: `. `null` when it began.
+    /// Why the connection ended: a stable word, optionally followed by `: ` and another. `null` for a connect.
     #[schema(required, example = "keep_alive_timeout")]
     reason: Option<String>,
 }

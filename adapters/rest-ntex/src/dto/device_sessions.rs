@@ -10,7 +10,7 @@ use super::text::Moment;
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct ClientIdParameter {
-    /// What the client calls itself, percent-encoded: `/` as `%2F`, a blank as `%20`.
+    /// The client id, percent-encoded: `/` as `%2F`, a space as `%20`.
     #[param(rename = "clientId", example = "boiler-1")]
     client_id: String,
 }
@@ -21,7 +21,7 @@ pub(crate) struct ClientIdParameter {
 pub(crate) struct DeviceSessions {
     /// Ordered by client id, at most 1,000.
     data: Vec<DeviceSession>,
-    /// There when there are more.
+    /// Present and `true` when there are more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(default = false)]
     has_more: bool,
@@ -31,14 +31,14 @@ pub(crate) struct DeviceSessions {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeviceSession {
-    /// What the client calls itself.
+    /// The client id.
     #[schema(example = "boiler-1")]
     client_id: String,
     connected: bool,
-    /// Since when the client is connected, or away.
+    /// Since when the client is connected, or disconnected.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     since: Option<Moment>,
-    /// The protocol of the connection; `null` while the client is away.
+    /// The protocol of the connection; `null` while the client is disconnected.
     #[schema(required, example = "MQTT 3.1.1")]
     protocol: Option<String>,
     /// Seconds that the session outlives its connection; 0: it ends with it.
@@ -79,7 +79,7 @@ struct SessionSubscription {
 }
 
 impl DeviceSessions {
-    /// The most sessions that are told.
+    /// The most sessions that are returned.
     const MOST: usize = 1_000;
 }
 

@@ -15,7 +15,7 @@ use super::parses;
 use super::patch::{Patch, present};
 use super::text::{Moment, Parsed, Switch, TimeText, Whole};
 
-/// A device. Its token is in no answer but the one that made it.
+/// A device. Its token is returned only when it is created or renewed.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Device {
@@ -33,29 +33,29 @@ pub(crate) struct Device {
     /// The user name of its own that it may log in with beside its token.
     #[schema(required, example = "tasmota-1")]
     username: Option<String>,
-    /// When its token stops by itself.
+    /// When its token expires.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     token_expires_at: Option<Moment>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Moment,
-    /// When a person last changed it.
+    /// When a user last changed it.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Moment,
     /// Whether it has an open connection.
     online: bool,
-    /// When it opened its latest connection, which may have ended; the next two are about the same one.
+    /// When its latest connection was opened, which may have ended; the next two fields describe the same connection.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     connected_at: Option<Moment>,
-    /// Address and port that it connected from.
+    /// Remote address and port of that connection.
     #[schema(required, example = "192.0.2.7:50123")]
     remote_address: Option<String>,
     /// `MQTT 3.1.1` or `MQTT 5.0`.
     #[schema(required, example = "MQTT 5.0")]
     protocol: Option<String>,
-    /// When it was last heard of.
+    /// When it was last seen.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     last_seen_at: Option<Moment>,
-    /// Its last message that was refused.
+    /// The last message of it that was refused.
     #[schema(required)]
     last_rejection: Option<LastRejection>,
 }
@@ -144,7 +144,7 @@ pub(crate) struct CreateDevice {
     #[garde(inner(custom(parses(Notes::parse))))]
     #[schema(max_length = 4096, pattern = "^[^\\u0000]*$")]
     notes: Option<String>,
-    /// When the token stops, in the future; RFC 3339 or integer milliseconds.
+    /// When the token expires, in the future; RFC 3339 or integer milliseconds.
     #[serde(default)]
     #[garde(skip)]
     #[schema(value_type = Option<TimeText>)]
@@ -162,7 +162,7 @@ impl CreateDevice {
     }
 }
 
-/// Changes to a device; what is absent stays.
+/// Changes to a device; absent fields stay unchanged.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct UpdateDevice {
@@ -186,7 +186,7 @@ pub(crate) struct UpdateDevice {
     #[garde(inner(custom(parses(Notes::parse))))]
     #[schema(value_type = Option<String>, max_length = 4096, pattern = "^[^\\u0000]*$")]
     notes: Patch<String>,
-    /// When the present token stops; `null`: never. RFC 3339 or integer milliseconds.
+    /// When the current token expires; `null`: never. RFC 3339 or integer milliseconds.
     #[serde(default)]
     #[garde(skip)]
     #[schema(value_type = Option<TimeText>)]
@@ -215,11 +215,11 @@ impl UpdateDevice {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub(crate) struct RegenerateToken {
-    /// When the new token stops, in the future; RFC 3339 or integer milliseconds.
+    /// When the new token expires, in the future; RFC 3339 or integer milliseconds.
     #[serde(default)]
     #[schema(value_type = Option<TimeText>)]
     token_expires_at: Option<Moment>,
-    /// For how many seconds the old token still works; 0 when absent.
+    /// Seconds for which the old token still works; default 0.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 2592000)]
     grace_seconds: Option<u64>,
@@ -237,12 +237,12 @@ impl RegenerateToken {
     }
 }
 
-/// Which devices are asked for; all conditions must hold.
+/// Which devices to list; all conditions must hold.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeviceParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
     /// Those with this label.
@@ -256,10 +256,10 @@ pub(crate) struct DeviceParameters {
         example = "boiler-*"
     )]
     name: Option<String>,
-    /// Those that are, or are not, connected.
+    /// Connected or not connected devices.
     #[param(value_type = Option<bool>)]
     online: Option<Switch>,
-    /// Entries on the page.
+    /// Entries per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// Entries to skip.

@@ -16,30 +16,30 @@ enum FormatText {
     Ndjson,
 }
 
-/// Which part of a history is exported; all conditions must hold.
+/// What to export; all conditions must hold.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// `ndjson` (default): one JSON object a line; `csv`: a line of names and a line for each row.
+    /// `ndjson` (default): one JSON object per line; `csv`: a header line and one line per row.
     #[param(value_type = Option<FormatText>, inline, default = "ndjson")]
     format: Option<Parsed<Format>>,
-    /// `true`: in CSV an apostrophe stands before values that a spreadsheet would take for formulas.
+    /// `true`: in CSV, values that a spreadsheet would treat as formulas are prefixed with an apostrophe.
     #[param(value_type = Option<bool>, default = false)]
     spreadsheet: Option<Switch>,
-    /// Only of this device.
+    /// Only this device.
     #[param(value_type = Option<String>, format = "uuid")]
     device_id: Option<Parsed<DeviceId>>,
-    /// Only of topics that this MQTT filter matches.
+    /// Only topics that match this MQTT filter.
     #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
     topic: Option<String>,
-    /// Not before this time; RFC 3339 or integer milliseconds.
+    /// Start time, inclusive; RFC 3339 or integer milliseconds.
     #[param(value_type = Option<TimeText>)]
     from: Option<Parsed<Timestamp>>,
-    /// Before this time; RFC 3339 or integer milliseconds.
+    /// End time, exclusive; RFC 3339 or integer milliseconds.
     #[param(value_type = Option<TimeText>)]
     to: Option<Parsed<Timestamp>>,
 }

@@ -4,14 +4,14 @@ use pocket_application::ImportSummary;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What became of the rows of an import.
+/// The result of an import.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ImportResult {
     /// Rows of the body.
     rows: u64,
-    /// Rows that are stored now and were not before.
+    /// Rows that were stored.
     stored: u64,
-    /// Rows that were there already.
+    /// Rows that were stored before and skipped.
     present: u64,
 }
 

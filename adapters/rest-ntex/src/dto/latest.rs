@@ -10,15 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::text::{Moment, Parsed};
 
-/// Which last values are asked for.
+/// Which last values to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LatestParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Only of topics that this MQTT filter matches.
+    /// Only topics that match this MQTT filter.
     #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
     topic: Option<String>,
 }
@@ -41,7 +41,7 @@ impl LatestParameters {
 pub(crate) struct LatestValues<'a> {
     /// Ordered by key, those of one key with the newest first; 1,000 at the most.
     data: Vec<LatestRow<'a>>,
-    /// There when the device has more values than are told, which are older.
+    /// Present and `true` when the device has more values, which are older and not returned.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(default = false)]
     has_more: bool,
@@ -109,7 +109,7 @@ pub(crate) struct DeviceKeys {
     /// Each key with each topic that it is on, by key, with the topic of the newest value first; 1,000 at the most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     series: Vec<KeyOnTopic>,
-    /// There when the device has more, which had no value for longer.
+    /// Present and `true` when the device has more keys, which are older and not returned.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(default = false)]
     has_more: bool,

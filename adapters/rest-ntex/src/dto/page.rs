@@ -36,7 +36,7 @@ pub(crate) struct LetterParameter {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TenantParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
 }
@@ -53,7 +53,7 @@ impl TenantParameters {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParameters {
-    /// Entries on the page.
+    /// Entries per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// Entries to skip.
@@ -73,10 +73,10 @@ impl PageParameters {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TenantPageParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Entries on the page.
+    /// Entries per page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<Whole>,
     /// Entries to skip.

@@ -176,19 +176,19 @@ enum OrderText {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TelemetryParameters {
-    /// The tenant to work in; only a platform administrator may name another than the own.
+    /// The tenant to act in; only platform administrators may choose another than their own.
     #[param(value_type = Option<String>, format = "uuid")]
     tenant_id: Option<Parsed<TenantId>>,
-    /// Only of this device.
+    /// Only this device.
     #[param(value_type = Option<String>, format = "uuid")]
     device_id: Option<Parsed<DeviceId>>,
-    /// Only of topics that this MQTT filter matches.
+    /// Only topics that match this MQTT filter.
     #[param(min_length = 1, max_length = 1024, example = "boiler/#")]
     topic: Option<String>,
-    /// Not before this time; RFC 3339 or integer milliseconds.
+    /// Start time, inclusive; RFC 3339 or integer milliseconds.
     #[param(value_type = Option<TimeText>)]
     from: Option<Parsed<Timestamp>>,
-    /// Before this time; RFC 3339 or integer milliseconds.
+    /// End time, exclusive; RFC 3339 or integer milliseconds.
     #[param(value_type = Option<TimeText>)]
     to: Option<Parsed<Timestamp>>,
     /// `desc` (default): newest first; `asc`: oldest first.

@@ -118,7 +118,7 @@ async fn so_many_exports_are_under_way_and_no_more() {
     let refused = platform.send(ask()).await;
     refused.problem(503, "UNAVAILABLE");
     assert!(
-        refused.text.contains("4 exports of the tenant are under way") && refused.header("retry-after") == "5",
+        refused.text.contains("4 exports of the tenant at once") && refused.header("retry-after") == "5",
         "{}",
         refused.text
     );
@@ -198,7 +198,7 @@ async fn a_wrong_line_is_named_and_its_batch_is_not_stored() {
         let reply = import(&platform, &admin, "application/x-ndjson", body).await;
         assert_eq!(reply.problem(422, "INVALID"), [field]);
         assert!(reply.json()["errors"][0]["message"].as_str().unwrap().contains(message), "{}", reply.text);
-        assert!(reply.json()["detail"].as_str().unwrap().contains("2000 rows are there"), "{}", reply.text);
+        assert!(reply.json()["detail"].as_str().unwrap().contains("2000 rows: 2000 stored"), "{}", reply.text);
         let exported = platform.get(&admin, EXPORT).await.text;
         assert_eq!(exported.lines().count(), 2_000);
     }

@@ -45,7 +45,7 @@ impl BrokerStore for BrokerTables {
             if !others.is_empty() {
                 tracing::warn!(
                     %node, ?others,
-                    "other brokers run on this database: sessions, retained messages and deliveries of each are its own"
+                    "other brokers run on this database: sessions, retained messages and deliveries are not shared between them"
                 );
             }
             Ok(())

@@ -41,7 +41,10 @@ impl Halvings {
         }
         let of_others = if self.left == Some(kept) { 0 } else { u32::try_from(kept).unwrap_or(0).min(MOST) };
         if of_others > self.now {
-            tracing::warn!(halvings = of_others, "a process ended while it sealed the log; going on in smaller steps");
+            tracing::warn!(
+                halvings = of_others,
+                "a process ended while compressing telemetry; continuing in smaller steps"
+            );
             self.now = of_others;
         }
         let left = i64::from(self.now) + 1;

@@ -66,7 +66,7 @@ pub(crate) fn start(db: &Arc<Database>, keeper: Arc<Mutex<Keeper>>, every: Durat
                 None => return,
                 Some(Ok(())) => tokio::time::sleep(every).await,
                 Some(Err(error)) => {
-                    tracing::warn!(?error, "the history could not be kept in shape; trying again");
+                    tracing::warn!(?error, "compression and removal of telemetry failed; trying again");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -209,7 +209,11 @@ impl Keeper {
             if behind.told.elapsed() >= TELL_BEHIND {
                 behind.told = now;
                 let minutes = behind.since.elapsed().as_secs() / 60;
-                tracing::warn!(minutes, rows = log.rows(), "the history has not been kept in shape for minutes");
+                tracing::warn!(
+                    minutes,
+                    rows = log.rows(),
+                    "compression and removal of telemetry have been failing for minutes"
+                );
             }
             behind
         });

@@ -51,7 +51,7 @@ pub(super) async fn prune(
             }
             let rows = pruned.rows - rows;
             if rows > 0 {
-                tracing::info!(tenant = %id, rows, %before, as_of = %now, "telemetry that is too old was removed");
+                tracing::info!(tenant = %id, rows, %before, as_of = %now, "expired telemetry removed");
             }
         }
     }
@@ -64,7 +64,7 @@ pub(super) async fn prune(
             Work { db, lease, tenant: key, met, pruned: &mut pruned }.excess(excess).await?;
             let rows = pruned.rows - rows;
             if rows > 0 {
-                tracing::info!(tenant = %id, rows, excess, most, "the oldest telemetry of a history that is too large was removed");
+                tracing::info!(tenant = %id, rows, excess, most, "oldest telemetry removed: the size limit of the tenant is reached");
             }
         }
     }

@@ -36,6 +36,6 @@ impl Shortfall {
     /// A row was set aside.
     pub(super) fn sets_aside(&self, id: u64, reason: &str) {
         self.set_aside.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(id, reason, "a message that cannot be sealed is among the dead letters");
+        tracing::warn!(id, reason, "a message that cannot be compressed was moved to the dead letters");
     }
 }

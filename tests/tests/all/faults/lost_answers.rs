@@ -233,7 +233,7 @@ async fn an_older_copy_takes_over_in_time(fate: Fate, are_batches_lost: bool) ->
 }
 
 /// What the platform says when it was answered.
-const KNOWN: &str = "it is known what became of the commit";
+const KNOWN: &str = "outcome of the commit known";
 
 /// Whether a line of the log, which begins with its time, is from before a time.
 fn is_before(line: &str, time: &str) -> bool {

@@ -84,8 +84,8 @@ async fn a_clock_that_is_wrong_for_a_while_removes_nothing() {
         assert_eq!(usage(&api).await["rows"], rows, "with the clock {clock} s ahead");
     }
     let log = platform.log();
-    assert!(log.contains("the clock is ahead of the time that passed"), "{log}");
-    assert!(log.contains("the clock is behind the time that passed"), "{log}");
+    assert!(log.contains("the clock is ahead of the elapsed time"), "{log}");
+    assert!(log.contains("the clock is behind the elapsed time"), "{log}");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn out_of_proportion(shim: &Shim, mut platform: Platform, url: &str) {
     rounds().await;
     let api = platform.admin().await;
     assert_eq!(usage(&api).await["rows"], 350);
-    assert!(platform.log().contains("the time that passed does not explain it"), "{}", platform.log());
+    assert!(platform.log().contains("the elapsed time does not explain it"), "{}", platform.log());
     assert_eq!(api.metric("pocket_retention_waiting_messages").await, Some(350.0));
     assert_eq!(api.metric("pocket_retention_waiting_tenants").await, Some(1.0));
     let ready = api.get("/ready").await.expect(200);
@@ -243,7 +243,7 @@ async fn what_is_too_old_goes_after_the_clock_was_wrong() {
     let api = platform.admin().await;
     import_old(&api, "as-old").await;
     until("old rows go", async || usage(&api).await["rows"] == 350).await;
-    assert!(platform.log().contains("telemetry that is too old was removed"));
+    assert!(platform.log().contains("expired telemetry removed"));
 }
 
 #[tokio::test]
