@@ -100,7 +100,7 @@ mod tests {
         drop(serving);
         assert_eq!(process_of(dir.path()), None);
         // What a crash left is nobody's.
-        std::fs::write(dir.path().join("broker.pocket.pid"), "1\n").unwrap();
+        std::fs::write(dir.path().join("broker.main.pid"), "1\n").unwrap();
         assert_eq!(process_of(dir.path()), None);
         assert!(Serving::note(&settings).is_some());
     }

@@ -271,7 +271,7 @@ settings! {
         &Number { min: 1, max: 65_536, unit: "keys" },
         "keys of the objects of a stored payload, those inside arrays aside; one with more is refused");
 
-    LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "log filter: a level, or levels by module, such as `info,pocket_application=debug`");
+    LOG: String = Setting::new("POCKET_LOG", "log.filter", "info", &LogFilter, "log filter");
     LOG_FORMAT: LogFormat = Setting::new("POCKET_LOG_FORMAT", "log.format", "pretty",
         &Choice(&[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]), "log format; the log goes to stderr");
 }

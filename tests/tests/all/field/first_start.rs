@@ -43,7 +43,7 @@ async fn a_second_start_says_that_the_platform_runs(launch: Launch, database: Op
             let key = platform.data_dir().join("token-key");
             std::fs::copy(key, elsewhere.path().join("token-key")).unwrap();
             let words = said(&run(elsewhere.path(), &[&arguments[..], &["--set", url]].concat()));
-            let expected = "a broker with the name pocket already runs on postgres://";
+            let expected = "a broker with the name main already runs on postgres://";
             assert!(words.contains(expected) && words.contains(way_out), "{words}");
         }
     }
