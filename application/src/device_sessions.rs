@@ -95,8 +95,8 @@ impl DeviceSessionService {
             None => Vec::new(),
         };
         if let Some(store) = &self.store {
-            let stored = store.sessions_of(tenant, device).await?;
-            sessions.extend(stored.into_iter().filter(|session| !self.is_here(session)));
+            let here = self.watch.sessions().map(|_| &self.node);
+            sessions.extend(store.sessions_of(tenant, device, here).await?);
         }
         Ok(sessions)
     }

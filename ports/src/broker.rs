@@ -99,7 +99,8 @@ pub struct Progress {
 pub enum BrokerChange {
     /// A session is there, as new or in place of what was known of it.
     SessionKept(Arc<SessionRecord>),
-    /// A session is over, with all that is its own.
+    /// A session is over, with all that is its own. Who ends it tells of its deliveries before, as delivered; storage MAY keep those that it
+    /// is not told of until the node is loaded, and MUST NOT load them.
     SessionEnded(BrokerKey),
     /// A session has a subscription, as new or in place of the one of the same filter and group.
     Subscribed(BrokerKey, SubscriptionRecord),

@@ -25,10 +25,15 @@ pub trait DeviceSessions: Send + Sync {
 /// Sessions that brokers store, as processes without a broker of their own see and end them, too.
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// The sessions of a device that are stored, of all nodes, in any order, and, of a node through which the device is online, the
+    /// The sessions of a device that are stored, of all nodes but one, in any order, and, of a node through which the device is online, the
     /// client id that it connected with last there, where no session of that name is stored for the node. MUST be empty for a device
     /// that the tenant does not have. `since` MUST be when the client left, and `None` while it is connected.
-    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, StorageError>;
+    async fn sessions_of(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        except: Option<&NodeName>,
+    ) -> Result<Vec<DeviceSession>, StorageError>;
 
     /// Ends the sessions of a device with this client id, whichever node has them: forgets that they are there, and MUST log
     /// `AccessChange::Session`, upon which their brokers end them. MUST return `NotFound` when the tenant has no such device, and log

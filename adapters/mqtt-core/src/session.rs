@@ -13,7 +13,7 @@ use crate::outgoing::Outgoing;
 use crate::{
     Ack, Acknowledgement, BatchId, Closing, Delivery, GroupName, Limits, NewSubscription, Offer, Outcome,
     OutgoingPacket, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Reply, SessionChange, Settled, StoreKey,
-    SubscribeAck, Subscription,
+    StoredAs, SubscribeAck, Subscription,
 };
 
 /// Subscriptions and the state of QoS 1 and 2 in both directions. [MQTT-4.1.0-1]
@@ -74,6 +74,11 @@ impl Session {
     /// Takes a message of QoS 1 or 2 for the client.
     pub fn offer(&mut self, delivery: Delivery) -> Offer {
         self.outgoing.offer(delivery, &self.limits, &mut self.kept.bytes)
+    }
+
+    /// Under which keys the messages are stored that wait for the client or were not acknowledged.
+    pub fn stored(&self) -> impl Iterator<Item = StoredAs> {
+        self.outgoing.all().filter_map(|(delivery, _)| delivery.stored)
     }
 
     /// Takes back what was meant for any member of a group and did not reach this one, for other members.

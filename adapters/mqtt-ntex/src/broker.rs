@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::bind::BindError;
 use crate::config::MqttConfig;
+use crate::full_sessions::FullSessions;
 use crate::local_subscribers::LocalSubscribers;
 use crate::mailbox::{Letter, Mailbox};
 use crate::offline::OfflineSessions;
@@ -48,6 +49,7 @@ pub struct Broker {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) pending: Arc<PendingSockets>,
     pub(crate) offline: OfflineSessions,
+    pub(crate) full: FullSessions,
     pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) counters: Box<[Counters]>,
     pub(crate) tls_reloads: TlsReloads,
@@ -82,6 +84,7 @@ impl Broker {
             tenant_quota: Arc::default(),
             pending: PendingSockets::new(&config.limits),
             offline: OfflineSessions::default(),
+            full: FullSessions::default(),
             index: SubscriptionIndex::counted_in(Arc::clone(&ledger)),
             ledger,
             config,

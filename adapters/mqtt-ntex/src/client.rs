@@ -54,8 +54,8 @@ pub(crate) struct Client {
     pub(crate) last_seen: Cell<Instant>,
     /// Something its task may wait for has happened: an acknowledgement left, or the connection is closing.
     pub(crate) changed: Notify,
-    /// When it connected.
-    pub(crate) connected_at: Timestamp,
+    /// When it connected, in whole seconds since 1970: there are many connections.
+    connected_at: u32,
     /// People ended its session, and it is closing.
     pub(crate) is_ended: Cell<bool>,
     /// Set when another connection of the same client took the session.
@@ -92,6 +92,11 @@ pub(crate) enum Sent {
 }
 
 impl Client {
+    /// When it connected, without the milliseconds.
+    pub(crate) fn connected_at(&self) -> Timestamp {
+        Timestamp::from_millis(i64::from(self.connected_at) * 1_000).unwrap_or(Timestamp::MIN)
+    }
+
     pub(crate) fn new(id: SubscriberId, new: NewClient) -> Self {
         let NewClient { io, is_layered, wire, connection, account, access, index, rate, peer, connected_at, seat } =
             new;
@@ -113,7 +118,7 @@ impl Client {
             pace: Pace::new(now),
             rate,
             peer,
-            connected_at,
+            connected_at: u32::try_from(connected_at.as_millis() / 1_000).unwrap_or_default(),
             is_ended: Cell::new(false),
             is_held: Cell::new(false),
             last_seen: Cell::new(now),

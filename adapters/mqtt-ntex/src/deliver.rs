@@ -1,6 +1,7 @@
 //! Messages on their last way: from this worker to its clients.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ntex::util::{BytePages, Bytes};
 use pocket_domain::{TenantId, Timestamp};
@@ -21,6 +22,9 @@ use crate::table::{Destination, Pending, Place};
 use crate::worker::Worker;
 
 type Found = Match<SubscriberId>;
+
+/// What a message weighs at the most for which every session has room that is not full.
+const SMALL: usize = 1_024;
 
 impl Worker {
     /// Delivers a message to sessions of this worker; `group` is the one for which they were chosen, if they were, and
@@ -91,8 +95,12 @@ impl Worker {
                 if !self.may_receive(&sleeper.owner, &sleeper.access, &delivery.message.topic) {
                     return self.forget(fanout.tenant(), stored);
                 }
+                let is_small = delivery.message.weight() <= SMALL;
                 let offer = sleeper.session.offer(delivery);
                 sleeper.session.trim();
+                if offer == Offer::Dropped && is_small {
+                    self.broker.full.insert(id, Instant::now());
+                }
                 offer
             }
             Some(Place::Opening(pending)) if pending.len() < limit => {
@@ -136,6 +144,8 @@ impl Worker {
             }
             None => Arc::clone(&part.matches),
         };
+        // One of a group is chosen because it may have room.
+        let matches = if group.is_none() { self.with_room(matches) } else { matches };
         if matches.is_empty() {
             return;
         }
@@ -151,6 +161,14 @@ impl Worker {
         let (message, group) = (Arc::clone(fanout.message()), group.cloned());
         let (tenant, stored) = (fanout.tenant(), Some(stored));
         queued.letters.push((part.worker, Letter::Deliver { tenant, message, matches, group, stored }));
+    }
+
+    /// Without sessions that just had no room, for which the message is dropped.
+    fn with_room(&self, matches: Arc<[Found]>) -> Arc<[Found]> {
+        let Some(full) = self.broker.full.among(matches.iter().map(|found| found.subscriber)) else { return matches };
+        let dropped = full.iter().filter(|is_full| **is_full).count();
+        self.counters().dropped_queue_full.add(dropped as u64);
+        matches.iter().zip(full).filter(|(_, is_full)| !is_full).map(|(found, _)| found.clone()).collect()
     }
 
     /// Sends a message after a session that went on elsewhere.

@@ -116,7 +116,7 @@ fn connected(node: &NodeName, client: &Client) -> DeviceSession {
         node: node.clone(),
         client_id: client.owner.client_id.as_str().into(),
         is_connected: true,
-        since: Some(client.connected_at),
+        since: Some(client.connected_at()),
         protocol: Some((&*client.peer.protocol).into()),
         content: Some(content(connection.session(), expiry)),
     }

@@ -27,6 +27,7 @@ mod end_reason;
 mod errands;
 mod fanout;
 mod frame;
+mod full_sessions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod handshake;

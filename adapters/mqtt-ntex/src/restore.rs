@@ -3,11 +3,12 @@
 //! Sessions are spread over the workers and registered with their subscriptions at once, so that a client finds its session
 //! and a publisher its subscribers whichever worker comes up first. Each worker takes its share when it starts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pocket_application::ClientAccess;
-use pocket_domain::{Excerpt, Invalid, Principal, Timestamp};
+use pocket_domain::{DeviceId, Excerpt, Invalid, Principal, TenantId, Timestamp};
 use pocket_mqtt_core::{Client as Owner, ClientId, Session};
 use pocket_ports::{BrokerChange, BrokerKey, StorageError, StoredSession, Submission};
 
@@ -44,10 +45,11 @@ impl Broker {
         }
         let mut restored: Restored = (0..self.mailboxes.len()).map(|_| Vec::new()).collect();
         let (count, mut ended) = (state.sessions.len(), Vec::new());
+        let mut accesses = HashMap::new();
         for (number, stored) in state.sessions.into_iter().enumerate() {
             let key = stored.session.key;
             let worker = number % restored.len();
-            match self.restore_session(&stored, now).await? {
+            match self.restore_session(&stored, now, &mut accesses).await? {
                 Some(sleeper) => {
                     let id = self.register_restored(&sleeper, key, worker, restored[worker].len());
                     restored[worker].push((id, sleeper));
@@ -65,10 +67,20 @@ impl Broker {
     }
 
     /// A session that waits for its client; `None` when its device is gone or it cannot be read.
-    async fn restore_session(&self, stored: &StoredSession, now: Timestamp) -> Result<Option<Sleeper>, StorageError> {
+    /// `accesses` has those of devices that were looked up, of which each may have many sessions.
+    async fn restore_session(
+        &self,
+        stored: &StoredSession,
+        now: Timestamp,
+        accesses: &mut HashMap<(TenantId, DeviceId), Option<ClientAccess>>,
+    ) -> Result<Option<Sleeper>, StorageError> {
         let record = &stored.session;
-        let principal = Principal::Device(record.device_id);
-        let Some(access) = self.gateway.access_of(record.tenant_id, principal).await? else { return Ok(None) };
+        let owner = (record.tenant_id, record.device_id);
+        if !accesses.contains_key(&owner) {
+            let access = self.gateway.access_of(record.tenant_id, Principal::Device(record.device_id)).await?;
+            accesses.insert(owner, access);
+        }
+        let Some(access) = accesses.get(&owner).cloned().flatten() else { return Ok(None) };
         match self.sleeper(stored, access, now) {
             Ok(sleeper) => Ok(Some(sleeper)),
             Err(error) => {

@@ -39,6 +39,7 @@ impl Worker {
             }
             self.look_after_sleepers(now);
             self.forget_moved(now);
+            self.broker.full.forget_old(now);
             self.tell_of_limits(now);
             self.run_errands();
         }

@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::errands;
 use crate::fanout::Fanout;
 use crate::mailbox::Letter;
+use crate::records;
 use crate::subscriber::SubscriberId;
 use crate::table::{Destination, Pending, Place, Sleeper};
 use crate::worker::Worker;
@@ -276,7 +277,10 @@ impl Worker {
             index.unsubscribe(id, subscription);
         }
         let mut queued = Queued::default();
-        queued.changes.extend(session.key().filter(|_| self.broker.is_stored()).map(BrokerChange::SessionEnded));
+        if let Some(key) = session.key().filter(|_| self.broker.is_stored()) {
+            queued.changes.extend(session.stored().map(records::delivered));
+            queued.changes.push(BrokerChange::SessionEnded(key));
+        }
         for delivery in session.take_shared() {
             let group = session
                 .subscriptions()

@@ -164,17 +164,23 @@ impl BrokerStore for Memory {
 
 #[async_trait]
 impl SessionRepository for Memory {
-    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, StorageError> {
+    async fn sessions_of(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        except: Option<&NodeName>,
+    ) -> Result<Vec<DeviceSession>, StorageError> {
         let state = self.state();
         if state.device(tenant, device).is_none() {
             return Ok(Vec::new());
         }
         let mut sessions = Vec::new();
-        for (name, node) in &state.brokers {
+        for (name, node) in state.brokers.iter().filter(|(name, _)| Some(*name) != except) {
             let all = node.sessions(&state).into_iter().filter(|stored| stored.session.device_id == device);
             sessions.extend(all.map(|stored| session(name, &stored)));
         }
         let online = state.heard.get(&device).into_iter().flat_map(Heard::nodes);
+        let online = online.filter(|(name, _)| Some(*name) != except);
         for (node, connection) in online {
             let (client_id, protocol) = ((*connection.peer.client_id).into(), Some((*connection.peer.protocol).into()));
             let known = sessions.iter_mut().find(|session| session.node == *node && session.client_id == client_id);

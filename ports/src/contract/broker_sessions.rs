@@ -11,7 +11,7 @@ use crate::{
 };
 
 async fn sessions(storage: &Storage, tenant: TenantId, device: DeviceId) -> Option<Vec<DeviceSession>> {
-    let mut sessions = storage.sessions.as_ref()?.sessions_of(tenant, device).await.unwrap();
+    let mut sessions = storage.sessions.as_ref()?.sessions_of(tenant, device, None).await.unwrap();
     sessions.sort_by(|one, other| one.client_id.cmp(&other.client_id));
     Some(sessions)
 }
@@ -71,6 +71,10 @@ pub async fn sessions_of_a_device_are_told_with_what_they_hold(storage: &Storage
     for (tenant, device) in [(umbrella, boiler), (acme, new_device_id())] {
         assert_eq!(sessions(storage, tenant, device).await, Some(vec![]));
     }
+    let stored = storage.sessions.as_ref().unwrap();
+    assert_eq!(stored.sessions_of(acme, boiler, Some(&node())).await, Ok(vec![]));
+    let other = pocket_domain::NodeName::parse("other").unwrap();
+    assert_eq!(stored.sessions_of(acme, boiler, Some(&other)).await.map(|found| found.len()), Ok(2));
 }
 
 pub async fn what_a_device_connected_with_is_told_where_no_session_is_stored(storage: &Storage) {

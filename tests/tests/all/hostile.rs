@@ -16,5 +16,6 @@ mod latest;
 mod matrix;
 mod rest;
 mod seal;
+mod sleepers;
 mod starvation;
 mod tables;

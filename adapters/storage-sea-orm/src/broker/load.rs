@@ -10,7 +10,7 @@ use pocket_ports::{
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult};
 
-use super::rows::{self, DeliveryRow, MessageRow, ReceivedRow, SubscriptionRow, key, small};
+use super::rows::{self, FanoutRow, MessageRow, ProgressRow, ReceivedRow, SubscriptionRow, key, small};
 use super::statements::{run, statement};
 use super::write;
 use crate::database::Database;
@@ -109,14 +109,22 @@ async fn deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<Hash
     for row in all::<MessageRow>(transaction, rows::MESSAGES, node).await? {
         messages.insert(row.key, Arc::new(rows::message(row)?));
     }
-    let sql = format!("{} ORDER BY delivery.key", rows::DELIVERIES);
-    let found: Vec<DeliveryRow> = all(transaction, &sql, node).await?;
-    let delivery = |row: DeliveryRow| -> Result<_, Error> {
-        let content = messages.get(&row.message).cloned().ok_or_else(rows::without_message)?;
-        let (record, progress) = rows::delivery(row)?;
-        Ok((record.session, (record, content, progress)))
-    };
-    group(found.into_iter().map(delivery))
+    let mut progress = HashMap::new();
+    for row in all::<ProgressRow>(transaction, rows::PROGRESS, node).await? {
+        progress.insert(key(row.delivery)?, rows::progress(&row)?);
+    }
+    let mut deliveries: HashMap<BrokerKey, Vec<Delivery>> = HashMap::new();
+    for row in all::<FanoutRow>(transaction, &rows::fanouts(transaction.get_database_backend()), node).await? {
+        let content = messages.get(&row.message).ok_or_else(rows::without_message)?;
+        for record in rows::fanout(&row)? {
+            let come = progress.remove(&record.key);
+            deliveries.entry(record.session).or_default().push((record, Arc::clone(content), come));
+        }
+    }
+    for of_session in deliveries.values_mut() {
+        of_session.sort_unstable_by_key(|(record, ..)| record.key);
+    }
+    Ok(deliveries)
 }
 
 async fn retained(transaction: &DatabaseTransaction, node: i64) -> Result<Vec<(TenantId, MessageRecord)>, Error> {

@@ -31,7 +31,7 @@ pub(crate) struct Changes<'a> {
     pub(crate) changes: &'a [BrokerChange],
 }
 
-pub(crate) use statements::{insert, statement};
+pub(crate) use statements::{any_of, insert, statement};
 pub(crate) use write::apply;
 
 #[async_trait]
@@ -62,8 +62,14 @@ impl BrokerStore for BrokerTables {
 
 #[async_trait]
 impl SessionRepository for BrokerTables {
-    async fn sessions_of(&self, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, StorageError> {
-        self.0.run(move |db| async move { sessions::list(&db, tenant, device).await }).await
+    async fn sessions_of(
+        &self,
+        tenant: TenantId,
+        device: DeviceId,
+        except: Option<&NodeName>,
+    ) -> Result<Vec<DeviceSession>, StorageError> {
+        let except = except.cloned();
+        self.0.run(move |db| async move { sessions::list(&db, tenant, device, except.as_ref()).await }).await
     }
 
     async fn end_session(&self, tenant: TenantId, device: DeviceId, client_id: &str) -> Result<(), StorageError> {

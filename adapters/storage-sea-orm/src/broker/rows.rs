@@ -1,12 +1,14 @@
 //! Rows of the state of brokers, and what they say.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use pocket_domain::{DeviceId, TenantId, TopicName};
 use pocket_ports::{
     BrokerKey, DeliveryRecord, MessageRecord, Progress, SessionRecord, StorageError, SubscriptionRecord,
 };
-use sea_orm::FromQueryResult;
 use sea_orm::prelude::Uuid;
+use sea_orm::{DbBackend, FromQueryResult};
 
 use crate::entity::{corrupt, time};
 
@@ -66,7 +68,7 @@ pub(crate) fn subscription(row: SubscriptionRow) -> Result<SubscriptionRecord, S
         filter: row.filter.into(),
         group: (!row.share_group.is_empty()).then(|| row.share_group.into()),
         options: small(row.options)?,
-        identifier: identifier.and_then(std::num::NonZeroU32::new),
+        identifier: identifier.and_then(NonZeroU32::new),
     })
 }
 
@@ -123,6 +125,65 @@ pub(crate) const DELIVERIES: &str = "SELECT delivery.key, delivery.session, deli
     LEFT JOIN broker_progress AS progress ON progress.node = delivery.node AND progress.delivery = delivery.key
     WHERE delivery.node = ?";
 
+/// Deliveries of a message that differ in nothing but their keys and sessions.
+#[derive(FromQueryResult)]
+pub(crate) struct FanoutRow {
+    pub(crate) message: i64,
+    qos: i64,
+    retain: bool,
+    identifiers: String,
+    share_group: Option<String>,
+    /// `key,session` of each, separated by `;`, in no order.
+    own: String,
+}
+
+/// All deliveries of a node, in few rows: a message may be for thousands of sessions.
+pub(crate) fn fanouts(backend: DbBackend) -> String {
+    let own = match backend {
+        DbBackend::Postgres => "string_agg(key || ',' || session, ';')",
+        _ => "group_concat(key || ',' || session, ';')",
+    };
+    format!(
+        "SELECT message, qos, retain, identifiers, share_group, {own} AS own FROM broker_deliveries WHERE node = ?
+        GROUP BY message, qos, retain, identifiers, share_group"
+    )
+}
+
+pub(crate) fn fanout(row: &FanoutRow) -> Result<Vec<DeliveryRecord>, StorageError> {
+    let identifiers: Vec<NonZeroU32> = identifiers(&row.identifiers)?;
+    let own = |own: &str| {
+        let (delivery, session) = own.split_once(',').ok_or_else(|| corrupt("a delivery without a session"))?;
+        let number = |text: &str| text.parse::<i64>().map_err(corrupt).and_then(key);
+        Ok(DeliveryRecord {
+            key: number(delivery)?,
+            session: number(session)?,
+            qos: small(row.qos)?,
+            retain: row.retain,
+            identifiers: identifiers.clone(),
+            group: row.share_group.as_deref().map(Into::into),
+        })
+    };
+    row.own.split(';').map(own).collect()
+}
+
+fn identifiers(text: &str) -> Result<Vec<NonZeroU32>, StorageError> {
+    let identifiers = text.split(',').filter(|identifier| !identifier.is_empty());
+    identifiers.map(str::parse).collect::<Result<_, _>>().map_err(corrupt)
+}
+
+#[derive(FromQueryResult)]
+pub(crate) struct ProgressRow {
+    pub(crate) delivery: i64,
+    packet_id: i64,
+    released: bool,
+}
+
+pub(crate) const PROGRESS: &str = "SELECT delivery, packet_id, released FROM broker_progress WHERE node = ?";
+
+pub(crate) fn progress(row: &ProgressRow) -> Result<Progress, StorageError> {
+    Ok(Progress { packet_id: small(row.packet_id)?, released: row.released })
+}
+
 pub(crate) fn without_message() -> StorageError {
     corrupt("a delivery without its message")
 }
@@ -132,13 +193,12 @@ pub(crate) fn delivery(row: DeliveryRow) -> Result<(DeliveryRecord, Option<Progr
         Some(id) => Some(Progress { packet_id: small(id)?, released: row.released.unwrap_or_default() }),
         None => None,
     };
-    let identifiers = row.identifiers.split(',').filter(|identifier| !identifier.is_empty());
     let record = DeliveryRecord {
         key: key(row.key)?,
         session: key(row.session)?,
         qos: small(row.qos)?,
         retain: row.retain,
-        identifiers: identifiers.map(str::parse).collect::<Result<_, _>>().map_err(corrupt)?,
+        identifiers: identifiers(&row.identifiers)?,
         group: row.share_group.map(Into::into),
     };
     Ok((record, progress))

@@ -6,7 +6,7 @@ use pocket_domain::{DeviceId, NodeName, TenantId};
 use pocket_ports::{
     AccessChange, ClientDigest, DeviceSession, SessionContent, SessionSubscription, StorageError, SubscriptionRecord,
 };
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use super::rows::{self, SubscriptionRow, small};
 use super::statements::{run, statement};
@@ -50,37 +50,49 @@ struct Online {
 
 const SESSIONS: &str = "SELECT session.node, node.name, session.key, session.client_id, session.expiry_seconds,
         session.left_at
-    FROM broker_sessions AS session JOIN broker_nodes AS node ON node.key = session.node WHERE session.device = ?";
+    FROM broker_sessions AS session JOIN broker_nodes AS node ON node.key = session.node
+    WHERE session.device = ? AND node.name <> ?";
 const SUBSCRIPTIONS: &str =
     "SELECT held.node, held.session, held.filter, held.share_group, held.options, held.identifier
     FROM broker_subscriptions AS held JOIN broker_sessions AS session
-        ON session.node = held.node AND session.key = held.session WHERE session.device = ?";
+        ON session.node = held.node AND session.key = held.session
+    WHERE session.device = ? AND held.node NOT IN (SELECT key FROM broker_nodes WHERE name = ?)";
+/// Deliveries are found by their keys alone, so all of the other nodes are looked at once. Keys of sessions are those of their nodes: what
+/// another node has under the same one is left out by whoever reads this.
 const WAITING: &str = "SELECT delivery.node, delivery.session, count(*) AS messages,
         CAST(sum(length(message.payload)) AS BIGINT) AS bytes
-    FROM broker_sessions AS session
-        JOIN broker_deliveries AS delivery ON delivery.node = session.node AND delivery.session = session.key
+    FROM broker_deliveries AS delivery
         JOIN broker_messages AS message ON message.node = delivery.node AND message.key = delivery.message
-    WHERE session.device = ? GROUP BY delivery.node, delivery.session";
-const ONLINE: &str = "SELECT node, client_id, protocol FROM device_presence WHERE device = ?";
+    WHERE delivery.session IN (SELECT key FROM broker_sessions WHERE device = ?)
+        AND delivery.node NOT IN (SELECT key FROM broker_nodes WHERE name = ?)
+    GROUP BY delivery.node, delivery.session";
+const ONLINE: &str = "SELECT node, client_id, protocol FROM device_presence WHERE device = ? AND node <> ?";
 
 /// The sessions of a device that are stored, and its connections to nodes where no session of that name is.
-pub(super) async fn list(db: &Database, tenant: TenantId, device: DeviceId) -> Result<Vec<DeviceSession>, Error> {
+pub(super) async fn list(
+    db: &Database,
+    tenant: TenantId,
+    device: DeviceId,
+    except: Option<&NodeName>,
+) -> Result<Vec<DeviceSession>, Error> {
     let connection = db.reader();
     let Some(device) = devices::find(connection, tenant, device).await? else { return Ok(Vec::new()) };
+    // No node has an empty name.
+    let of = || vec![device.key.into(), except.map_or("", NodeName::as_str).into()];
     let mut subscriptions: HashMap<(i64, i64), Vec<SessionSubscription>> = HashMap::new();
-    for row in rows_of(connection, SUBSCRIPTIONS, device.key).await? {
+    for row in rows_of(connection, SUBSCRIPTIONS, of()).await? {
         let node = Node::from_query_result(&row, "")?.node;
         let row = SubscriptionRow::from_query_result(&row, "")?;
         let session = row.session;
         subscriptions.entry((node, session)).or_default().push(subscription(rows::subscription(row)?));
     }
     let mut waiting: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
-    for row in all::<Waiting>(connection, WAITING, device.key).await? {
+    for row in all::<Waiting>(connection, WAITING, of()).await? {
         waiting.insert((row.node, row.session), (row.messages, row.bytes));
     }
     let mut sessions = Vec::new();
     let sql = format!("{SESSIONS} ORDER BY session.node, session.key LIMIT {MOST}");
-    for row in all::<SessionRow>(connection, &sql, device.key).await? {
+    for row in all::<SessionRow>(connection, &sql, of()).await? {
         let (messages, bytes) = waiting.get(&(row.node, row.key)).copied().unwrap_or_default();
         let mut content = SessionContent {
             expiry_seconds: small(row.expiry_seconds)?,
@@ -98,7 +110,7 @@ pub(super) async fn list(db: &Database, tenant: TenantId, device: DeviceId) -> R
             content: Some(content),
         });
     }
-    for online in all::<Online>(connection, ONLINE, device.key).await? {
+    for online in all::<Online>(connection, ONLINE, of()).await? {
         let (node, client_id) = (node_name(&online.node)?, online.client_id.into_boxed_str());
         let known = sessions.iter_mut().find(|session| session.node == node && session.client_id == client_id);
         let protocol = Some(online.protocol.into_boxed_str());
@@ -131,13 +143,17 @@ pub(super) async fn end(db: &Database, tenant: TenantId, device: DeviceId, clien
 async fn rows_of(
     connection: &impl ConnectionTrait,
     sql: &str,
-    device: i64,
+    values: Vec<Value>,
 ) -> Result<Vec<sea_orm::QueryResult>, Error> {
-    Ok(connection.query_all_raw(statement(connection.get_database_backend(), sql, vec![device.into()])).await?)
+    Ok(connection.query_all_raw(statement(connection.get_database_backend(), sql, values)).await?)
 }
 
-async fn all<R: FromQueryResult>(connection: &impl ConnectionTrait, sql: &str, device: i64) -> Result<Vec<R>, Error> {
-    let rows = rows_of(connection, sql, device).await?;
+async fn all<R: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<R>, Error> {
+    let rows = rows_of(connection, sql, values).await?;
     Ok(rows.iter().map(|row| R::from_query_result(row, "")).collect::<Result<_, _>>()?)
 }
 

@@ -84,6 +84,14 @@ pub(crate) fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> St
     Statement::from_sql_and_values(backend, numbered, values)
 }
 
+/// What stands in `IN (…)` for any number of keys, with one `?`, and the value for it.
+pub(crate) fn any_of(backend: DbBackend, keys: &[i64]) -> (&'static str, Value) {
+    match backend {
+        DbBackend::Postgres => ("SELECT unnest(?::bigint[])", keys.to_vec().into()),
+        _ => ("SELECT value FROM json_each(?)", serde_json::json!(keys).to_string().into()),
+    }
+}
+
 async fn in_blocks(
     transaction: &DatabaseTransaction,
     sql: impl Fn(usize, DbBackend) -> String,

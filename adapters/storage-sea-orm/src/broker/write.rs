@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pocket_domain::{DeviceId, TenantId};
 use pocket_ports::{BrokerKey, MessageRecord, SessionRecord};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TryGetable, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, TryGetable, Value};
 
 use super::Changes;
 use super::plan::Plan;
@@ -14,6 +14,8 @@ use crate::{append, tenants};
 
 /// How far behind the newest key a cleared topic is remembered.
 const CLEARED_REMEMBERED: i64 = 100_000;
+/// Deliveries from which on those of a message are written by a statement of their own.
+const MANY: usize = 32;
 
 /// Applies changes of a node in a transaction that shares the lock of the access log.
 pub(crate) async fn apply(transaction: &DatabaseTransaction, changes: &Changes<'_>) -> Result<(), Error> {
@@ -45,17 +47,9 @@ pub(super) fn number(key: BrokerKey) -> Value {
     key.get().cast_signed().into()
 }
 
+/// Deliveries of a session are not looked for: who ends it names them, and what is left goes when the broker starts.
 async fn end_sessions(transaction: &DatabaseTransaction, node: i64, ended: &BTreeSet<BrokerKey>) -> Result<(), DbErr> {
-    // Messages that only these sessions waited for, and progress, go before the deliveries that lead to them. A message that
-    // sessions of two blocks waited for goes with the second.
     let statements = [
-        "DELETE FROM broker_messages WHERE node = {node} AND key IN
-            (SELECT message FROM broker_deliveries WHERE node = {node} AND session IN {keys})
-            AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS other WHERE other.node = broker_messages.node
-                AND other.message = broker_messages.key AND other.session NOT IN {keys})",
-        "DELETE FROM broker_progress WHERE node = {node} AND delivery IN
-            (SELECT key FROM broker_deliveries WHERE node = {node} AND session IN {keys})",
-        "DELETE FROM broker_deliveries WHERE node = {node} AND session IN {keys}",
         "DELETE FROM broker_received WHERE node = {node} AND session IN {keys}",
         "DELETE FROM broker_subscriptions WHERE node = {node} AND session IN {keys}",
         "DELETE FROM broker_sessions WHERE node = {node} AND key IN {keys}",
@@ -177,21 +171,7 @@ async fn deliveries(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -
     });
     let target = "broker_messages (node, key, topic, payload, qos, retain, expires_at, properties)";
     insert(transaction, target, 8, "ON CONFLICT DO NOTHING", messages.collect()).await?;
-    let deliveries = plan.deliveries.values().flat_map(|(delivery, message)| {
-        let identifiers: Vec<String> = delivery.identifiers.iter().map(ToString::to_string).collect();
-        [
-            node.into(),
-            number(delivery.key),
-            number(delivery.session),
-            number(*message),
-            i64::from(delivery.qos).into(),
-            delivery.retain.into(),
-            identifiers.join(",").into(),
-            delivery.group.as_deref().map(ToOwned::to_owned).into(),
-        ]
-    });
-    let target = "broker_deliveries (node, key, session, message, qos, retain, identifiers, share_group)";
-    insert(transaction, target, 8, "ON CONFLICT DO NOTHING", deliveries.collect()).await?;
+    insert_deliveries(transaction, node, plan).await?;
     let progress = plan.progress.iter().flat_map(|(delivery, progress)| {
         [node.into(), number(*delivery), i64::from(progress.packet_id).into(), progress.released.into()]
     });
@@ -199,6 +179,56 @@ async fn deliveries(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -
     let conflict =
         "ON CONFLICT (node, delivery) DO UPDATE SET packet_id = excluded.packet_id, released = excluded.released";
     insert(transaction, target, 4, conflict, progress.collect()).await
+}
+
+/// What deliveries of a message to many sessions share.
+type Alike<'a> = (BrokerKey, u8, bool, &'a [std::num::NonZeroU32], Option<&'a str>);
+
+/// Writes deliveries: those that differ in nothing but their keys and sessions by one statement, since a message may be for thousands of
+/// sessions.
+async fn insert_deliveries(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -> Result<(), DbErr> {
+    let mut alike: BTreeMap<Alike<'_>, Vec<(i64, i64)>> = BTreeMap::new();
+    for (delivery, message) in plan.deliveries.values() {
+        let shared = (*message, delivery.qos, delivery.retain, &*delivery.identifiers, delivery.group.as_deref());
+        let own = (delivery.key.get().cast_signed(), delivery.session.get().cast_signed());
+        alike.entry(shared).or_default().push(own);
+    }
+    let target = "broker_deliveries (node, key, session, message, qos, retain, identifiers, share_group)";
+    let mut few = Vec::new();
+    for ((message, qos, retain, identifiers, group), own) in alike {
+        let identifiers: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+        let shared: [Value; 5] = [
+            number(message),
+            i64::from(qos).into(),
+            retain.into(),
+            identifiers.join(",").into(),
+            group.map(ToOwned::to_owned).into(),
+        ];
+        if own.len() < MANY {
+            few.extend(own.into_iter().flat_map(|(key, session)| {
+                [node.into(), key.into(), session.into()].into_iter().chain(shared.clone()).collect::<Vec<Value>>()
+            }));
+            continue;
+        }
+        let rows = match transaction.get_database_backend() {
+            DbBackend::Postgres => {
+                "?, own.key, own.session, ?, ?, ?, ?, ? FROM unnest(?::bigint[], ?::bigint[]) AS own (key, session)"
+            }
+            _ => "?, value ->> 0, value ->> 1, ?, ?, ?, ?, ? FROM json_each(?)",
+        };
+        let sql = format!("INSERT INTO {target} SELECT {rows} WHERE TRUE ON CONFLICT DO NOTHING");
+        let mut values: Vec<Value> = vec![node.into()];
+        values.extend(shared);
+        match transaction.get_database_backend() {
+            DbBackend::Postgres => {
+                let (keys, sessions): (Vec<i64>, Vec<i64>) = own.into_iter().unzip();
+                values.extend([keys.into(), sessions.into()]);
+            }
+            _ => values.push(serde_json::json!(own).to_string().into()),
+        }
+        run(transaction, &sql, values).await?;
+    }
+    insert(transaction, target, 8, "ON CONFLICT DO NOTHING", few).await
 }
 
 async fn retained(transaction: &DatabaseTransaction, node: i64, plan: &Plan) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use super::{Check, rows, told};
 use crate::broker::rows::{
     self as stored, DeliveryRow, MessageRow, ReceivedRow, RetainedRow, SessionRow, SubscriptionRow,
 };
-use crate::broker::statement;
+use crate::broker::{any_of, statement};
 use crate::error::Error;
 use crate::telemetry::moment;
 
@@ -38,9 +38,12 @@ impl Check<'_> {
         loop {
             let (transaction, _) = moment(self.db).await?;
             let page = all(&transaction, &sql, vec![node.into(), after.into()]).await?;
-            for row in &page {
-                after = row.try_get("", "key")?;
-                self.session(&transaction, node, after, row).await?;
+            let keys: Vec<i64> = page.iter().map(|row| row.try_get("", "key")).collect::<Result<_, _>>()?;
+            let mut waiting = waiting(&transaction, node, &keys).await?;
+            for (row, key) in page.iter().zip(keys) {
+                after = key;
+                let waiting = waiting.remove(&key).unwrap_or_default();
+                self.session(&transaction, node, key, row, &waiting).await?;
             }
             if page.len() < ROWS {
                 return Ok(());
@@ -54,6 +57,7 @@ impl Check<'_> {
         node: i64,
         key: i64,
         row: &QueryResult,
+        waiting: &[i64],
     ) -> Result<(), Error> {
         self.checked.entries += 1;
         let mut finding = Finding { entry: Some(format!("key {key}")), ..Finding::new("broker_sessions", "") };
@@ -68,7 +72,7 @@ impl Check<'_> {
         finding.tenant_id = Some(TenantId::from_uuid(row.tenant_id));
         finding.device_id = Some(DeviceId::from_uuid(row.device_id));
         finding.entry = Some(format!("key {key} (client {:?})", row.client_id));
-        let wrong = match read(transaction, node, key, row).await {
+        let wrong = match read(transaction, node, key, row, waiting).await {
             Ok(session) => {
                 self.records.as_ref().and_then(|records| records.session(&session).err()).map(|e| e.to_string())
             }
@@ -141,24 +145,47 @@ async fn models<R: FromQueryResult>(
     R::find_by_statement(statement(transaction.get_database_backend(), sql, values)).all(transaction).await
 }
 
+/// The keys of the deliveries of some sessions, which are looked for together: nothing leads to those of a session.
+async fn waiting(
+    transaction: &DatabaseTransaction,
+    node: i64,
+    sessions: &[i64],
+) -> Result<HashMap<i64, Vec<i64>>, DbErr> {
+    let (any, sessions) = any_of(transaction.get_database_backend(), sessions);
+    let sql = format!("SELECT session, key FROM broker_deliveries WHERE node = ? AND session IN ({any}) ORDER BY key");
+    let mut waiting: HashMap<i64, Vec<i64>> = HashMap::new();
+    for row in all(transaction, &sql, vec![node.into(), sessions]).await? {
+        waiting.entry(row.try_get("", "session")?).or_default().push(row.try_get("", "key")?);
+    }
+    Ok(waiting)
+}
+
 /// A session with all that is its own, as the broker would find it.
-async fn read(transaction: &DatabaseTransaction, node: i64, key: i64, row: SessionRow) -> Result<StoredSession, Error> {
+/// `waiting` are the keys of its deliveries.
+async fn read(
+    transaction: &DatabaseTransaction,
+    node: i64,
+    key: i64,
+    row: SessionRow,
+    waiting: &[i64],
+) -> Result<StoredSession, Error> {
     let session = stored::session(row)?;
     let of_session = || vec![node.into(), key.into()];
     let sql = format!("{} AND session = ?", stored::SUBSCRIPTIONS);
     let subscriptions: Vec<SubscriptionRow> = models(transaction, &sql, of_session()).await?;
     let sql = format!("{} AND session = ?", stored::RECEIVED);
     let received: Vec<ReceivedRow> = models(transaction, &sql, of_session()).await?;
-    let waiting = "SELECT message FROM broker_deliveries WHERE node = ? AND session = ?";
-    let sql = format!("{} AND key IN ({waiting})", stored::MESSAGES);
-    let values = [vec![node.into()], of_session()].concat();
+    let (any, keys) = any_of(transaction.get_database_backend(), waiting);
+    let messages = format!("SELECT message FROM broker_deliveries WHERE node = ? AND key IN ({any})");
+    let sql = format!("{} AND key IN ({messages})", stored::MESSAGES);
+    let values = vec![node.into(), node.into(), keys.clone()];
     let mut messages = HashMap::new();
     for row in models::<MessageRow>(transaction, &sql, values).await? {
         messages.insert(row.key, Arc::new(stored::message(row)?));
     }
-    let sql = format!("{} AND delivery.session = ? ORDER BY delivery.key", stored::DELIVERIES);
+    let sql = format!("{} AND delivery.key IN ({any}) ORDER BY delivery.key", stored::DELIVERIES);
     let mut deliveries = Vec::new();
-    for row in models::<DeliveryRow>(transaction, &sql, of_session()).await? {
+    for row in models::<DeliveryRow>(transaction, &sql, vec![node.into(), keys]).await? {
         let content = messages.get(&row.message).cloned().ok_or_else(stored::without_message)?;
         let (record, progress) = stored::delivery(row)?;
         deliveries.push((record, content, progress));

@@ -24,6 +24,7 @@ mod m0020_device_logins;
 mod m0026_received;
 mod m0027_topic_rules;
 mod m0028_ended_sessions;
+mod m0029_deliveries_in_order;
 mod m0031_broker_absences;
 
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0026_received::Migration),
             Box::new(m0027_topic_rules::Migration),
             Box::new(m0028_ended_sessions::Migration),
+            Box::new(m0029_deliveries_in_order::Migration),
             Box::new(m0031_broker_absences::Migration),
         ]
     }
