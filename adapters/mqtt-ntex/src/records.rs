@@ -1,5 +1,6 @@
 //! What storage keeps of the broker's things, and the things again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use pocket_mqtt_core::{
     Client as Owner, ClientId, Delivery, GroupName, LeftDelivery, LeftSession, Message, MessageProperties, PacketId,
     QoS, RetainHandling, SessionChange, StoreKey, StoredAs, Subscription, SubscriptionOptions, Will,
 };
-use pocket_ports::{BrokerChange, DeliveryRecord, MessageRecord, Progress, StoredSession, SubscriptionRecord};
+use pocket_ports::{
+    BrokerChange, BrokerKey, DeliveryRecord, MessageRecord, Progress, StoredSession, SubscriptionRecord,
+};
 use serde::{Deserialize, Serialize};
 
 /// The properties of 5.0, as JSON.
@@ -255,11 +258,20 @@ fn subscription(record: &SubscriptionRecord) -> Result<Subscription, Invalid> {
     })
 }
 
+/// Messages that were read, by their keys.
+pub(crate) type Messages = HashMap<BrokerKey, Arc<Message>>;
+
 /// A session as it was left.
-pub(crate) fn left_session(stored: &StoredSession) -> Result<LeftSession, Invalid> {
+///
+/// `messages` has those of other sessions: one that waits for thousands is there once.
+pub(crate) fn left_session(stored: &StoredSession, messages: &mut Messages) -> Result<LeftSession, Invalid> {
     let deliveries = stored.deliveries.iter().map(|(record, content, progress)| {
+        let message = match messages.get(&content.key) {
+            Some(message) => Arc::clone(message),
+            None => Arc::clone(messages.entry(content.key).or_insert(Arc::new(message(content)?))),
+        };
         let delivery = Delivery {
-            message: Arc::new(message(content)?),
+            message,
             qos: qos(record.qos)?,
             retain: record.retain,
             identifiers: record.identifiers.clone(),

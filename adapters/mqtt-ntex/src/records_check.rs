@@ -14,7 +14,7 @@ impl BrokerRecords for StoredRecords {
     fn session(&self, session: &StoredSession) -> Result<(), Invalid> {
         ClientId::parse(&session.session.client_id)?;
         session.session.will.as_deref().map(records::will).transpose()?;
-        records::left_session(session).map(drop)
+        records::left_session(session, &mut records::Messages::new()).map(drop)
     }
 
     fn retained(&self, tenant: TenantId, message: &MessageRecord) -> Result<(), Invalid> {

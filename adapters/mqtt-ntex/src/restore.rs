@@ -45,11 +45,11 @@ impl Broker {
         }
         let mut restored: Restored = (0..self.mailboxes.len()).map(|_| Vec::new()).collect();
         let (count, mut ended) = (state.sessions.len(), Vec::new());
-        let mut accesses = HashMap::new();
+        let (mut accesses, mut messages) = (HashMap::new(), records::Messages::new());
         for (number, stored) in state.sessions.into_iter().enumerate() {
             let key = stored.session.key;
             let worker = number % restored.len();
-            match self.restore_session(&stored, now, &mut accesses).await? {
+            match self.restore_session(&stored, now, &mut accesses, &mut messages).await? {
                 Some(sleeper) => {
                     let id = self.register_restored(&sleeper, key, worker, restored[worker].len());
                     restored[worker].push((id, sleeper));
@@ -73,6 +73,7 @@ impl Broker {
         stored: &StoredSession,
         now: Timestamp,
         accesses: &mut HashMap<(TenantId, DeviceId), Option<ClientAccess>>,
+        messages: &mut records::Messages,
     ) -> Result<Option<Sleeper>, StorageError> {
         let record = &stored.session;
         let owner = (record.tenant_id, record.device_id);
@@ -81,7 +82,7 @@ impl Broker {
             accesses.insert(owner, access);
         }
         let Some(access) = accesses.get(&owner).cloned().flatten() else { return Ok(None) };
-        match self.sleeper(stored, access, now) {
+        match self.sleeper(stored, access, now, messages) {
             Ok(sleeper) => Ok(Some(sleeper)),
             Err(error) => {
                 tracing::warn!(device = %record.device_id, client = %Excerpt(&record.client_id), %error, "a stored session cannot be read");
@@ -90,7 +91,13 @@ impl Broker {
         }
     }
 
-    fn sleeper(&self, stored: &StoredSession, access: ClientAccess, now: Timestamp) -> Result<Sleeper, Invalid> {
+    fn sleeper(
+        &self,
+        stored: &StoredSession,
+        access: ClientAccess,
+        now: Timestamp,
+        messages: &mut records::Messages,
+    ) -> Result<Sleeper, Invalid> {
         let record = &stored.session;
         // A client that was connected when the process ended left at this moment, as far as anybody knows.
         let left_at = record.left_at.unwrap_or(now);
@@ -103,7 +110,7 @@ impl Broker {
             principal: Principal::Device(record.device_id),
             client_id: ClientId::parse(&record.client_id)?,
         };
-        let mut session = Session::restore(records::left_session(stored)?, &self.limits);
+        let mut session = Session::restore(records::left_session(stored, messages)?, &self.limits);
         // What was acknowledged is kept, whatever the limits say by now.
         session.charge_to(&self.account(&owner));
         session.take_place_anyway();

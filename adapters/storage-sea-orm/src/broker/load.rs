@@ -1,6 +1,6 @@
 //! Reads what a node left, after removing what nobody will ask for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) async fn load(db: &Database, node: &str, now: Timestamp) -> Result<Br
     let last_key = last_key(&transaction, node).await?;
     let mut subscriptions = subscriptions(&transaction, node).await?;
     let mut received = received(&transaction, node).await?;
-    let mut deliveries = deliveries(&transaction, node).await?;
+    let Waiting { mut deliveries, is_left } = deliveries(&transaction, node).await?;
     let mut sessions = Vec::new();
     for session in self::sessions(&transaction, node).await? {
         let key = session.key;
@@ -35,6 +35,10 @@ pub(super) async fn load(db: &Database, node: &str, now: Timestamp) -> Result<Br
             received: received.remove(&key).unwrap_or_default(),
             deliveries: deliveries.remove(&key).unwrap_or_default(),
         });
+    }
+    // What is left belongs to sessions that are gone.
+    if is_left || !deliveries.is_empty() {
+        remove_deliveries(&transaction, node).await?;
     }
     let retained = retained(&transaction, node).await?;
     transaction.commit().await?;
@@ -49,12 +53,6 @@ async fn remove_leftovers(transaction: &DatabaseTransaction, node: i64, now: Tim
             WHERE owner.node = broker_subscriptions.node AND owner.key = broker_subscriptions.session)",
         "DELETE FROM broker_received WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_sessions AS owner
             WHERE owner.node = broker_received.node AND owner.key = broker_received.session)",
-        "DELETE FROM broker_deliveries WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_sessions AS owner
-            WHERE owner.node = broker_deliveries.node AND owner.key = broker_deliveries.session)",
-        "DELETE FROM broker_progress WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS owner
-            WHERE owner.node = broker_progress.node AND owner.key = broker_progress.delivery)",
-        "DELETE FROM broker_messages WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS owner
-            WHERE owner.node = broker_messages.node AND owner.message = broker_messages.key)",
         "DELETE FROM broker_retained WHERE node = ? AND payload IS NULL",
     ];
     for sql in statements {
@@ -62,6 +60,22 @@ async fn remove_leftovers(transaction: &DatabaseTransaction, node: i64, now: Tim
     }
     let expired = "DELETE FROM broker_retained WHERE node = ? AND expires_at <= ?";
     run(transaction, expired, vec![node.into(), now.as_millis().into()]).await
+}
+
+/// Deliveries of sessions that are gone, and what nothing leads to. Looking for them takes long where there are many.
+async fn remove_deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<(), DbErr> {
+    let statements = [
+        "DELETE FROM broker_deliveries WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_sessions AS owner
+            WHERE owner.node = broker_deliveries.node AND owner.key = broker_deliveries.session)",
+        "DELETE FROM broker_progress WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS owner
+            WHERE owner.node = broker_progress.node AND owner.key = broker_progress.delivery)",
+        "DELETE FROM broker_messages WHERE node = ? AND NOT EXISTS (SELECT 1 FROM broker_deliveries AS owner
+            WHERE owner.node = broker_messages.node AND owner.message = broker_messages.key)",
+    ];
+    for sql in statements {
+        run(transaction, sql, vec![node.into()]).await?;
+    }
+    Ok(())
 }
 
 #[derive(FromQueryResult)]
@@ -104,7 +118,14 @@ async fn received(transaction: &DatabaseTransaction, node: i64) -> Result<HashMa
     group(found.into_iter().map(|row| Ok((key(row.session)?, small(row.packet_id)?))))
 }
 
-async fn deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<HashMap<BrokerKey, Vec<Delivery>>, Error> {
+/// What waits for sessions.
+struct Waiting {
+    deliveries: HashMap<BrokerKey, Vec<Delivery>>,
+    /// Whether there are messages or progress without a delivery.
+    is_left: bool,
+}
+
+async fn deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<Waiting, Error> {
     let mut messages = HashMap::new();
     for row in all::<MessageRow>(transaction, rows::MESSAGES, node).await? {
         messages.insert(row.key, Arc::new(rows::message(row)?));
@@ -114,8 +135,10 @@ async fn deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<Hash
         progress.insert(key(row.delivery)?, rows::progress(&row)?);
     }
     let mut deliveries: HashMap<BrokerKey, Vec<Delivery>> = HashMap::new();
+    let mut wanted = HashSet::new();
     for row in all::<FanoutRow>(transaction, &rows::fanouts(transaction.get_database_backend()), node).await? {
         let content = messages.get(&row.message).ok_or_else(rows::without_message)?;
+        wanted.insert(row.message);
         for record in rows::fanout(&row)? {
             let come = progress.remove(&record.key);
             deliveries.entry(record.session).or_default().push((record, Arc::clone(content), come));
@@ -124,7 +147,7 @@ async fn deliveries(transaction: &DatabaseTransaction, node: i64) -> Result<Hash
     for of_session in deliveries.values_mut() {
         of_session.sort_unstable_by_key(|(record, ..)| record.key);
     }
-    Ok(deliveries)
+    Ok(Waiting { deliveries, is_left: wanted.len() < messages.len() || !progress.is_empty() })
 }
 
 async fn retained(transaction: &DatabaseTransaction, node: i64) -> Result<Vec<(TenantId, MessageRecord)>, Error> {
