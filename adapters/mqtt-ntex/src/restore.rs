@@ -39,7 +39,7 @@ impl Broker {
                     retained.retained().restore(&Arc::new(message), publisher, account.as_ref());
                 }
                 Err(error) => {
-                    tracing::warn!(topic = %Excerpt(record.topic.as_str()), %error, "a stored retained message cannot be read")
+                    tracing::warn!(topic = %Excerpt(record.topic.as_str()), %error, "a stored retained message cannot be read");
                 }
             }
         }

@@ -88,6 +88,8 @@ async fn of_log(db: &Database, snapshot: &Snapshot<'_>, tenant: TenantId, device
     let epoch = db.timeline().epoch();
     let known = db.latest.get(device, epoch, sealed, removals);
     let known = match known {
+        // Nothing was committed since.
+        Some(part) if part.batches.is_some() && part.batches.as_deref() == snapshot.batches() => return Ok(part),
         // A transaction that took its ids before may have been committed since.
         Some(part) if log.count_of(device, part.up_to).await?.is_some_and(|count| count != part.count) => None,
         known => known,
@@ -103,10 +105,11 @@ async fn of_log(db: &Database, snapshot: &Snapshot<'_>, tenant: TenantId, device
     };
     let mut part = match part {
         Some(part) => part,
-        None if snapshot.last() == 0 => return Ok(known),
+        None if snapshot.last() == 0 && snapshot.batches().is_none() => return Ok(known),
         None => LogPart::clone(&known),
     };
     part.up_to = part.up_to.max(snapshot.last());
+    part.batches = snapshot.batches().map(Into::into);
     let part = Arc::new(part);
     db.latest.keep(device, Arc::clone(&part));
     Ok(part)

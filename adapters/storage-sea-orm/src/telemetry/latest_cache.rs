@@ -23,6 +23,8 @@ pub(super) struct LogPart {
     pub(super) up_to: i64,
     /// How many rows were looked at; in PostgreSQL all of the device up to the last.
     pub(super) count: i64,
+    /// The numbers of the last batches of all writers then, in PostgreSQL.
+    pub(super) batches: Option<Box<str>>,
     pub(super) values: LastValues,
 }
 
@@ -54,7 +56,7 @@ impl LatestCache {
     /// Keeps what is known of a device, in place of what nobody asked for the longest. What would take the place of many is
     /// not kept.
     pub(super) fn keep(&self, device: i64, part: Arc<LogPart>) {
-        let bytes = size_of::<LogPart>() + 64 + part.values.bytes();
+        let bytes = size_of::<LogPart>() + 64 + part.values.bytes() + part.batches.as_deref().map_or(0, str::len);
         if bytes > Self::BYTES / 4 {
             return;
         }

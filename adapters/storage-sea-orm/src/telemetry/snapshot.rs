@@ -61,6 +61,8 @@ pub(super) struct Reach {
     removals: i64,
     /// The last row of the log of a SQLite file; 0 when all are in chunks and removed.
     pub(super) last: i64,
+    /// The numbers of the last batches of all writers to PostgreSQL: as long as they are the same, no row has come.
+    batches: Option<String>,
 }
 
 impl Reach {
@@ -69,9 +71,15 @@ impl Reach {
         let backend = transaction.get_database_backend();
         let sql = match backend {
             // Many rows at its end may be such as are not committed.
-            DbBackend::Postgres => "SELECT sealed, batch, removals, CAST(0 AS BIGINT) AS last FROM telemetry_log",
+            DbBackend::Postgres => {
+                "SELECT sealed, batch, removals, CAST(0 AS BIGINT) AS last,
+                    (SELECT string_agg(key || ':' || number, ' ' ORDER BY key) FROM writers) AS batches
+                FROM telemetry_log"
+            }
             _ => {
-                "SELECT sealed, batch, removals, (SELECT coalesce(max(id), 0) FROM telemetry) AS last FROM telemetry_log"
+                "SELECT sealed, batch, removals, (SELECT coalesce(max(id), 0) FROM telemetry) AS last,
+                    CAST(NULL AS TEXT) AS batches
+                FROM telemetry_log"
             }
         };
         let statement = Statement::from_sql_and_values(backend, sql, []);
@@ -90,12 +98,14 @@ pub(crate) struct Snapshot<'a> {
     removals: i64,
     /// The last row of the log of a SQLite file.
     last: i64,
+    /// The numbers of the last batches of all writers to PostgreSQL.
+    batches: Option<String>,
 }
 
 impl<'a> Snapshot<'a> {
     pub(crate) async fn begin(db: &'a Database) -> Result<Self, Error> {
         let transaction = begin(db).await?;
-        let Reach { sealed, batch, removals, last } = Reach::read(&transaction).await?;
+        let Reach { sealed, batch, removals, last, batches } = Reach::read(&transaction).await?;
         let is_indexed = db.backend() == DbBackend::Sqlite
             && (db.log_index.reaches(sealed, last) || db.log_index.catch_up(&transaction, sealed).await?);
         Ok(Self {
@@ -106,6 +116,7 @@ impl<'a> Snapshot<'a> {
             decoders: &db.decoders,
             removals,
             last,
+            batches,
         })
     }
 
@@ -126,6 +137,11 @@ impl<'a> Snapshot<'a> {
     /// The last row of the log of a SQLite file, where rows appear in the order of their ids.
     pub(super) fn last(&self) -> i64 {
         self.last
+    }
+
+    /// The numbers of the last batches of all writers to PostgreSQL: as long as they are the same, no row has come.
+    pub(super) fn batches(&self) -> Option<&str> {
+        self.batches.as_deref()
     }
 
     pub(crate) fn log(&self) -> Log<'_> {

@@ -63,8 +63,7 @@ async fn token(api: &Api) -> String {
 /// Stores rows with four keys on a few topics; one key has another text each time.
 async fn store(admin: &Api, device: &str, rows: usize) {
     let entry = |n: usize| {
-        let payload =
-            json!({ "temperature": n % 50, "humidity": n % 90, "state": { "ok": n % 2 == 0, "at": format!("{n}") } });
+        let payload = json!({ "temperature": n % 50, "humidity": n % 90, "state": { "ok": n.is_multiple_of(2), "at": format!("{n}") } });
         json!({ "deviceId": device, "topic": format!("room/{}", n % TOPICS), "payload": payload })
     };
     for part in (0..rows).collect::<Vec<_>>().chunks(PART) {
