@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pocket_domain::{DeviceId, NodeName, TenantId};
+use pocket_domain::{DeviceId, Excerpt, NodeName, TenantId};
 use pocket_ports::{AccessChange, ClientDigest, DeviceRepository, DeviceSession, SessionRepository};
 
 use crate::access_watch::AccessWatch;
@@ -70,7 +70,7 @@ impl DeviceSessionService {
             }
         }
         self.watch.announce(change);
-        tracing::info!(%tenant, %device, client = ?client_id, by = %caller.user_id(), "session to be ended");
+        tracing::info!(%tenant, %device, client = %Excerpt(client_id), by = %caller.user_id(), "session to be ended");
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pocket_domain::{DeviceId, NodeName, Principal, TenantId};
+use pocket_domain::{DeviceId, Excerpt, NodeName, Principal, TenantId};
 use pocket_mqtt_core::{Client as Owner, Closing, ReasonCode, Session, Subscription};
 use pocket_ports::{ClientDigest, DeviceSession, SessionContent, SessionSubscription};
 use tokio::sync::oneshot;
@@ -106,7 +106,7 @@ impl Worker {
 }
 
 fn tell(owner: &Owner) {
-    tracing::info!(principal = %owner.principal, client = ?owner.client_id, "session ended by people");
+    tracing::info!(principal = %owner.principal, client = %Excerpt(owner.client_id.as_str()), "session ended by people");
 }
 
 fn connected(node: &NodeName, client: &Client) -> DeviceSession {
