@@ -4,6 +4,7 @@
 //! and a publisher its subscribers whichever worker comes up first. Each worker takes its share when it starts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,11 +78,14 @@ impl Broker {
     ) -> Result<Option<Sleeper>, StorageError> {
         let record = &stored.session;
         let owner = (record.tenant_id, record.device_id);
-        if !accesses.contains_key(&owner) {
-            let access = self.gateway.access_of(record.tenant_id, Principal::Device(record.device_id)).await?;
-            accesses.insert(owner, access);
-        }
-        let Some(access) = accesses.get(&owner).cloned().flatten() else { return Ok(None) };
+        let access = match accesses.entry(owner) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let principal = Principal::Device(record.device_id);
+                place.insert(self.gateway.access_of(record.tenant_id, principal).await?).clone()
+            }
+        };
+        let Some(access) = access else { return Ok(None) };
         match self.sleeper(stored, access, now, messages) {
             Ok(sleeper) => Ok(Some(sleeper)),
             Err(error) => {
