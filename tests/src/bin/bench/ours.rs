@@ -55,7 +55,7 @@ impl Ours {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { address: self.platform.mqtt(), credentials: Arc::clone(&self.devices) }
+        Target::new(self.platform.mqtt(), Arc::clone(&self.devices))
     }
 
     /// Does what publishes `messages`, and waits until they are rows, so many and no more. Returns when that was, too; what is left
