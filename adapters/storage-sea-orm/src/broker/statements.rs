@@ -41,26 +41,6 @@ pub(super) async fn for_rows(
     in_blocks(transaction, sql, width, values).await
 }
 
-/// Runs all of the statements for a block of the keys, which stand where a statement has `{keys}`, and then for the next.
-pub(super) async fn all_for_keys(
-    transaction: &DatabaseTransaction,
-    statements: &[String],
-    keys: &[Value],
-) -> Result<(), DbErr> {
-    let mut rest = keys;
-    for size in BLOCKS {
-        let list = format!("({})", vec!["?"; size].join(","));
-        while let Some((block, after)) = rest.split_at_checked(size) {
-            rest = after;
-            for sql in statements {
-                let values = vec![block; sql.matches("{keys}").count()].concat();
-                run(transaction, &sql.replace("{keys}", &list), values).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Runs one statement with `?` for each value.
 pub(super) async fn run(transaction: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> Result<(), DbErr> {
     let backend = transaction.get_database_backend();

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, TryGetable
 
 use super::Changes;
 use super::plan::Plan;
-use super::statements::{all_for_keys, for_keys, for_rows, insert, run, statement};
+use super::statements::{for_keys, for_rows, insert, run, statement};
 use crate::error::Error;
 use crate::{append, tenants};
 
@@ -49,15 +49,15 @@ pub(super) fn number(key: BrokerKey) -> Value {
 
 /// Deliveries of a session are not looked for: who ends it names them, and what is left goes when the broker starts.
 async fn end_sessions(transaction: &DatabaseTransaction, node: i64, ended: &BTreeSet<BrokerKey>) -> Result<(), DbErr> {
-    let statements = [
-        "DELETE FROM broker_received WHERE node = {node} AND session IN {keys}",
-        "DELETE FROM broker_subscriptions WHERE node = {node} AND session IN {keys}",
-        "DELETE FROM broker_sessions WHERE node = {node} AND key IN {keys}",
-    ];
-    // The node is a number of our own.
-    let statements = statements.map(|sql| sql.replace("{node}", &node.to_string()));
     let ended: Vec<Value> = ended.iter().copied().map(number).collect();
-    all_for_keys(transaction, &statements, &ended).await
+    // The node is a number of our own.
+    for (table, key) in
+        [("broker_received", "session"), ("broker_subscriptions", "session"), ("broker_sessions", "key")]
+    {
+        let head = format!("DELETE FROM {table} WHERE node = {node} AND {key}");
+        for_keys(transaction, &head, "", ended.clone()).await?;
+    }
+    Ok(())
 }
 
 async fn sessions(
