@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use async_trait::async_trait;
 use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp};
 
-use crate::{AccessChange, StorageError};
+use crate::{AccessChange, StorageError, SubscriptionRecord};
 
 /// The connections of devices and people in this process.
 #[async_trait]
@@ -58,6 +58,22 @@ pub struct DeviceSession {
     pub content: Option<SessionContent>,
 }
 
+impl DeviceSession {
+    /// Adds a connection that is known to stored sessions: the protocol to its session, or a session of which nothing else is known.
+    pub fn add_connection(sessions: &mut Vec<Self>, node: NodeName, client_id: Box<str>, protocol: Box<str>) {
+        let protocol = Some(protocol);
+        match sessions.iter_mut().find(|session| session.node == node && session.client_id == client_id) {
+            Some(session) if session.is_connected => session.protocol = protocol,
+            // It left, and that is not recorded yet.
+            Some(_) => {}
+            None => {
+                let (since, content) = (None, None);
+                sessions.push(Self { node, client_id, is_connected: true, since, protocol, content });
+            }
+        }
+    }
+}
+
 /// What a session holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionContent {
@@ -97,4 +113,12 @@ pub struct SessionSubscription {
     pub qos: u8,
     /// The subscription identifier.
     pub identifier: Option<NonZeroU32>,
+}
+
+impl From<SubscriptionRecord> for SessionSubscription {
+    fn from(record: SubscriptionRecord) -> Self {
+        // The lowest bits of the options are the QoS (5.0, 3.8.3.1).
+        let qos = record.options & 0b11;
+        Self { filter: record.filter, group: record.group, qos, identifier: record.identifier }
+    }
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use pocket_domain::{DeviceId, NodeName, TenantId, Timestamp, TopicName};
 use pocket_ports::{
     AccessChange, BrokerChange, BrokerKey, BrokerState, BrokerStore, ClientDigest, DeliveryRecord, DeviceSession,
-    MessageRecord, Progress, SessionContent, SessionRecord, SessionRepository, SessionSubscription, StorageError,
-    StoredSession, SubscriptionRecord,
+    MessageRecord, Progress, SessionContent, SessionRecord, SessionRepository, StorageError, StoredSession,
+    SubscriptionRecord,
 };
 
 use crate::Memory;
@@ -107,20 +107,13 @@ impl Node {
 
 /// A session as people see it.
 fn session(node: &NodeName, stored: &StoredSession) -> DeviceSession {
-    let subscription = |held: &SubscriptionRecord| SessionSubscription {
-        filter: held.filter.clone(),
-        group: held.group.clone(),
-        // The lowest bits of the options are the QoS (5.0, 3.8.3.1).
-        qos: held.options & 0b11,
-        identifier: held.identifier,
-    };
     let mut content = SessionContent {
         expiry_seconds: stored.session.expiry_seconds,
         queued_messages: stored.deliveries.len() as u64,
         queued_bytes: stored.deliveries.iter().map(|(_, message, _)| message.payload.len() as u64).sum(),
         ..SessionContent::default()
     };
-    content.set_subscriptions(stored.subscriptions.iter().map(subscription).collect());
+    content.set_subscriptions(stored.subscriptions.iter().cloned().map(Into::into).collect());
     DeviceSession {
         node: node.clone(),
         client_id: stored.session.client_id.clone(),
@@ -182,16 +175,8 @@ impl SessionRepository for Memory {
         let online = state.heard.get(&device).into_iter().flat_map(Heard::nodes);
         let online = online.filter(|(name, _)| Some(*name) != except);
         for (node, connection) in online {
-            let (client_id, protocol) = ((*connection.peer.client_id).into(), Some((*connection.peer.protocol).into()));
-            let known = sessions.iter_mut().find(|session| session.node == *node && session.client_id == client_id);
-            match known {
-                Some(session) if session.is_connected => session.protocol = protocol,
-                Some(_) => {}
-                None => {
-                    let (node, since, content) = (node.clone(), None, None);
-                    sessions.push(DeviceSession { node, client_id, is_connected: true, since, protocol, content });
-                }
-            }
+            let (client_id, protocol) = ((*connection.peer.client_id).into(), (*connection.peer.protocol).into());
+            DeviceSession::add_connection(&mut sessions, node.clone(), client_id, protocol);
         }
         Ok(sessions)
     }

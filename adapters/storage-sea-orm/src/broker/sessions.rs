@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use pocket_domain::{DeviceId, NodeName, TenantId};
-use pocket_ports::{
-    AccessChange, ClientDigest, DeviceSession, SessionContent, SessionSubscription, StorageError, SubscriptionRecord,
-};
+use pocket_ports::{AccessChange, ClientDigest, DeviceSession, SessionContent, SessionSubscription, StorageError};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use super::rows::{self, SubscriptionRow, small};
@@ -84,7 +82,7 @@ pub(super) async fn list(
         let node = Node::from_query_result(&row, "")?.node;
         let row = SubscriptionRow::from_query_result(&row, "")?;
         let session = row.session;
-        subscriptions.entry((node, session)).or_default().push(subscription(rows::subscription(row)?));
+        subscriptions.entry((node, session)).or_default().push(rows::subscription(row)?.into());
     }
     let mut waiting: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
     for row in all::<Waiting>(connection, WAITING, of()).await? {
@@ -111,18 +109,8 @@ pub(super) async fn list(
         });
     }
     for online in all::<Online>(connection, ONLINE, of()).await? {
-        let (node, client_id) = (node_name(&online.node)?, online.client_id.into_boxed_str());
-        let known = sessions.iter_mut().find(|session| session.node == node && session.client_id == client_id);
-        let protocol = Some(online.protocol.into_boxed_str());
-        match known {
-            Some(session) if session.is_connected => session.protocol = protocol,
-            // It left, and that is not recorded yet.
-            Some(_) => {}
-            None => {
-                let (since, content) = (None, None);
-                sessions.push(DeviceSession { node, client_id, is_connected: true, since, protocol, content });
-            }
-        }
+        let node = node_name(&online.node)?;
+        DeviceSession::add_connection(&mut sessions, node, online.client_id.into(), online.protocol.into());
     }
     Ok(sessions)
 }
@@ -159,10 +147,4 @@ async fn all<R: FromQueryResult>(
 
 fn node_name(name: &str) -> Result<NodeName, Error> {
     Ok(NodeName::parse(name).map_err(corrupt)?)
-}
-
-fn subscription(record: SubscriptionRecord) -> SessionSubscription {
-    // The lowest bits of the options are the QoS (5.0, 3.8.3.1).
-    let qos = record.options & 0b11;
-    SessionSubscription { filter: record.filter, group: record.group, qos, identifier: record.identifier }
 }
